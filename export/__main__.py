@@ -1,0 +1,34 @@
+"""`python -m export COMMAND`: one module of `export.commands` for each command."""
+
+import argparse
+import importlib
+import sys
+
+COMMANDS = {
+    "variants": "list the published CIGPose networks",
+    "onnx": "official checkpoint to ONNX",
+    "repository": "ONNX files to a complete Triton model repository",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((arg for arg in (sys.argv[1:] if argv is None else argv) if not arg.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        if name == chosen:  # the others need not be imported: some need PyTorch
+            command = importlib.import_module(f"export.commands.{name}")
+            command.add_arguments(subparser)
+            subparser.set_defaults(run=command.run)
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except (ValueError, OSError) as error:  # the user's mistake: one line, no traceback
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
