@@ -22,7 +22,7 @@ install: .venv/.base  ## the environment (.venv), nothing else
 
 .venv/.dev: .venv/.base requirements/dev.txt requirements/torch.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
-	$(PIP) install -c requirements/dev.txt -r requirements/torch.txt
+	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
 lock:  ## pin the environment anew (requirements/*.txt)
