@@ -1,0 +1,86 @@
+"""Reference data that may lie beside the checkout, and tiny networks that every clone can build."""
+
+import functools
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+_REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of the recorded outputs of the genuine network."""
+    if not _REFERENCE.is_dir():
+        pytest.skip("the recorded reference data (../shared/reference) is not beside this checkout")
+    return _REFERENCE
+
+
+@pytest.fixture(scope="session")
+def fill(reference) -> ModuleType:
+    """Module that generates the weights and inputs of the recorded outputs."""
+    spec = importlib.util.spec_from_file_location("reference_fill", reference / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def golden(reference, fill):
+    """Function: variant -> (filled network, crops (2, 3, H, W), recorded arrays)."""
+    import torch
+
+    from export.cigpose.network import build
+    from export.cigpose.variants import variant
+
+    @functools.cache
+    def load(name):
+        entries = json.loads((reference / "cigpose" / f"{name}.json").read_text())
+        network = build(variant(name))
+        filled = fill.fill_state_dict(entries)
+        network.load_state_dict({key: torch.from_numpy(np.asarray(value)) for key, value in filled.items()})
+        with np.load(reference / "cigpose" / f"{name}.npz") as arrays:
+            recorded = dict(arrays)
+        width, height = variant(name).input_size
+        return network, torch.from_numpy(fill.make_input(str(recorded["input_tag"]), 2, height, width)), recorded
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def tiny_variant():
+    """Function: keypoint set -> the smallest network with all its parts."""
+    from export.cigpose.variants import Variant
+
+    def make(keypoint_set="coco", **changes):
+        sizes = {"input_size": (64, 96), "widen": 0.125, "deepen": 0.1, "hidden_dims": 16, "gau_s": 8, "gcn_layers": 1}
+        training = {"cim_k_train": 3, "sigma": (4.9, 5.66)}
+        return Variant(name=f"tiny-{keypoint_set}", keypoint_set=keypoint_set, **(sizes | training | changes))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_variant):
+    """Function: keypoint set -> tiny network with seeded weights and batch statistics, in eval mode."""
+    import torch
+
+    from export.cigpose.network import build
+
+    def make(keypoint_set="coco", seed=0, **changes):
+        network = build(tiny_variant(keypoint_set, **changes))
+        generator = torch.Generator().manual_seed(seed)
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.rand(value.shape, generator=generator)
+                fan_in = value[0].numel() if value.ndim > 1 else 1
+                value.copy_(0.5 + noise if value.ndim == 1 else (2 * noise - 1) * (6 / fan_in) ** 0.5)
+                if name.endswith(("bias", "running_mean")):
+                    value.copy_(noise - 0.5)
+        return network
+
+    return make
