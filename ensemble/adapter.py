@@ -1,0 +1,74 @@
+"""What the Python steps have in common: a request's tensors in, a dict of arrays out, errors to that one caller."""
+
+import json
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, without Triton: input arrays by name, its parameters, and the outputs that are wanted."""
+
+    tensors: Arrays
+    parameters: Mapping[str, Any]
+    wanted: frozenset[str]
+
+
+class PythonStep:
+    """Base of every step's `TritonPythonModel`: they say `configure` and `run`, and nothing else."""
+
+    def configure(self, parameters: Mapping[str, str]) -> None:
+        """Take the settings of the model's config."""
+
+    def run(self, request: Request) -> Arrays:
+        """Answer one request.
+
+        Raises:
+            ValueError: the caller's mistake; the text is sent to the caller.
+        """
+        raise NotImplementedError
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Called by Triton once for each instance."""
+        entries = json.loads(args["model_config"])["parameters"]
+        self.configure({key: entry["string_value"] for key, entry in entries.items()})
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Called by Triton; answers each request by itself."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: Any) -> Any:
+        try:
+            outputs = self.run(_read(request))
+        except ValueError as error:
+            return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except Exception:  # ours: what escaped `execute` would fail the whole batch and show our file paths
+            pb_utils.Logger.log_error(traceback.format_exc())
+            return _failure("internal error", pb_utils.TritonError.INTERNAL)
+        tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
+        return pb_utils.InferenceResponse(tensors)
+
+
+def input_size(parameters: Mapping[str, str]) -> tuple[int, int]:
+    """Return the (w, h) that a step's config states."""
+    return int(parameters["input_width"]), int(parameters["input_height"])
+
+
+def _read(request: Any) -> Request:
+    return Request(
+        tensors={tensor.name(): tensor.as_numpy() for tensor in request.inputs()},
+        parameters=json.loads(request.parameters() or "{}"),
+        wanted=frozenset(request.requested_output_names()),
+    )
+
+
+def _failure(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

@@ -1,0 +1,1 @@
+"""The Triton models of the repository, the ensembles that wire them, and their `config.pbtxt` files."""

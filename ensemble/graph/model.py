@@ -1,0 +1,88 @@
+"""Frozen dataclasses: what we say about one Triton model. `pbtxt.py` turns them into `ModelConfig`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Name, Triton data type (`UINT8`, `FP32`, ...) and dims (-1 where variable, without the batch axis)."""
+
+    name: str
+    dtype: str
+    dims: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """`count` instances of `kind` (`KIND_CPU`, `KIND_GPU`, `KIND_AUTO`)."""
+
+    kind: str
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class DynamicBatching:
+    """Merging of queued requests; how long a request waits for company, how many may wait at all (0: no limit)."""
+
+    max_queue_delay_us: int = 0
+    max_queue_size: int = 0
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """An ONNX Runtime execution provider with its options."""
+
+    name: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model with a backend of its own.
+
+    Attributes:
+        name: folder and model name.
+        backend: `python` or `onnxruntime`.
+        adapter: for the Python backend: the folder of `model_repository/` whose `model.py` this model runs.
+        inputs: tensors in.
+        outputs: tensors out.
+        max_batch_size: 0 for a model that never batches.
+        parameters: the step's or network's facts and settings.
+        instances: where it runs, how often.
+        batching: how requests are merged, for batching models.
+        cpu_accelerator: ONNX Runtime execution provider on CPU instances.
+        gpu_accelerator: ONNX Runtime execution provider on GPU instances.
+    """
+
+    name: str
+    backend: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    adapter: str = ""
+    max_batch_size: int = 0
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    instances: Instances = Instances("KIND_CPU")
+    batching: DynamicBatching | None = None
+    cpu_accelerator: Accelerator | None = None
+    gpu_accelerator: Accelerator | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of an ensemble; both maps go from the model's tensor name to the ensemble's."""
+
+    model: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A graph of models that answers as one model."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    steps: tuple[Step, ...]
+    parameters: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,65 @@
+"""Request parameters: what a caller may set, in which range, and the sentence that refuses the rest."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+_RESERVED = ("timeout", "priority", "sequence_id", "sequence_start", "sequence_end", "headers")  # Triton's own
+
+
+@dataclass(frozen=True)
+class RequestParameters:
+    """Options of one request.
+
+    Attributes:
+        bbox_threshold: least detector score of a person.
+        nms_threshold: largest IoU of two persons' boxes.
+        max_persons: at most so many persons are answered.
+    """
+
+    bbox_threshold: float = 0.5
+    nms_threshold: float = 0.45
+    max_persons: int = 32
+
+    @classmethod
+    def from_config(cls, parameters: Mapping[str, str]) -> "RequestParameters":
+        """Read a step's own defaults from its config."""
+        return parse_parameters({key: value for key, value in parameters.items() if key in _RANGES}, cls())
+
+
+_RANGES = {"bbox_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0), "max_persons": (1, 10_000)}
+
+
+def parse_parameters(given: Mapping[str, Any], defaults: RequestParameters) -> RequestParameters:
+    """Check what a request brought and fill in the rest.
+
+    Args:
+        given: names to numbers or numeric strings; names that Triton reserves are passed over.
+        defaults: values of what is not given.
+
+    Raises:
+        ValueError: unknown name, no number, or out of range; the message names parameter, value and range.
+    """
+    ours = {k: v for k, v in given.items() if k not in _RESERVED and not k.startswith("triton_")}
+    unknown = sorted(ours.keys() - _RANGES.keys())
+    if unknown:
+        raise ValueError(f"unknown request parameter {', '.join(unknown)}; known: {', '.join(_RANGES)}")
+    values = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
+    values |= {name: _parse(name, value) for name, value in ours.items()}
+    return RequestParameters(**values)
+
+
+def _parse(name: str, value: Any) -> float | int:
+    low, high = _RANGES[name]
+    whole = isinstance(low, int)
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not low <= number <= high or (whole and number != int(number)):
+        kind = "whole number" if whole else "number"
+        raise ValueError(f"request parameter {name} is {value!r}; it must be a {kind} from {low} to {high}")
+    return int(number) if whole else number

@@ -1,0 +1,159 @@
+"""Small edits of ONNX graphs: a dynamic batch axis, nodes before and after, and the proof that batching is right."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+BATCH_AXIS = "batch"
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        ValueError: the file is no valid ONNX model.
+    """
+    try:
+        model = onnx.load(path)
+        onnx.checker.check_model(model)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except Exception as error:  # protobuf's DecodeError, onnx's ValidationError: they share no narrower base
+        raise ValueError(f"{path}: not a valid ONNX file ({type(error).__name__})") from error
+    return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Check a model and write it in one step: either the whole file is there or the old one."""
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(model.SerializeToString(deterministic=True))
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def sha256(path: Path) -> str:
+    """Return the hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
+    """Return the dims of inputs or outputs; 0 where the file leaves one open."""
+    return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values]
+
+
+def image_input(path: Path, model: onnx.ModelProto) -> tuple[int, int]:
+    """Return (w, h) of the one input [batch, 3, H, W].
+
+    Raises:
+        ValueError: the model has other inputs (the message shows them).
+    """
+    inputs = shapes(model.graph.input)
+    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3 or min(inputs[0][2:]) < 1:
+        raise ValueError(f"{path}: inputs {inputs} (0: not fixed); one is expected, [batch, 3, H, W]")
+    return inputs[0][3], inputs[0][2]
+
+
+def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Sequence[int]) -> str:
+    """Add an initializer (integers become int64) and return its name."""
+    array = np.asarray(values)
+    model.graph.initializer.append(numpy_helper.from_array(array, name))
+    return name
+
+
+def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose first axis is dynamic everywhere it was fixed to 1.
+
+    Inputs and outputs get a symbolic first axis; a Reshape to a constant shape that begins with 1 copies the
+    input's first axis instead. Whether that is right for a given file, `batches_correctly` has to say.
+    """
+    opened = onnx.ModelProto()
+    opened.CopyFrom(model)
+    for value in (*opened.graph.input, *opened.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
+    del opened.graph.value_info[:]  # they repeat the fixed batch
+    targets = {node.input[1] for node in opened.graph.node if node.op_type == "Reshape"}
+    for tensor in _constants(opened):
+        shape = numpy_helper.to_array(tensor[1])
+        if tensor[0] in targets and shape.size > 1 and shape[0] == 1:
+            changed = shape.copy()
+            changed[0] = 0  # Reshape: copy this axis from the input
+            tensor[1].CopyFrom(numpy_helper.from_array(changed, tensor[1].name))
+    return opened
+
+
+def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
+    """Tell whether a batch of two different inputs gives what two single runs give.
+
+    Args:
+        model: one input with a dynamic first axis, uint8 or float32, all other axes fixed.
+        tolerance: largest difference, relative to the output's largest value.
+    """
+    session = cpu_session(model)
+    source = session.get_inputs()[0]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *source.shape[1:]))
+    batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
+    try:
+        together = session.run(None, {source.name: batch})
+        alone = [session.run(None, {source.name: batch[i : i + 1]}) for i in range(2)]
+    except Exception:  # ONNX Runtime's own errors share no narrower base: any of them means "no"
+        return False
+    for output, singles in zip(together, zip(*alone, strict=True), strict=True):
+        expected = np.concatenate(singles)
+        if output.shape != expected.shape or np.abs(output - expected).max() > tolerance * np.abs(expected).max():
+            return False
+    return True
+
+
+def cpu_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU that keeps quiet about what it optimises."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def uint8_input(model: onnx.ModelProto, name: str, source: str, size: tuple[int, int]) -> list[onnx.NodeProto]:
+    """Give the model an input `name` UINT8 [batch, h, w, 3] and return the nodes that make FP32 [batch, 3, h, w] of it.
+
+    Args:
+        model: the model to change; its own first input is replaced.
+        name: of the new input.
+        source: name for the FP32 tensor in the old layout (colour order unchanged).
+        size: (w, h).
+    """
+    del model.graph.input[:]
+    shape = [BATCH_AXIS, size[1], size[0], 3]
+    model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, shape))
+    return [
+        helper.make_node("Transpose", [name], [f"{source}/planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", [f"{source}/planes"], [source], to=onnx.TensorProto.FLOAT),
+    ]
+
+
+def insert_first(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
+    """Put nodes before all others (ONNX wants them in order of use)."""
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *rest])
+
+
+def _constants(model: onnx.ModelProto) -> list[tuple[str, onnx.TensorProto]]:
+    """Every constant by the name of its tensor: initializers and Constant nodes."""
+    nodes = [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
+    return [(tensor.name, tensor) for tensor in model.graph.initializer] + [
+        (node.output[0], node.attribute[0].t) for node in nodes
+    ]

@@ -1,0 +1,74 @@
+"""Write a whole Triton model repository: configs, adapters with the `ensemble` package beside them, networks."""
+
+import shutil
+from pathlib import Path
+
+from ensemble.graph.model import Ensemble, Model
+from ensemble.graph.pbtxt import render
+from ensemble.graph.pipeline import pipeline
+from ensemble.graph.profiles import PROFILES
+from ensemble.graph.steps import DETECTOR
+from export import graph_edit
+from export.pose_file import serve_pose_file
+from export.yolox_file import serve_yolox_file
+
+CHECKOUT = Path(__file__).parents[1]
+_ADAPTERS = CHECKOUT / "model_repository"
+_PACKAGE = CHECKOUT / "ensemble"
+
+
+def build_repository(pose_files: list[Path], detector_file: Path, output: Path) -> tuple[Model | Ensemble, ...]:
+    """Make `output` a complete, self-contained repository; the first pose file is the default network.
+
+    Raises:
+        ValueError: a file cannot be served, or `output` holds models that do not belong to this repository.
+    """
+    networks = [serve_pose_file(path) for path in pose_files]
+    detector = serve_yolox_file(detector_file)
+    models = pipeline(tuple(served.network for served in networks), detector.detector)
+    _refuse_strangers(output, {model.name for model in models})
+    for model in models:
+        write_configs(model, output / model.name)
+        if isinstance(model, Model) and model.adapter:
+            _copy_adapter(model.adapter, output / model.name / "1")
+    for served in networks:
+        graph_edit.save(served.model, output / served.network.name / "1" / "model.onnx")
+    graph_edit.save(detector.model, output / DETECTOR / "1" / "model.onnx")
+    return models
+
+
+def write_configs(model: Model | Ensemble, folder: Path) -> None:
+    """Write `config.pbtxt`, the profiles that differ from it, and the version folder."""
+    (folder / "1").mkdir(parents=True, exist_ok=True)
+    text = render(model)
+    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    if isinstance(model, Ensemble):
+        (folder / "1" / ".gitkeep").touch()  # Triton wants the folder, git keeps no empty ones
+        return
+    for name, profile in PROFILES.items():
+        profile_text = render(profile(model))
+        if profile_text != text:
+            path = folder / "configs" / f"{name}.pbtxt"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(profile_text, encoding="utf-8")
+
+
+def _refuse_strangers(output: Path, names: set[str]) -> None:
+    folders = {path.parent.name for path in output.glob("*/config.pbtxt")}
+    strangers = sorted(folders - names)
+    if strangers:
+        raise ValueError(
+            f"{output} holds models that are not part of this repository: {', '.join(strangers)}; "
+            "remove them or choose an empty folder"
+        )
+
+
+def _copy_adapter(adapter: str, folder: Path) -> None:
+    source = _ADAPTERS / adapter / "1" / "model.py"
+    if source.resolve() != (folder / "model.py").resolve():
+        shutil.copyfile(source, folder / "model.py")
+    package = folder / "ensemble"
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir()
+    for path in (*_PACKAGE.glob("*.py"), *_PACKAGE.glob("*.json")):  # not graph/: the server needs no generator
+        shutil.copyfile(path, package / path.name)

@@ -1,0 +1,21 @@
+"""Adapter: image_bgr, person_boxes -> crops, centers, scales. The work is `crop_persons`."""
+
+import numpy as np
+
+from ensemble.adapter import PythonStep, input_size
+from ensemble.crop import centers_and_scales, check_crop_count, crop_persons
+
+
+class TritonPythonModel(PythonStep):
+    def configure(self, parameters):
+        self.input_size = input_size(parameters)
+        self.max_crops = int(parameters["max_crops"])
+
+    def run(self, request):
+        bboxes = request.tensors["person_boxes"]
+        check_crop_count(len(bboxes), self.max_crops)
+        centers, scales = centers_and_scales(bboxes, self.input_size)
+        crops = crop_persons(request.tensors["image_bgr"], centers, scales, self.input_size)
+        if not len(crops):  # a batch of no crops is refused by Triton; `decode_simcc` drops this one's keypoints
+            crops = np.zeros((1, *crops.shape[1:]), np.uint8)
+        return {"crops": crops, "centers": centers, "scales": scales}
