@@ -1,1 +1,44 @@
-"""Client of the CIGPose ensembles."""
+"""Client of CIGPose on Triton: a picture in, the keypoints of every person out."""
+
+from importlib import metadata as _metadata
+
+from cigpose_client._client import PoseClient
+from cigpose_client._connection import Tls
+from cigpose_client._draw import draw_poses
+from cigpose_client._errors import (
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    PoseClientError,
+    RequestRejected,
+    ServerFailed,
+    ServerUnavailable,
+)
+from cigpose_client._image import Image
+from cigpose_client._keypoints import KeypointSet, keypoint_sets
+from cigpose_client._poses import Detections, Poses
+from cigpose_client._protocol import Options
+from cigpose_client._retry import Retry
+
+__version__ = _metadata.version("cigpose-client")
+
+__all__ = [
+    "DeadlineExceeded",
+    "Detections",
+    "Image",
+    "KeypointSet",
+    "ModelNotReady",
+    "Options",
+    "Overloaded",
+    "PoseClient",
+    "PoseClientError",
+    "Poses",
+    "RequestRejected",
+    "Retry",
+    "ServerFailed",
+    "ServerUnavailable",
+    "Tls",
+    "__version__",
+    "draw_poses",
+    "keypoint_sets",
+]

@@ -1,0 +1,62 @@
+"""The command `cigpose-client`: results to stdout, messages to stderr, 0 only when all went well."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from cigpose_client import __version__
+from cigpose_client._cli import pictures
+from cigpose_client._errors import (
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    PoseClientError,
+    RequestRejected,
+    ServerUnavailable,
+)
+
+_REMEDIES: dict[type[PoseClientError], str] = {
+    ServerUnavailable: "is the server running, and is --url its gRPC address?",
+    Overloaded: "lower --concurrency or raise --timeout",
+    ModelNotReady: "`cigpose-client info` lists what the server serves; choose with --model",
+    DeadlineExceeded: "raise --timeout, or lower --concurrency",
+    RequestRejected: "correct the picture or the option",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+        return int(stop.code or 0)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return 1
+    except (PoseClientError, OSError, ValueError, ModuleNotFoundError) as error:
+        print(f"cigpose-client: {explain(error)}", file=sys.stderr)
+        return 1
+
+
+def explain(error: Exception) -> str:
+    """Return the error's sentence, and what to do about it where that is known."""
+    remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), None)
+    return f"{error}\n  {remedy}" if remedy else str(error)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("cigpose-client", description="People and their keypoints, from a CIGPose server.")
+    parser.add_argument("--version", action="version", version=__version__)
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
+    pictures.add_image(subcommands)
+    pictures.add_folder(subcommands)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command `cigpose-client`: a thin shell around the library."""

@@ -1,0 +1,97 @@
+"""The subcommands `image` and `folder`: pictures in, people as JSON and drawn skeletons out."""
+
+import argparse
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from cigpose_client._cli import arguments, files
+from cigpose_client._cli.progress import Progress
+from cigpose_client._cli.records import FORMATS, open_records
+from cigpose_client._client import PoseClient
+from cigpose_client._draw import draw_poses
+from cigpose_client._errors import PoseClientError
+from cigpose_client._many import in_order
+from cigpose_client._poses import Poses
+
+FAILURES = (PoseClientError, OSError, ValueError)
+"""What may be wrong with one picture; the next one can still be fine."""
+
+
+def add_image(subcommands: Any) -> None:
+    """Add `image`."""
+    parser = subcommands.add_parser("image", help="people in pictures", description="Find the people in pictures.")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or - for stdin")
+    _add_common(parser, form="json")
+    parser.set_defaults(run=run_image)
+
+
+def add_folder(subcommands: Any) -> None:
+    """Add `folder`."""
+    parser = subcommands.add_parser("folder", help="people in all pictures of a folder")
+    parser.add_argument("folder", metavar="FOLDER")
+    parser.add_argument("--recursive", action="store_true", help="folders below it as well")
+    _add_common(parser, form="jsonl")
+    parser.set_defaults(run=run_folder)
+
+
+def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write the people there instead of to stdout")
+    parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
+    parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
+    parser.add_argument("--continue-on-error", action="store_true", help="go on after a picture that fails")
+    arguments.add_threshold(parser)
+    arguments.add_concurrency(parser)
+    arguments.add_options(parser)
+    arguments.add_connection(parser)
+
+
+def run_image(args: argparse.Namespace) -> int:
+    """Run `image` and return the exit status."""
+    if args.output == files.PIPE and args.json is None:
+        raise ValueError("stdout cannot take the drawn picture and the people: give --json FILE as well")
+    return _run(args, files.listed(args.pictures, args.output), summary=len(args.pictures) > 1)
+
+
+def run_folder(args: argparse.Namespace) -> int:
+    """Run `folder` and return the exit status."""
+    return _run(args, files.found(args.folder, args.output, args.recursive), summary=True)
+
+
+def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -> int:
+    people = failed = 0
+    progress = Progress("pictures", len(sources))
+    with arguments.connect(args) as client, open_records(args.json, args.format) as records:
+        work = functools.partial(_attempt, args.continue_on_error, functools.partial(_people, client, args.threshold))
+        for source, outcome in in_order(work, sources, args.concurrency):
+            records.add(source.name, source.image_id, outcome)
+            progress.step()
+            if isinstance(outcome, Exception):
+                failed += 1
+                progress.note(f"{source.name}: {outcome}")
+            else:
+                people += len(outcome)
+        if summary:
+            progress.note(
+                f"{len(sources)} pictures, {people} people, {progress.rate:.1f} pictures/s, "
+                f"{client.retries} requests sent again, {failed} failed"
+            )
+    return 1 if failed else 0
+
+
+def _people(client: PoseClient, threshold: float, source: files.Source) -> Poses:
+    """Return one picture's people; the drawing is written as well, here, so that workers share that load."""
+    picture = source.read()
+    poses = client.estimate(picture)
+    if source.target is not None:
+        files.write(draw_poses(files.decode(picture), poses, threshold), source.target)
+    return poses
+
+
+def _attempt(go_on: bool, function: Callable[[files.Source], Poses], source: files.Source) -> Poses | Exception:
+    try:
+        return function(source)
+    except FAILURES as error:
+        if not go_on:
+            raise
+        return error

@@ -1,0 +1,89 @@
+"""The synchronous client."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import numpy.typing as npt
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from cigpose_client._base import BaseClient
+from cigpose_client._image import Image
+from cigpose_client._poses import Detections, Poses
+from cigpose_client._protocol import Options, stitch
+from cigpose_client._retry import Call, Done, Send, Sleep, advance
+
+_PARALLEL_RUNS = 4
+_Client = TypeVar("_Client", bound="PoseClient")
+
+
+class PoseClient(BaseClient):
+    """Finds people and their keypoints in pictures, through a server. Safe to share between threads.
+
+    Example:
+        with PoseClient("localhost:8001") as client:
+            poses = client.estimate("photo.jpg")
+        poses.keypoints, poses.keypoint_scores  # (N, K, 2) pixels; (N, K)
+
+    An image is a path, an encoded picture, or (H, W, 3) uint8 BGR pixels. Every method raises `PoseClientError` when
+    the server does not answer as asked, OSError when a file cannot be read, and TypeError or ValueError when an
+    argument is of another kind or shape.
+    """
+
+    _transport_type = InferenceServerClient
+
+    def estimate(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Poses:
+        """Return the people in `image` with their keypoints, best box score first.
+
+        Args:
+            image: a path, an encoded picture, or (H, W, 3) uint8 BGR pixels.
+            options: thresholds and limits, instead of the client's.
+            timeout_s: seconds for this call, instead of the client's.
+        """
+        return cast(Poses, self._run(self._pose_call(image, options, timeout_s)))
+
+    def estimate_boxes(self, image: Image, boxes: npt.ArrayLike, *, timeout_s: float | None = None) -> Poses:
+        """Return the keypoints of the people in `boxes`, in the order of the boxes.
+
+        Args:
+            image: as for `estimate`.
+            boxes: (N, 4) left, top, right, bottom in pixels of the upright picture; as many as you like.
+            timeout_s: as for `estimate`.
+        """
+        calls = self._boxes_calls(image, boxes, timeout_s)
+        if len(calls) == 1:
+            return cast(Poses, self._run(calls[0]))
+        with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
+            return stitch(list(pool.map(self._run, calls)))
+
+    def detect(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Detections:
+        """Return the people in `image` without keypoints; the pose network does not run. Arguments: see `estimate`."""
+        return cast(Detections, self._run(self._detection_call(image, options, timeout_s)))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def __enter__(self: _Client) -> _Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call) -> Any:
+        step = advance(call)
+        while not isinstance(step, Done):
+            step = advance(call, self._perform(step))
+        return step.result
+
+    def _perform(self, step: Send | Sleep) -> Any:
+        if isinstance(step, Sleep):
+            return time.sleep(self._count(step))
+        try:
+            return getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
+        except InferenceServerException as error:
+            return error

@@ -1,0 +1,67 @@
+"""COCO's conventions for results: the instance score and the JSON entry of one person."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cigpose_client._keypoints import keypoint_set_of
+
+PERSON = 1
+"""COCO's category id of people."""
+
+_CLEAR = 0.2
+_KEYS = {
+    "body": "keypoints",
+    "foot": "foot_kpts",
+    "face": "face_kpts",
+    "left_hand": "lefthand_kpts",
+    "right_hand": "righthand_kpts",
+}
+
+
+def instance_scores(
+    bbox_scores: npt.NDArray[np.float32], keypoint_scores: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Return the (N,) score by which evaluation ranks people.
+
+    Args:
+        bbox_scores: (N,) detector scores.
+        keypoint_scores: (N, K) keypoint scores.
+
+    Returns:
+        (N,) float32: box score times the mean of the keypoint scores above 0.2; 0 where there is none.
+
+    Source: MMPose, CocoMetric with score_mode bbox_keypoint and keypoint_score_thr 0.2.
+    """
+    clear = keypoint_scores > _CLEAR
+    total = np.where(clear, keypoint_scores, 0).sum(axis=1)
+    mean = total / np.maximum(clear.sum(axis=1), 1)
+    return np.asarray(bbox_scores * mean, np.float32)
+
+
+def result(
+    image_id: int | str,
+    bbox_xyxy: npt.NDArray[np.float32],
+    keypoints: npt.NDArray[np.float32],
+    scores: npt.NDArray[np.float32],
+    instance_score: np.float32,
+) -> dict[str, Any]:
+    """Return one person as an entry of a COCO results file; the third number of each keypoint is its score."""
+    left, top, right, bottom = (float(edge) for edge in bbox_xyxy)
+    rows = np.column_stack([keypoints, scores]).astype(np.float64)
+    return {
+        "image_id": image_id,
+        "category_id": PERSON,
+        "bbox": [left, top, right - left, bottom - top],
+        "score": float(instance_score),
+        **{key: rows[first:end].ravel().tolist() for key, (first, end) in _fields(len(rows)).items()},
+    }
+
+
+def _fields(count: int) -> dict[str, tuple[int, int]]:
+    """Return field -> (first, end): one field, except for 133 points, which COCO-WholeBody spreads over five."""
+    known = keypoint_set_of(count)
+    if known is None or known.name != "coco_wholebody":
+        return {"keypoints": (0, count)}
+    return {_KEYS[part]: rows for part, rows in known.parts.items()}

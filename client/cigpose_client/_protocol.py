@@ -1,0 +1,136 @@
+"""The server's public contract as pure functions: names of models, tensors and options; requests out, answers in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
+
+from cigpose_client._errors import ServerFailed
+from cigpose_client._poses import Detections, FloatArray, Poses
+
+_DEFAULT = "pose"
+_FROM_BOXES = "pose_from_boxes"
+_DETECTION_OUTPUTS = ("bboxes", "bbox_scores", "persons_detected")
+_POSE_OUTPUTS = (*_DETECTION_OUTPUTS, "keypoints", "keypoint_scores")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a request may ask of the detector; None leaves the server's default. The server checks the ranges.
+
+    Attributes:
+        bbox_threshold: people with a lower detector score are left out (server's default 0.5).
+        nms_threshold: of two boxes that overlap by more than this IoU, the better one stays (0.45).
+        max_persons: at most so many people, the best-scored (32).
+    """
+
+    bbox_threshold: float | None = None
+    nms_threshold: float | None = None
+    max_persons: int | None = None
+
+
+def ensemble_name(model: str) -> str:
+    """Return the ensemble that finds people and their keypoints: `pose`, or `pose_<network>`.
+
+    Args:
+        model: `pose` (the server's default network), a network's name, or an ensemble's name.
+    """
+    return model if model == _DEFAULT or model.startswith(f"{_DEFAULT}_") else f"{_DEFAULT}_{model}"
+
+
+def boxes_ensemble_name(model: str) -> str:
+    """Return the ensemble that takes boxes for the same `model`: `pose_from_boxes`, or `pose_from_boxes_<network>`."""
+    network = ensemble_name(model).removeprefix(_FROM_BOXES).removeprefix(_DEFAULT)
+    return _FROM_BOXES + network
+
+
+def pose_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:
+    """Return the arguments of `infer` that ask for people and keypoints."""
+    return _request(ensemble_name(model), [_picture(picture)], _POSE_OUTPUTS, options)
+
+
+def detection_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:
+    """Return the arguments of `infer` that ask for people only; the pose network does not run."""
+    return _request(ensemble_name(model), [_picture(picture)], _DETECTION_OUTPUTS, options)
+
+
+def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[str, Any]:
+    """Return the arguments of `infer` that ask for the keypoints of the people in the (N, 4) boxes."""
+    boxes = InferInput("bboxes", list(bboxes_xyxy.shape), "FP32").set_data_from_numpy(bboxes_xyxy)
+    return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _POSE_OUTPUTS, Options())
+
+
+def parse_poses(answer: InferResult) -> Poses:
+    """Return the answer to a `pose_request` or `boxes_request`.
+
+    Raises:
+        ServerFailed: the answer does not keep the contract.
+    """
+    keypoints, scores = _floats(answer, "keypoints"), _floats(answer, "keypoint_scores")
+    if keypoints.shape != (*scores.shape, 2):
+        raise ServerFailed(f"keypoints of shape {keypoints.shape} do not fit scores of shape {scores.shape}")
+    return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores)
+
+
+def parse_detections(answer: InferResult) -> Detections:
+    """Return the people in the answer to any request.
+
+    Raises:
+        ServerFailed: the answer does not keep the contract.
+    """
+    count = int(_tensor(answer, "persons_detected").reshape(-1)[0])
+    return Detections(_floats(answer, "bboxes"), _floats(answer, "bbox_scores"), count)
+
+
+def checked_boxes(boxes: npt.ArrayLike) -> FloatArray:
+    """Return `boxes` as (N, 4) float32: left, top, right, bottom in pixels. An empty list is (0, 4).
+
+    Raises:
+        ValueError: the shape is another one.
+    """
+    bboxes_xyxy = np.ascontiguousarray(boxes, np.float32)
+    if bboxes_xyxy.size == 0:
+        return bboxes_xyxy.reshape(0, 4)
+    if bboxes_xyxy.ndim != 2 or bboxes_xyxy.shape[1] != 4:
+        raise ValueError(f"boxes must have the shape (N, 4), not {bboxes_xyxy.shape}")
+    return bboxes_xyxy
+
+
+def split_boxes(bboxes_xyxy: FloatArray, most: int) -> list[FloatArray]:
+    """Return the boxes in order, in runs of at most `most`; one empty run when there are none."""
+    starts = range(0, max(len(bboxes_xyxy), 1), most)
+    return [bboxes_xyxy[start : start + most] for start in starts]
+
+
+def stitch(parts: list[Poses]) -> Poses:
+    """Return the answers to the runs of `split_boxes` as one."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
+    }
+    return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts))
+
+
+def _request(model: str, inputs: list[InferInput], outputs: tuple[str, ...], options: Options) -> dict[str, Any]:
+    # As strings: the contract takes them, and servers before 24.08 know no floating-point parameters.
+    parameters = {name: str(value) for name, value in vars(options).items() if value is not None}
+    wanted = [InferRequestedOutput(name) for name in outputs]
+    return {"model_name": model, "inputs": inputs, "outputs": wanted, "parameters": parameters}
+
+
+def _picture(picture: bytes) -> InferInput:
+    return InferInput("image", [1], "BYTES").set_data_from_numpy(np.array([picture], np.object_))
+
+
+def _floats(answer: InferResult, name: str) -> FloatArray:
+    # tritonclient before 2.71 makes float64 of an empty FP32 tensor
+    return np.asarray(_tensor(answer, name), np.float32)
+
+
+def _tensor(answer: InferResult, name: str) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] | None = answer.as_numpy(name)
+    if array is None:
+        raise ServerFailed(f"the answer lacks the output {name!r}")
+    return array

@@ -1,0 +1,99 @@
+"""One call to the server with its deadline and retries, free of I/O, so that both clients share the rules.
+
+A `Call` is a generator. It yields what to do next (`Send` or `Sleep`), is given the answer or the error, and returns
+the result. A client is a loop of a few lines around `advance`.
+"""
+
+import random
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias
+
+from tritonclient.utils import InferenceServerException
+
+from cigpose_client._errors import PoseClientError, translate
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How long to wait before trying again, where that can help; the call's deadline is the limit.
+
+    The pause doubles with each try and is drawn between half of its value and the whole, so that the clients of a
+    server that comes back do not all return at once.
+
+    Attributes:
+        first_pause_s: longest pause before the second try, in seconds.
+        longest_pause_s: limit of all pauses, in seconds.
+    """
+
+    first_pause_s: float = 0.1
+    longest_pause_s: float = 2.0
+
+    def pause_s(self, tries: int, chance: float) -> float:
+        """Return the seconds to wait after `tries` failures; `chance` (0 to 1) is the jitter."""
+        longest = min(self.first_pause_s * 2.0 ** min(tries - 1, 60), self.longest_pause_s)
+        return longest * (0.5 + 0.5 * chance)
+
+
+@dataclass(frozen=True)
+class Send:
+    """Call `method` of the transport with `arguments` and this time limit in seconds."""
+
+    method: str
+    arguments: dict[str, Any]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Sleep:
+    """Wait, because of `error`, before the next try."""
+
+    seconds: float
+    error: PoseClientError
+
+
+@dataclass(frozen=True)
+class Done:
+    """The call is over, with this result."""
+
+    result: Any
+
+
+Call: TypeAlias = Generator[Send | Sleep, Any, Any]
+
+
+def call(method: str, arguments: dict[str, Any], *, timeout_s: float, retry: Retry | None, url: str) -> Call:
+    """Send one request, again where that can help, until the deadline.
+
+    Args:
+        method: name of the transport's method.
+        arguments: its keyword arguments.
+        timeout_s: seconds for everything, pauses included; they start when the call is first advanced.
+        retry: None for a single try.
+        url: the server's address, for messages.
+
+    Raises:
+        PoseClientError: the last failure, with tritonclient's error as `__cause__`.
+    """
+    deadline = time.monotonic() + timeout_s
+    for tries in count(1):
+        try:
+            return (yield Send(method, arguments, max(deadline - time.monotonic(), 0.001)))
+        except InferenceServerException as cause:
+            error = translate(cause, url)
+            pause_s = retry.pause_s(tries, random.random()) if retry else 0.0
+            if retry is None or not error.transient or time.monotonic() + pause_s >= deadline:
+                raise error from cause
+        yield Sleep(pause_s, error)
+
+
+def advance(steps: Call, outcome: Any = None) -> Send | Sleep | Done:
+    """Tell the call what came of its last step (an answer, or tritonclient's error) and return its next one."""
+    try:
+        if isinstance(outcome, InferenceServerException):
+            return steps.throw(outcome)
+        return steps.send(outcome)
+    except StopIteration as stop:
+        return Done(stop.value)

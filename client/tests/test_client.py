@@ -1,0 +1,131 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from cigpose_client import Options, PoseClient, RequestRejected, Tls
+
+from client.tests.fake_server import OVERLOADED
+
+
+def test_estimate_returns_the_arrays_of_the_contract(client, server):
+    poses = client.estimate(b"3")
+    assert len(poses) == 3
+    assert poses.bboxes.shape == (3, 4)
+    assert poses.bbox_scores.shape == (3,)
+    assert poses.keypoints.shape == (3, 133, 2)
+    assert poses.keypoint_scores.shape == (3, 133)
+    assert poses.persons_detected == 3
+    assert poses.keypoint_set.name == "coco_wholebody"
+    assert poses.keypoint_names[0] == "nose"
+    assert server.requests[0].picture == b"3"
+
+
+def test_nobody_is_a_normal_answer_of_float32(client):
+    poses = client.estimate(b"0")
+    assert len(poses) == 0
+    assert poses.keypoints.shape == (0, 133, 2)
+    assert {array.dtype for array in vars(poses).values() if isinstance(array, np.ndarray)} == {np.dtype(np.float32)}
+    assert len(client.estimate_boxes(b"0", [])) == 0
+
+
+def test_a_path_is_sent_as_it_is(client, server, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    client.estimate(tmp_path / "a.jpg")
+    client.estimate(str(tmp_path / "a.jpg"))
+    assert [request.picture for request in server.requests] == [b"1", b"1"]
+
+
+def test_detect_asks_for_no_keypoints(client, server):
+    found = client.detect(b"3")
+    assert len(found) == 3
+    assert server.requests[0].outputs == ("bboxes", "bbox_scores", "persons_detected")
+
+
+def test_only_options_that_were_given_are_sent(server):
+    with PoseClient(server.url, options=Options(max_persons=5)) as client:
+        client.estimate(b"1")
+        client.detect(b"1", Options(bbox_threshold=0.25, nms_threshold=0.5))
+    assert server.requests[0].parameters == {"max_persons": "5"}
+    assert server.requests[1].parameters == {"bbox_threshold": "0.25", "nms_threshold": "0.5"}
+
+
+@pytest.mark.parametrize(
+    ("model", "ensembles"),
+    [
+        ("pose", ("pose", "pose_from_boxes")),
+        ("body", ("pose_body", "pose_from_boxes_body")),
+        ("pose_body", ("pose_body", "pose_from_boxes_body")),
+        ("pose_from_boxes_body", ("pose_from_boxes_body", "pose_from_boxes_body")),
+    ],
+)
+def test_the_model_names_its_ensembles(server, model, ensembles):
+    with PoseClient(server.url, model=model) as client:
+        client.estimate(b"1")
+        client.estimate_boxes(b"1", [[0, 0, 9, 9]])
+    assert tuple(request.model for request in server.requests) == ensembles
+
+
+def test_headers_are_sent_in_lower_case(server):
+    with PoseClient(server.url, headers={"Authorization": "Bearer x"}) as client:
+        client.estimate(b"1")
+    assert server.requests[0].metadata["authorization"] == "Bearer x"
+
+
+def test_given_boxes_keep_their_order(client):
+    boxes = np.arange(12, dtype=np.float64).reshape(3, 4)
+    poses = client.estimate_boxes(b"x", boxes)
+    np.testing.assert_array_equal(poses.bboxes, boxes)
+
+
+def test_more_boxes_than_the_limit_are_split_and_stitched_in_order(client, server):
+    boxes = np.arange(4 * 70, dtype=np.float32).reshape(70, 4)
+    server.delay_s = lambda _: 0.05 if len(server.requests) == 1 else 0.0  # the first run comes last
+    poses = client.estimate_boxes(b"x", boxes)
+    assert sorted(len(request.boxes) for request in server.requests) == [6, 32, 32]
+    np.testing.assert_array_equal(poses.bboxes, boxes)
+    assert poses.keypoints.shape == (70, 133, 2)
+    assert poses.persons_detected == 70
+
+
+def test_a_limit_that_is_set_too_high_is_the_servers_to_refuse(server):
+    with PoseClient(server.url, max_boxes=64) as client, pytest.raises(RequestRejected, match="at most 32 boxes"):
+        client.estimate_boxes(b"x", np.zeros((40, 4)))
+
+
+@pytest.mark.parametrize("boxes", [np.zeros((2, 5)), np.zeros(4)])
+def test_boxes_of_another_shape_are_refused_here(client, boxes):
+    with pytest.raises(ValueError, match=r"shape \(N, 4\), not"):
+        client.estimate_boxes(b"x", boxes)
+
+
+def test_threads_share_a_client(client):
+    found = [0] * 8
+
+    def ask(count):
+        found[count] = len(client.estimate(str(count).encode()))
+
+    threads = [threading.Thread(target=ask, args=(count,)) for count in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == list(range(8))
+
+
+def test_retries_are_counted(client, server):
+    server.failures = [OVERLOADED, OVERLOADED]
+    start = time.monotonic()
+    assert len(client.estimate(b"1")) == 1
+    assert client.retries == 2
+    assert time.monotonic() - start < 1
+
+
+def test_a_web_address_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match="host:port"):
+        PoseClient("http://localhost:8000")
+
+
+def test_a_missing_tls_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        PoseClient("localhost:1", tls=Tls(root_certificates=tmp_path / "nowhere.pem"))

@@ -1,0 +1,126 @@
+import socket
+import time
+
+import grpc
+import pytest
+from cigpose_client import (
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    PoseClient,
+    PoseClientError,
+    RequestRejected,
+    Retry,
+    ServerFailed,
+    ServerUnavailable,
+)
+from cigpose_client._errors import translate
+from tritonclient.utils import InferenceServerException
+
+from client.tests.fake_server import OVERLOADED, STOPPING, start
+
+
+@pytest.fixture
+def once(server):
+    """A client that tries only once."""
+    with PoseClient(server.url, timeout_s=5.0, retry=None) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "transient"),
+    [
+        ((grpc.StatusCode.INVALID_ARGUMENT, "bbox_threshold 2 is not in 0..1"), RequestRejected, False),
+        (OVERLOADED, Overloaded, True),
+        ((grpc.StatusCode.UNAVAILABLE, "Socket closed"), ServerUnavailable, True),
+        ((grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'x' is not found"), ModelNotReady, False),
+        ((grpc.StatusCode.UNAVAILABLE, "Model 'pose' is not at ready state"), ModelNotReady, True),
+        ((grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'x' is not found"), ModelNotReady, False),
+        (STOPPING, ModelNotReady, True),
+        ((grpc.StatusCode.INTERNAL, "internal error"), ServerFailed, False),
+        ((grpc.StatusCode.UNKNOWN, ""), ServerFailed, False),
+    ],
+)
+def test_every_failure_has_its_type(once, server, failure, kind, transient):
+    server.failures = [failure]
+    with pytest.raises(kind) as caught:
+        once.estimate(b"1")
+    error = caught.value
+    assert type(error) is kind
+    assert error.transient is transient
+    assert error.status == failure[0].name
+    assert failure[1] in str(error)
+    assert isinstance(error.__cause__, InferenceServerException)
+
+
+def test_all_errors_have_one_base():
+    kinds = (DeadlineExceeded, ModelNotReady, Overloaded, RequestRejected, ServerFailed, ServerUnavailable)
+    assert all(issubclass(kind, PoseClientError) for kind in kinds)
+
+
+def test_an_error_without_status_or_message_is_still_an_error():
+    assert isinstance(translate(InferenceServerException(None)), ServerFailed)
+
+
+def test_nobody_listening_names_the_address():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{unused.getsockname()[1]}"
+        with PoseClient(url, retry=None) as client, pytest.raises(ServerUnavailable, match=url):
+            client.estimate(b"1")
+
+
+def test_the_deadline_ends_a_slow_call(once, server):
+    server.delay_s = 0.5
+    start_s = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match=server.url):
+        once.estimate(b"1", timeout_s=0.1)
+    assert time.monotonic() - start_s < 0.4
+
+
+def test_a_bad_request_is_never_sent_again(client, server):
+    with pytest.raises(RequestRejected, match="neither JPEG"):
+        client.estimate(b"no picture")
+    assert len(server.requests) == 1
+
+
+def test_an_unknown_model_is_not_waited_for(server):
+    with PoseClient(server.url, model="nope") as client, pytest.raises(ModelNotReady, match="pose_nope"):
+        client.estimate(b"1")
+    assert len(server.requests) == 1
+
+
+def test_retries_end_at_the_deadline_with_the_last_reason(client, server):
+    server.failures = [OVERLOADED] * 100
+    start_s = time.monotonic()
+    with pytest.raises(Overloaded):
+        client.estimate(b"1", timeout_s=0.4)
+    assert time.monotonic() - start_s < 0.5
+    assert 2 <= len(server.requests) <= 8
+
+
+def test_a_stopping_server_is_waited_for(client, server):
+    server.failures = [STOPPING, (grpc.StatusCode.UNAVAILABLE, "Server is stopping")]
+    assert len(client.estimate(b"1")) == 1
+    assert client.retries == 2
+
+
+def test_a_server_that_comes_back_on_the_same_port_is_found(server):
+    handle = start(server)
+    with PoseClient(server.url, timeout_s=5.0, retry=Retry(0.05, 0.1)) as client:
+        client.estimate(b"1")
+        handle.stop(None).wait()
+        with pytest.raises(ServerUnavailable):
+            client.estimate(b"1", timeout_s=0.2)
+        handle = start(server, server.url)
+        try:
+            assert len(client.estimate(b"1")) == 1
+            assert client.retries > 0
+        finally:
+            handle.stop(None).wait()
+
+
+def test_pauses_double_up_to_their_limit_and_jitter():
+    retry = Retry(first_pause_s=0.1, longest_pause_s=1.0)
+    assert [retry.pause_s(tries, 1.0) for tries in (1, 2, 3, 4, 5, 1000)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1, 1])
+    assert retry.pause_s(1, 0.0) == pytest.approx(0.05)
