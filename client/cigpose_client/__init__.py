@@ -2,6 +2,7 @@
 
 from importlib import metadata as _metadata
 
+from cigpose_client._async_client import AsyncPoseClient
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import Tls
 from cigpose_client._draw import draw_poses
@@ -23,6 +24,7 @@ from cigpose_client._retry import Retry
 __version__ = _metadata.version("cigpose-client")
 
 __all__ = [
+    "AsyncPoseClient",
     "DeadlineExceeded",
     "Detections",
     "Image",

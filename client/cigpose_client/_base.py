@@ -9,6 +9,7 @@ from tritonclient.grpc import InferResult
 
 from cigpose_client import _protocol as protocol
 from cigpose_client._connection import Tls, grpc_headers, transport_arguments
+from cigpose_client._errors import PoseClientError
 from cigpose_client._image import ArrayFormat, Image, encoded
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Call, Retry, Sleep, call
@@ -53,6 +54,7 @@ class BaseClient:
     ):
         self.url = url
         self.model = model
+        self._ensemble = protocol.ensemble_name(model)
         self._timeout_s = timeout_s
         self._options = options or Options()
         self._retry = retry
@@ -81,6 +83,12 @@ class BaseClient:
         picture = encoded(image, self._array_format)
         requests = [protocol.boxes_request(self.model, picture, run) for run in runs]
         return [self._infer(request, protocol.parse_poses, timeout_s) for request in requests]
+
+    def _ready_call(self, timeout_s: float | None) -> Call:
+        try:
+            return (yield from self._call("is_model_ready", {"model_name": self._ensemble}, timeout_s))
+        except PoseClientError:
+            return False
 
     def _infer(self, request: dict[str, Any], parse: Callable[[InferResult], Any], timeout_s: float | None) -> Call:
         answer = yield from self._call("infer", request, timeout_s)

@@ -1,6 +1,7 @@
 """The synchronous client."""
 
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, TypeVar, cast
@@ -10,7 +11,9 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
+from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._image import Image
+from cigpose_client._many import in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
@@ -61,6 +64,38 @@ class PoseClient(BaseClient):
     def detect(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Detections:
         """Return the people in `image` without keypoints; the pose network does not run. Arguments: see `estimate`."""
         return cast(Detections, self._run(self._detection_call(image, options, timeout_s)))
+
+    def estimate_many(
+        self, images: Iterable[Image], options: Options | None = None, *, in_flight: int = 8
+    ) -> Iterator[Poses]:
+        """Yield `estimate(image)` for each of `images`, in their order, keeping the server busy.
+
+        Memory stays bounded however many images there are: they are read, in this thread, at most `2 * in_flight`
+        ahead. The first failure ends the iteration; `attempt_many` goes on.
+
+        Args:
+            images: each as for `estimate`.
+            options: as for `estimate`.
+            in_flight: requests under way at a time.
+        """
+        return (poses for _, poses in in_order(lambda image: self.estimate(image, options), images, in_flight))
+
+    def attempt_many(
+        self, images: Iterable[Image], options: Options | None = None, *, in_flight: int = 8
+    ) -> Iterator[Poses | Exception]:
+        """Do as `estimate_many` does, but yield a failure in the place of its image: `PoseClientError`, OSError, ..."""
+
+        def attempt(image: Image) -> Poses | Exception:
+            try:
+                return self.estimate(image, options)
+            except PICTURE_FAILURES as error:
+                return error
+
+        return (outcome for _, outcome in in_order(attempt, images, in_flight))
+
+    def is_ready(self, *, timeout_s: float | None = None) -> bool:
+        """Return whether the server answers and serves the client's model; never raises `PoseClientError`."""
+        return cast(bool, self._run(self._ready_call(timeout_s)))
 
     def close(self) -> None:
         """Close the connection."""

@@ -42,18 +42,15 @@ def instance_scores(
 
 def result(
     image_id: int | str,
-    bbox_xyxy: npt.NDArray[np.float32],
     keypoints: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     instance_score: np.float32,
 ) -> dict[str, Any]:
     """Return one person as an entry of a COCO results file; the third number of each keypoint is its score."""
-    left, top, right, bottom = (float(edge) for edge in bbox_xyxy)
     rows = np.column_stack([keypoints, scores]).astype(np.float64)
     return {
         "image_id": image_id,
         "category_id": PERSON,
-        "bbox": [left, top, right - left, bottom - top],
         "score": float(instance_score),
         **{key: rows[first:end].ravel().tolist() for key, (first, end) in _fields(len(rows)).items()},
     }

@@ -50,6 +50,9 @@ class ServerFailed(PoseClientError):
     """The server reported a failure of its own."""
 
 
+PICTURE_FAILURES = (PoseClientError, OSError, ValueError)
+"""What may be wrong with one picture while the next one is fine."""
+
 _BY_STATUS: dict[str, type[PoseClientError]] = {
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "INVALID_ARGUMENT": RequestRejected,
@@ -59,6 +62,7 @@ _BY_STATUS: dict[str, type[PoseClientError]] = {
 # Sentences by which Triton tells apart what shares one status: (status, text, kind, transient).
 _BY_SENTENCE = (
     ("UNAVAILABLE", "exceeds maximum queue size", Overloaded, True),
+    ("UNAVAILABLE", "protocol is restricted", RequestRejected, False),
     ("UNAVAILABLE", "is not at ready state", ModelNotReady, True),
     ("UNAVAILABLE", "is not found", ModelNotReady, False),
     ("", "no available versions", ModelNotReady, True),  # a server that is stopping or reloading

@@ -75,7 +75,7 @@ class Poses(Detections):
         Args:
             image_id: the picture's id in the annotation file.
         """
-        people = zip(self.bboxes, self.keypoints, self.keypoint_scores, self.instance_scores, strict=True)
+        people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, strict=True)
         return [_coco.result(image_id, *person) for person in people]
 
     def to_supervision(self) -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cigpose_client import Options, PoseClient, RequestRejected, Tls
 
-from client.tests.fake_server import OVERLOADED
+from client.tests.fake_server import OVERLOADED, FakeServer, start
 
 
 def test_estimate_returns_the_arrays_of_the_contract(client, server):
@@ -129,3 +129,28 @@ def test_a_web_address_is_refused_with_the_remedy():
 def test_a_missing_tls_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         PoseClient("localhost:1", tls=Tls(root_certificates=tmp_path / "nowhere.pem"))
+
+
+def test_is_ready_says_no_instead_of_raising(server, client):
+    assert client.is_ready()
+    with PoseClient(server.url, model="nope") as other:
+        assert not other.is_ready()
+    with PoseClient("127.0.0.1:1", timeout_s=0.1) as nobody:
+        assert not nobody.is_ready()
+
+
+def test_servers_of_a_list_take_turns(server):
+    second = FakeServer()
+    handle = start(second)
+    try:
+        with PoseClient(f"ipv4:{server.url},{second.url}") as client:
+            deadline_s = time.monotonic() + 5
+            while not (server.requests and second.requests) and time.monotonic() < deadline_s:
+                client.estimate(b"1")  # the first calls may meet only one server that is connected yet
+            server.requests.clear()
+            second.requests.clear()
+            for _ in range(10):
+                client.estimate(b"1")
+        assert len(server.requests) == len(second.requests) == 5
+    finally:
+        handle.stop(None).wait()

@@ -37,7 +37,7 @@ def test_the_number_of_points_names_the_set(points, name):
 def test_another_number_of_points_has_no_names():
     assert poses(points=21).keypoint_set is None
     assert poses(points=21).keypoint_names == ()
-    assert list(poses(points=21).to_coco(1)[0]) == ["image_id", "category_id", "bbox", "score", "keypoints"]
+    assert list(poses(points=21).to_coco(1)[0]) == ["image_id", "category_id", "score", "keypoints"]
 
 
 def test_select_keeps_people_and_their_points_together():
@@ -54,7 +54,7 @@ def test_to_coco_of_17_points():
     (entry,) = everybody.to_coco(785)
     assert entry["image_id"] == 785
     assert entry["category_id"] == 1
-    assert entry["bbox"] == [1, 2, 3, 6]
+    assert entry["score"] == pytest.approx(everybody.instance_scores[0])
     assert len(entry["keypoints"]) == 51
     assert entry["keypoints"][:2] == pytest.approx(everybody.keypoints[0, 0].tolist())
 

@@ -10,12 +10,9 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._client import PoseClient
 from cigpose_client._draw import draw_poses
-from cigpose_client._errors import PoseClientError
+from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._many import in_order
 from cigpose_client._poses import Poses
-
-FAILURES = (PoseClientError, OSError, ValueError)
-"""What may be wrong with one picture; the next one can still be fine."""
 
 
 def add_image(subcommands: Any) -> None:
@@ -91,7 +88,7 @@ def _people(client: PoseClient, threshold: float, source: files.Source) -> Poses
 def _attempt(go_on: bool, function: Callable[[files.Source], Poses], source: files.Source) -> Poses | Exception:
     try:
         return function(source)
-    except FAILURES as error:
+    except PICTURE_FAILURES as error:
         if not go_on:
             raise
         return error

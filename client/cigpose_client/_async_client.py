@@ -1,0 +1,105 @@
+"""The asynchronous client: the same calls, carried out by asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import numpy.typing as npt
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from cigpose_client._base import BaseClient
+from cigpose_client._errors import PICTURE_FAILURES
+from cigpose_client._image import Image
+from cigpose_client._many import in_order_async
+from cigpose_client._poses import Detections, Poses
+from cigpose_client._protocol import Options, stitch
+from cigpose_client._retry import Call, Done, Send, Sleep, advance
+
+_Client = TypeVar("_Client", bound="AsyncPoseClient")
+
+
+class AsyncPoseClient(BaseClient):
+    """`PoseClient` for asyncio: the same names, arguments and errors, awaited. Create it inside the running loop.
+
+    Example:
+        async with AsyncPoseClient("localhost:8001") as client:
+            poses = await client.estimate("photo.jpg")
+    """
+
+    _transport_type = InferenceServerClient
+
+    async def estimate(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Poses:
+        """See `PoseClient.estimate`."""
+        return cast(Poses, await self._run(await _in_thread(self._pose_call, image, options, timeout_s)))
+
+    async def estimate_boxes(self, image: Image, boxes: npt.ArrayLike, *, timeout_s: float | None = None) -> Poses:
+        """See `PoseClient.estimate_boxes`."""
+        calls = await _in_thread(self._boxes_calls, image, boxes, timeout_s)
+        return stitch(list(await asyncio.gather(*map(self._run, calls))))
+
+    async def detect(
+        self, image: Image, options: Options | None = None, *, timeout_s: float | None = None
+    ) -> Detections:
+        """See `PoseClient.detect`."""
+        return cast(Detections, await self._run(await _in_thread(self._detection_call, image, options, timeout_s)))
+
+    async def estimate_many(
+        self, images: Iterable[Image] | AsyncIterable[Image], options: Options | None = None, *, in_flight: int = 8
+    ) -> AsyncIterator[Poses]:
+        """See `PoseClient.estimate_many`; `images` may be an asynchronous iterable as well."""
+        async with aclosing(in_order_async(lambda image: self.estimate(image, options), images, in_flight)) as pairs:
+            async for _, poses in pairs:
+                yield poses
+
+    async def attempt_many(
+        self, images: Iterable[Image] | AsyncIterable[Image], options: Options | None = None, *, in_flight: int = 8
+    ) -> AsyncIterator[Poses | Exception]:
+        """See `PoseClient.attempt_many`; `images` may be an asynchronous iterable as well."""
+
+        async def attempt(image: Image) -> Poses | Exception:
+            try:
+                return await self.estimate(image, options)
+            except PICTURE_FAILURES as error:
+                return error
+
+        async with aclosing(in_order_async(attempt, images, in_flight)) as pairs:
+            async for _, outcome in pairs:
+                yield outcome
+
+    async def is_ready(self, *, timeout_s: float | None = None) -> bool:
+        """See `PoseClient.is_ready`."""
+        return cast(bool, await self._run(self._ready_call(timeout_s)))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._transport.close()
+
+    async def __aenter__(self: _Client) -> _Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, call: Call) -> Any:
+        step = advance(call)
+        while not isinstance(step, Done):
+            step = advance(call, await self._perform(step))
+        return step.result
+
+    async def _perform(self, step: Send | Sleep) -> Any:
+        if isinstance(step, Sleep):
+            return await asyncio.sleep(self._count(step))
+        try:
+            return await getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
+        except InferenceServerException as error:
+            return error
+
+
+async def _in_thread(prepare: Callable[..., Any], *arguments: Any) -> Any:
+    """Read the file and pack the request in a thread: both block."""
+    return await asyncio.to_thread(prepare, *arguments)
