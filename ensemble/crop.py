@@ -30,17 +30,24 @@ def check_boxes(bbox_xyxy: Floats) -> None:
         )
 
 
-def check_crop_count(count: int, limit: int) -> None:
+def check_crop_count(count: int, max_persons: int, limit: int) -> None:
     """Refuse more crops than the network takes at once.
+
+    Args:
+        count: boxes at hand.
+        max_persons: how many the caller is ready to get.
+        limit: the network's `max_batch_size`.
 
     Raises:
         ValueError: the message says the limit and how to stay below it.
     """
-    if count > limit:
+    if max_persons > limit:
         raise ValueError(
-            f"{count} persons are more than this network's limit of {limit} in one request: "
-            f"send at most {limit} bboxes, or ask for keypoints with max_persons from 1 to {limit}"
+            f"request parameter max_persons is {max_persons}; this network's keypoints are for 1 to {limit} persons "
+            "a request (without keypoints in the requested outputs there is no such limit)"
         )
+    if count > limit:
+        raise ValueError(f"bboxes: {count} are more than this network's limit of {limit} a request; send fewer at once")
 
 
 def centers_and_scales(bbox_xyxy: Floats, input_size: tuple[int, int]) -> tuple[Floats, Floats]:

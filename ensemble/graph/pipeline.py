@@ -55,14 +55,17 @@ def _ensembles(suffix: str, network: Network, default: Network) -> tuple[Ensembl
         _step("decode_image", "image -> image_bgr"),
         _step("accept_boxes", "bboxes -> bbox_scores persons_detected person_boxes"),
     )
+    # The network comes first because of `pose_from_boxes`, where `bboxes` is input and output: Triton 2.51 takes it for
+    # an output of the first step. Not asked for, it counts against that step's outputs, and a step with none left is
+    # dropped although it is needed. The network's two outputs are used both or not at all, so one may be miscounted.
     estimate = (
-        _step(_crop_name(network, default), "image_bgr person_boxes -> crops centers scales"),
         _step(network.name, "crops -> simcc_x simcc_y"),
+        _step(_crop_name(network, default), "image_bgr person_boxes -> crops centers scales"),
         _step("decode_simcc", "simcc_x simcc_y centers scales -> keypoints keypoint_scores"),
     )
     return (
-        Ensemble(f"pose{suffix}", (steps.IMAGE,), outputs, (*detect, *estimate), parameters),
-        Ensemble(f"pose_from_boxes{suffix}", (steps.IMAGE, steps.BBOXES), outputs, (*accept, *estimate), parameters),
+        Ensemble(f"pose{suffix}", (steps.IMAGE,), outputs, (*estimate, *detect), parameters),
+        Ensemble(f"pose_from_boxes{suffix}", (steps.IMAGE, steps.BBOXES), outputs, (*estimate, *accept), parameters),
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
 from ensemble.crop import centers_and_scales, check_crop_count, crop_persons
+from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
@@ -13,7 +14,8 @@ class TritonPythonModel(PythonStep):
 
     def run(self, request):
         bboxes = request.tensors["person_boxes"]
-        check_crop_count(len(bboxes), self.max_crops)
+        options = parse_parameters(request.parameters, RequestParameters(max_persons=self.max_crops))
+        check_crop_count(len(bboxes), options.max_persons, self.max_crops)
         centers, scales = centers_and_scales(bboxes, self.input_size)
         crops = crop_persons(request.tensors["image_bgr"], centers, scales, self.input_size)
         if not len(crops):  # a batch of no crops is refused by Triton; `decode_simcc` drops this one's keypoints

@@ -1,0 +1,1 @@
+"""Starts a real tritonserver on a model repository, from PATH or from the PyPI wheel, and watches it."""

@@ -1,0 +1,123 @@
+"""Stand-in for Triton's C++ `onnxruntime` backend: the same model folders and settings, run by the Python package.
+
+Triton finds it by the name of this folder when a config says `backend: "onnxruntime"`. All requests that Triton hands
+over together become one run; the result is split again.
+
+Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
+`optimization.graph.level`, CPU and GPU instances. Refused, because silence would mislead: execution accelerators.
+"""
+
+import json
+import os
+import traceback
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+_TRITON_OF_ONNX = {
+    "tensor(uint8)": "TYPE_UINT8",
+    "tensor(float)": "TYPE_FP32",
+    "tensor(float16)": "TYPE_FP16",
+    "tensor(int32)": "TYPE_INT32",
+    "tensor(int64)": "TYPE_INT64",
+}
+_GRAPH_LEVELS = {  # Triton's optimization.graph.level
+    0: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    -1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    1: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    2: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+class TritonPythonModel:
+    """One instance: one ONNX Runtime session."""
+
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        filename = config["default_model_filename"] or "model.onnx"
+        path = os.path.join(args["model_repository"], args["model_version"], filename)
+        self.session = onnxruntime.InferenceSession(path, _session_options(config), providers=_providers(args, config))
+        _check_interface(config, self.session)
+        self.inputs = [entry["name"] for entry in config["input"]]
+        self.outputs = [entry["name"] for entry in config["output"]]
+
+    def execute(self, requests):
+        try:
+            return self._run_together(requests)
+        except Exception:  # what escapes would be shown to the callers, with our file paths
+            pb_utils.Logger.log_error(traceback.format_exc())
+            return [pb_utils.InferenceResponse(error=pb_utils.TritonError("internal error")) for _ in requests]
+
+    def _run_together(self, requests):
+        parts = [
+            [pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in self.inputs] for request in requests
+        ]
+        merged = [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        results = self.session.run(self.outputs, dict(zip(self.inputs, merged, strict=True)))
+        responses, first = [], 0
+        for arrays in parts:
+            end = first + len(arrays[0])
+            tensors = [
+                pb_utils.Tensor(name, array[first:end]) for name, array in zip(self.outputs, results, strict=True)
+            ]
+            responses.append(pb_utils.InferenceResponse(tensors))
+            first = end
+        return responses
+
+
+def _session_options(config):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
+    options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
+    options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    if parameters.get("execution_mode", "0") == "1":
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
+    level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
+    options.graph_optimization_level = _GRAPH_LEVELS.get(level, _GRAPH_LEVELS[0])
+    return options
+
+
+def _providers(args, config):
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    asked = [entry["name"] for entries in accelerators.values() for entry in entries]
+    if asked:
+        raise pb_utils.TritonModelException(
+            f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator {', '.join(asked)}; "
+            "choose a profile without it, or run NVIDIA's container"
+        )
+    if args["model_instance_kind"] != "GPU":
+        return ["CPUExecutionProvider"]
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        raise pb_utils.TritonModelException(
+            f"{config['name']}: GPU instances need the package onnxruntime-gpu in place of onnxruntime"
+        )
+    return [("CUDAExecutionProvider", {"device_id": args["model_instance_device_id"]}), "CPUExecutionProvider"]
+
+
+def _check_interface(config, session):
+    for kind, stated, actual in (
+        ("input", config["input"], session.get_inputs()),
+        ("output", config["output"], session.get_outputs()),
+    ):
+        batch = [-1] if config["max_batch_size"] else []
+        in_config = {entry["name"]: (entry["data_type"], batch + [int(d) for d in entry["dims"]]) for entry in stated}
+        in_file = {value.name: (_TRITON_OF_ONNX.get(value.type, value.type), _dims(value.shape)) for value in actual}
+        missing = in_file.keys() - in_config.keys() if kind == "input" else set()
+        if missing or any(not _fits(in_file.get(name), tensor) for name, tensor in in_config.items()):
+            raise pb_utils.TritonModelException(
+                f"{config['name']}: the config states the {kind}s {in_config}, the ONNX file has {in_file}; "
+                "generate the repository again from this file"
+            )
+
+
+def _dims(shape):
+    return [dim if isinstance(dim, int) else -1 for dim in shape]
+
+
+def _fits(tensor, stated):
+    """Whether a file's (dtype, dims) can be what a config states; -1 fits everything."""
+    if tensor is None or tensor[0] != stated[0] or len(tensor[1]) != len(stated[1]):
+        return False
+    return all(a == b or -1 in (a, b) for a, b in zip(tensor[1], stated[1], strict=True))

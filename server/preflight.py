@@ -1,0 +1,68 @@
+"""What must be right before tritonserver starts; every problem comes with its remedy."""
+
+import ctypes
+import socket
+import sys
+import sysconfig
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from server.installation import Installation, python_version
+
+
+def problems(installation: Installation, repository: Path, address: str, ports: Iterable[int]) -> list[str]:
+    """Return what would keep the server from working, one sentence each; an empty list is good news."""
+    found = [*_repository_problems(repository), *_port_problems(address, ports)]
+    if installation.wheel is not None:
+        found += [*_numpy_problems(np.__version__), *_stub_problems(installation.wheel), *_libpython_problems()]
+    return found
+
+
+def _repository_problems(repository: Path) -> list[str]:
+    if not list(repository.glob("*/config.pbtxt")):
+        return [f"{repository} holds no models; build it with `make repository` or `python -m export repository`"]
+    configs = sorted(repository.glob("*/config.pbtxt"))
+    networks = [path.parent for path in configs if 'backend: "onnxruntime"' in path.read_text(encoding="utf-8")]
+    missing = [folder.name for folder in networks if not (folder / "1" / "model.onnx").is_file()]
+    if missing:
+        return [f"{repository} lacks the network of {', '.join(missing)}; build it with `make repository`"]
+    return []
+
+
+def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
+    return [f"port {port} of {address} is taken; choose another" for port in ports if not _is_free(address, port)]
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def _numpy_problems(version: str) -> list[str]:
+    if int(version.split(".")[0]) < 2:
+        return []
+    return [f"numpy {version} makes this tritonserver send empty tensors; install numpy 1.26 (`make install`)"]
+
+
+def _stub_problems(wheel: Path) -> list[str]:
+    versions = sorted(path.name for path in (wheel / "python_backend_stubs").iterdir())
+    if python_version() in versions:
+        return []
+    return [f"there is no Python backend for Python {python_version()}; use one of {', '.join(versions)}"]
+
+
+def _libpython_problems() -> list[str]:
+    name = f"libpython{python_version()}.so.1.0"
+    folder = Path(sysconfig.get_config_var("LIBDIR") or sys.prefix)
+    try:
+        ctypes.CDLL(str(folder / name) if (folder / name).exists() else name, mode=ctypes.RTLD_LOCAL)
+    except OSError:
+        return [f"{name} is missing; install it (Debian: apt-get install libpython{python_version()})"]
+    return []
