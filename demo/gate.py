@@ -1,0 +1,130 @@
+"""The accuracy gate: 200 scenes never used in training, answered by any implementation of the chain, and measured.
+
+`python -m demo.gate --pose FILE --detector FILE [--out DIR]` measures ONNX files in this process.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from demo.annotations import annotated_visibility, annotations
+from demo.evaluation import PARTS, Prediction, evaluate, point_similarities
+from demo.gate_report import Case, save_histogram, save_worst
+from demo.in_process import Estimate, Estimator, in_process
+from demo.scene import Person, Scene, render_scene
+from demo.seeds import GATE
+
+_ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What a gate run measured.
+
+    Attributes:
+        average_precision: by part (`demo.evaluation.PARTS`), 0 to 1.
+        people: in the scenes.
+        found: of them, with a box that overlaps theirs by half.
+        mean_error: of their annotated points, in picture pixels.
+        histogram: (133, bins) how often each point was off by how much, in roots of the person's area.
+        cases: every person, worst first.
+    """
+
+    average_precision: dict[str, float]
+    people: int
+    found: int
+    mean_error: float
+    histogram: NDArray[np.int64]
+    cases: list[Case]
+
+
+def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None = None) -> GateResult:
+    """Answer every scene and compare with the truth.
+
+    Args:
+        estimate: encoded picture -> (bboxes, bbox_scores, keypoints, keypoint_scores).
+        seeds: scenes to measure on.
+        out: folder for `histogram.json`, `histogram.png` and the 20 worst people as pictures.
+    """
+    scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
+    answers = [Estimate(*estimate(scene.jpeg)) for _, _, scene in scenes]
+    predictions = [
+        Prediction(seed, answer.bbox_scores, answer.keypoints, answer.keypoint_scores)
+        for (seed, _, _), answer in zip(scenes, answers, strict=True)
+    ]
+    cases = [
+        case for (seed, _, scene), answer in zip(scenes, answers, strict=True) for case in _cases(seed, scene, answer)
+    ]
+    result = _summary(evaluate(annotations(scenes), predictions), sorted(cases, key=lambda case: case.similarity))
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        save_histogram(result.histogram, _ERROR_EDGES, out)
+        save_worst(result.cases[:20], out)
+    return result
+
+
+def _summary(table: dict[str, float], cases: list[Case]) -> GateResult:
+    errors = [np.linalg.norm(case.found - case.person.points, axis=1) for case in cases if case.found is not None]
+    seen = [annotated_visibility(case.person) > 0 for case in cases if case.found is not None]
+    sizes = [np.sqrt(case.person.area) for case in cases if case.found is not None]
+    histogram = np.zeros((133, len(_ERROR_EDGES) - 1), np.int64)
+    for error, kept, size in zip(errors, seen, sizes, strict=True):
+        bins = np.digitize(error / size, _ERROR_EDGES) - 1
+        np.add.at(histogram, (np.flatnonzero(kept), bins[kept]), 1)
+    pixels = np.concatenate([error[kept] for error, kept in zip(errors, seen, strict=True)]) if errors else np.zeros(0)
+    mean = float(pixels.mean()) if len(pixels) else 0.0
+    return GateResult(table, len(cases), len(errors), mean, histogram, cases)
+
+
+def _cases(seed: int, scene: Scene, answer: Estimate) -> list[Case]:
+    """Match every true person with the found box that overlaps theirs most, each box once."""
+    free, cases = list(range(len(answer.bboxes))), []
+    for person in reversed(scene.people):
+        overlaps = [_overlap(person.bbox_xyxy, answer.bboxes[index]) for index in free]
+        best = int(np.argmax(overlaps)) if overlaps else -1
+        if best < 0 or overlaps[best] < 0.5:
+            cases.append(Case(seed, scene.jpeg, person, None, 0.0))
+            continue
+        found = answer.keypoints[free.pop(best)]
+        cases.append(Case(seed, scene.jpeg, person, found, _similarity(person, found)))
+    return cases
+
+
+def _similarity(person: Person, found: NDArray[np.float32]) -> float:
+    """Return the similarity of the annotated points; 1 where nothing is annotated."""
+    kept = annotated_visibility(person) > 0
+    if not kept.any():
+        return 1.0
+    each = point_similarities(person.points.astype(np.float32), found, person.area)
+    return float(each[kept].mean())
+
+
+def _overlap(first: NDArray[np.float64], second: NDArray[np.float32]) -> float:
+    sides = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None)
+    union = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]) - np.prod(sides)
+    return float(np.prod(sides) / max(1e-9, union))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m demo.gate", description=__doc__)
+    parser.add_argument("--pose", type=Path, required=True)
+    parser.add_argument("--detector", type=Path, required=True)
+    parser.add_argument("--scenes", type=int, default=len(GATE), help="how many of the gate's scenes")
+    parser.add_argument("--out", type=Path, help="folder for the histogram and the worst cases")
+    options = parser.parse_args(argv)
+    result = measure(in_process(options.pose, options.detector), GATE[: options.scenes], options.out)
+    table = {part: round(result.average_precision[part], 4) for part in PARTS}
+    summary = {"average_precision": table, "people": result.people, "found": result.found}
+    sys.stdout.write(json.dumps(summary | {"mean_error_px": round(result.mean_error, 2)}, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

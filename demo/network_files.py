@@ -1,0 +1,56 @@
+"""Trained networks -> the ONNX files that `python -m export repository` takes."""
+
+import io
+import sys
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+
+from demo.detector_task import SIZE
+from demo.pose_task import POSE
+from demo.trainer import Trainer
+from demo.yolox import STRIDES, SmallYolox
+from export import graph_edit
+from export.cigpose.network import build
+from export.half_weights import store_half
+from export.onnx_export import OPSET, export_onnx
+
+
+def export_pose(trainer: Trainer, path: Path) -> None:
+    """Write the averaged pose network with its weights stored in float16."""
+    network = build(POSE)
+    network.load_state_dict(trainer.averaged.module.state_dict())
+    report = export_onnx(network, path, precision="fp16-weights")
+    sys.stderr.write(f"{path}: {report}\n")
+
+
+def export_detector(trainer: Trainer, path: Path) -> None:
+    """Write the averaged detector in YOLOX's raw form, its weights stored in float16."""
+    network = SmallYolox()
+    network.load_state_dict(trainer.averaged.module.state_dict())
+    graph_edit.save(store_half(raw_yolox(network.eval(), SIZE)), path)
+
+
+def raw_yolox(network: SmallYolox, size: int) -> onnx.ModelProto:
+    """Return the graph from `images` [batch, 3, size, size] to `output` [batch, A, 6], as Megvii's files have it."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch would rather we used its other exporter
+        torch.onnx.export(
+            network,
+            (torch.zeros(2, 3, size, size),),
+            file,
+            input_names=["images"],
+            output_names=["output"],
+            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in ("images", "output")},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = onnx.load_from_string(file.getvalue())
+    counts = (sum((size // stride) ** 2 for stride in STRIDES), 6)
+    for dim, count in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], counts, strict=True):
+        dim.dim_value = count
+    return model

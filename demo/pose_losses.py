@@ -1,0 +1,77 @@
+"""What the pose network is trained on: SimCC labels, the divergence from them, and the consistency term."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_BETA = 10.0  # both sides are multiplied by it before the softmax (RTMPose's KLDiscretLoss)
+_PRELIMINARY, _CONSISTENCY = 0.5, 0.5  # weights of the terms beside the main one
+
+
+class Rows(NamedTuple):
+    """SimCC logits along both axes.
+
+    Attributes:
+        x: (B, K, x bins).
+        y: (B, K, y bins).
+    """
+
+    x: Tensor
+    y: Tensor
+
+
+def simcc_labels(positions: Tensor, bins: int, sigma: float) -> Tensor:
+    """Return Gaussians (..., bins) with peak 1 about `positions` (...), given in bins."""
+    offsets = torch.arange(bins, dtype=torch.float32, device=positions.device) - positions.unsqueeze(-1)
+    return torch.exp(-0.5 * (offsets / sigma) ** 2)
+
+
+def as_distribution(rows: Tensor) -> Tensor:
+    """Return softmax(10 rows)."""
+    return (_BETA * rows.float()).softmax(-1)
+
+
+def divergence(rows: Tensor, target: Tensor) -> Tensor:
+    """Return the mean Kullback-Leibler divergence of softmax(10 rows) from distributions, both (M, bins).
+
+    Key points that do not count are left out by the caller; of none at all the mean is 0.
+    """
+    each = functional.kl_div((_BETA * rows.float()).log_softmax(-1), target, reduction="sum")
+    return each / max(1, len(rows))
+
+
+def total_loss(
+    final: Rows, preliminary: Rows, plain: Rows, targets: tuple[Tensor, Tensor], annotated: Tensor, intervened: Tensor
+) -> dict[str, Tensor]:
+    """Return the terms of the loss and their sum under `loss`.
+
+    Args:
+        final: the intervened prediction.
+        preliminary: the prediction that only decides where to intervene. The official training leaves it untrained;
+            here it learns, so that the intervention picks points that are indeed uncertain.
+        plain: the prediction without intervention, for the first b <= B samples. The intervened one is pulled to it
+            wherever features were replaced: what the graph infers from the neighbours shall agree with what the
+            features themselves said.
+        targets: label distributions (x, y), (M, bins) for the M annotated points in order.
+        annotated: (B, K) bool, M of them.
+        intervened: (B, K) bool.
+    """
+    part = slice(0, len(plain.x))
+    both = annotated[part] & intervened[part]
+    terms = {
+        "label": _sum_over_axes(final, targets, annotated),
+        "preliminary": _sum_over_axes(preliminary, targets, annotated),
+        "consistency": _sum_over_axes(
+            Rows(final.x[part], final.y[part]),
+            (as_distribution(plain.x.detach()[both]), as_distribution(plain.y.detach()[both])),
+            both,
+        ),
+    }
+    total = terms["label"] + _PRELIMINARY * terms["preliminary"] + _CONSISTENCY * terms["consistency"]
+    return {"loss": total, **terms}
+
+
+def _sum_over_axes(rows: Rows, targets: tuple[Tensor, Tensor], where: Tensor) -> Tensor:
+    return divergence(rows.x[where], targets[0]) + divergence(rows.y[where], targets[1])

@@ -1,0 +1,159 @@
+"""The training loop: schedule, averaged weights, checkpoints, progress. What is learned is the task's business."""
+
+import math
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+Batch = dict[str, Tensor]
+
+
+class Task(Protocol):
+    """Something to learn."""
+
+    network: nn.Module
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step; the same step gives the same batch."""
+        ...
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss, their sum under `loss`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to learn.
+
+    Attributes:
+        steps: in all.
+        rate: highest learning rate.
+        warmup: steps until it is reached; it stays until half of the steps, then falls along a cosine.
+        decay: weight decay.
+        average: how much of the averaged weights each step keeps, once warm.
+        save_every: steps between checkpoints.
+    """
+
+    steps: int
+    rate: float = 1.5e-3
+    warmup: int = 100
+    decay: float = 0.05
+    average: float = 0.998
+    save_every: int = 50
+
+    def rate_at(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        if step < self.warmup:
+            return self.rate * (step + 1) / self.warmup
+        late = max(0.0, (step - self.steps / 2) / (self.steps / 2))
+        return self.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, late))))
+
+
+class Trainer:
+    """A task, its optimizer and its averaged weights, at some step.
+
+    Attributes:
+        step: steps done.
+        averaged: the averaged network; these weights are the result.
+    """
+
+    def __init__(self, task: Task, schedule: Schedule) -> None:
+        self.task = task
+        self.schedule = schedule
+        self.step = 0
+        self.averaged = AveragedModel(task.network, avg_fn=self._average, use_buffers=True)
+        matrices = [value for value in task.network.parameters() if value.ndim > 1]
+        others = [value for value in task.network.parameters() if value.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": schedule.decay}, {"params": others, "weight_decay": 0.0}]
+        )
+
+    def train_step(self, batch: Batch) -> dict[str, float]:
+        """Learn from one batch and return the terms of the loss before the step."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.rate_at(self.step)
+        terms = self.task.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        nn.utils.clip_grad_norm_(self.task.network.parameters(), 10.0)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.task.network)
+        self.step += 1
+        return {name: float(value.detach()) for name, value in terms.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that another process needs to go on from here."""
+        return {
+            "step": self.step,
+            "network": self.task.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.step = state["step"]
+        self.task.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        keep = min(self.schedule.average, (1.0 + float(count)) / (10.0 + float(count)))
+        return averaged.lerp(current, 1.0 - keep) if averaged.is_floating_point() else current
+
+
+def run(trainer: Trainer, checkpoint: Path, hours: float | None = None) -> bool:
+    """Train to the end of the schedule, or until `hours` are over, and keep checkpoints.
+
+    Returns:
+        whether the schedule was completed.
+    """
+    begin, first = time.perf_counter(), trainer.step
+    sums: dict[str, float] = {}
+    with ThreadPoolExecutor(1) as loader:
+        coming = loader.submit(trainer.task.batch, trainer.step)
+        while trainer.step < trainer.schedule.steps:
+            batch = coming.result()
+            coming = loader.submit(trainer.task.batch, trainer.step + 1)
+            for name, value in trainer.train_step(batch).items():
+                sums[name] = sums.get(name, 0.0) + value
+            elapsed = time.perf_counter() - begin
+            over = hours is not None and elapsed > 3600 * hours
+            if trainer.step % trainer.schedule.save_every == 0 or over or trainer.step == trainer.schedule.steps:
+                save(trainer, checkpoint)
+                _report(trainer, sums, elapsed / (trainer.step - first))
+                sums = {}
+            if over:
+                return False
+    return True
+
+
+def save(trainer: Trainer, checkpoint: Path) -> None:
+    """Write the trainer's state; a crash in between leaves the previous file."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_suffix(".partial")
+    torch.save(trainer.state(), partial)
+    partial.replace(checkpoint)
+
+
+def resume(trainer: Trainer, checkpoint: Path) -> None:
+    """Go on from a checkpoint file."""
+    trainer.load_state(torch.load(checkpoint, weights_only=True))
+
+
+def _report(trainer: Trainer, sums: dict[str, float], seconds_per_step: float) -> None:
+    count = (trainer.step - 1) % trainer.schedule.save_every + 1
+    terms = " ".join(f"{name} {value / count:.4f}" for name, value in sums.items())
+    left = (trainer.schedule.steps - trainer.step) * seconds_per_step / 60
+    sys.stderr.write(
+        f"step {trainer.step}/{trainer.schedule.steps} {terms} rate {trainer.schedule.rate_at(trainer.step):.2e} "
+        f"{1 / seconds_per_step:.2f} steps/s {left:.0f} min left\n"
+    )
