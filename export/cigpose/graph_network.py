@@ -34,7 +34,8 @@ class EdgeConv(nn.Module):
         With W = [A | D], W [x_i ; x_j - x_i] = (A - D) x_i + D x_j: two products over the nodes, none over the edges.
         """
         convolution, norm = self.conv
-        own, difference = convolution.weight.flatten(1).chunk(2, dim=1)
+        weight = convolution.weight.squeeze(3).squeeze(2)
+        own, difference = weight[:, : convolution.out_channels], weight[:, convolution.out_channels :]
         to_receiver = functional.linear(x, own - difference)
         from_sender = functional.linear(x, difference)
         messages = to_receiver[:, self.receivers] + from_sender[:, self.senders]

@@ -144,7 +144,10 @@ class CigHead(nn.Module):
 
     def stages(self, feature_map: Tensor) -> HeadStages:
         """Run the head and return everything it computes on the way."""
-        heatmaps = self.final_layer(feature_map).flatten(2)
+        return self.reason(self.final_layer(feature_map).flatten(2))
+
+    def reason(self, heatmaps: Tensor) -> HeadStages:
+        """Run all that follows the convolution, from (B, K, F) on."""
         embedded = self.mlp_pre_gau(heatmaps)
         attended = self.gau(embedded)
         confidence = self.confidence(attended)

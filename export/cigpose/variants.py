@@ -7,6 +7,12 @@ from ensemble.keypoints import keypoint_set
 MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels 0..255; what every CIGPose and MMPose SimCC network was trained with
 STD = (58.395, 57.12, 57.375)
 STRIDE = 32  # input pixels per cell of the feature map
+SOURCE = "github.com/53mins/CIGPose@b7444d8"  # of the published figures and of the configs behind this table
+BENCHMARKS = {  # keypoint set -> what the published AP was measured on; always with flip test
+    "coco_wholebody": "COCO-WholeBody v1.0 val, whole body",
+    "coco": "COCO val2017, ground-truth boxes",
+    "crowdpose": "CrowdPose test",
+}
 _DATASETS = {
     "coco-wholebody": "coco_wholebody",
     "coco-ubody": "coco_wholebody",
@@ -35,7 +41,7 @@ class Variant:
         split_ratio: SimCC bins per crop pixel.
         training_data: what the published weights were trained on.
         parameters: published number of parameters, those unused at inference included.
-        average_precision: published AP, with flip test; of the whole body where there are 133 points.
+        average_precision: published AP on the BENCHMARKS entry of the keypoint set, with flip test.
     """
 
     name: str
@@ -125,8 +131,6 @@ def _published(size: str, data: str, height: int, width: int, parameters: int, a
     )
 
 
-# Source: README and configs of the CIGPose official repository, commit b7444d8. COCO body (17 points) was scored on
-# ground-truth boxes, the others on detected ones.
 VARIANTS = {
     entry.name: entry
     for entry in (

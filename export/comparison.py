@@ -1,0 +1,56 @@
+"""How far two sets of SimCC rows are apart: what every export ends with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Rows = tuple[Floats, Floats]  # simcc_x (N, K, W * split_ratio), simcc_y (N, K, H * split_ratio)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What separates an export from the network it was made from.
+
+    Attributes:
+        largest: largest difference of two logits.
+        rms_relative: root mean square difference, over the standard deviation of all logits.
+        moved: share of rows whose arg-max lies more than one bin away.
+    """
+
+    largest: float
+    rms_relative: float
+    moved: float
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return (
+            f"largest {self.largest:.2g}, rms {self.rms_relative:.2g} standard deviations of the logits, "
+            f"{self.moved:.2%} of the arg-maxima more than a bin away"
+        )
+
+
+def difference(expected: Rows, actual: Rows) -> Difference:
+    """Measure how far `actual` is from `expected`; NaN anywhere makes the numbers NaN.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if [rows.shape for rows in expected] != [rows.shape for rows in actual]:
+        raise ValueError(f"shapes differ: {[r.shape for r in expected]} expected, {[r.shape for r in actual]} given")
+    wanted = np.concatenate([rows.ravel() for rows in expected]).astype(np.float64)
+    errors = np.concatenate([rows.ravel() for rows in actual]) - wanted
+    spread = float(wanted.std()) or 1.0
+    moves = [np.abs(a.argmax(2) - b.argmax(2)) > 1 for a, b in zip(expected, actual, strict=True)]
+    return Difference(
+        largest=float(np.abs(errors).max()),
+        rms_relative=float(np.sqrt(np.mean(errors * errors))) / spread,
+        moved=float(np.mean(moves)),
+    )
+
+
+def concatenated(parts: Sequence[Rows]) -> Rows:
+    """Join the rows of several batches."""
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

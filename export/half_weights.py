@@ -1,0 +1,31 @@
+"""Store the weights of an ONNX file in float16 while everything still computes in float32."""
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from export import graph_edit
+
+_SMALLEST = 1024  # elements; biases and scales are not worth the loss
+
+
+def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with each large float32 weight as float16, followed by a Cast to float32 of the old name.
+
+    Raises:
+        ValueError: a weight is outside the range of float16 (the message names it).
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    casts = []
+    for tensor in halved.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _SMALLEST:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        largest = float(np.abs(values).max())
+        if largest > np.finfo(np.float16).max:
+            raise ValueError(f"{name} reaches {largest:.3g}, which float16 cannot hold")
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}/float16"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
+    graph_edit.insert_first(halved, casts)
+    return halved
