@@ -16,6 +16,7 @@ from cigpose_client._errors import (
     ServerUnavailable,
 )
 from cigpose_client._image import Image
+from cigpose_client._info import ServedModel, ServerInfo
 from cigpose_client._keypoints import KeypointSet, keypoint_sets
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options
@@ -37,7 +38,9 @@ __all__ = [
     "Poses",
     "RequestRejected",
     "Retry",
+    "ServedModel",
     "ServerFailed",
+    "ServerInfo",
     "ServerUnavailable",
     "Tls",
     "__version__",

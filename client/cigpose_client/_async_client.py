@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from cigpose_client._base import BaseClient
 from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._image import Image
+from cigpose_client._info import ServerInfo
 from cigpose_client._many import in_order_async
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options, stitch
@@ -72,6 +73,10 @@ class AsyncPoseClient(BaseClient):
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """See `PoseClient.is_ready`."""
         return cast(bool, await self._run(self._ready_call(timeout_s)))
+
+    async def info(self, *, timeout_s: float | None = None) -> ServerInfo:
+        """See `PoseClient.info`."""
+        return cast(ServerInfo, await self._run(self._info_call(timeout_s)))
 
     async def close(self) -> None:
         """Close the connection."""

@@ -11,6 +11,7 @@ from cigpose_client import _protocol as protocol
 from cigpose_client._connection import Tls, grpc_headers, transport_arguments
 from cigpose_client._errors import PoseClientError
 from cigpose_client._image import ArrayFormat, Image, encoded
+from cigpose_client._info import info_call
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Call, Retry, Sleep, call
 
@@ -89,6 +90,9 @@ class BaseClient:
             return (yield from self._call("is_model_ready", {"model_name": self._ensemble}, timeout_s))
         except PoseClientError:
             return False
+
+    def _info_call(self, timeout_s: float | None) -> Call:
+        return info_call(lambda method, arguments: self._call(method, arguments, timeout_s), self._ensemble)
 
     def _infer(self, request: dict[str, Any], parse: Callable[[InferResult], Any], timeout_s: float | None) -> Call:
         answer = yield from self._call("infer", request, timeout_s)

@@ -13,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 from cigpose_client._base import BaseClient
 from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._image import Image
+from cigpose_client._info import ServerInfo
 from cigpose_client._many import in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options, stitch
@@ -96,6 +97,10 @@ class PoseClient(BaseClient):
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Return whether the server answers and serves the client's model; never raises `PoseClientError`."""
         return cast(bool, self._run(self._ready_call(timeout_s)))
+
+    def info(self, *, timeout_s: float | None = None) -> ServerInfo:
+        """Return what the server serves, as far as it tells."""
+        return cast(ServerInfo, self._run(self._info_call(timeout_s)))
 
     def close(self) -> None:
         """Close the connection."""

@@ -46,6 +46,11 @@ def boxes_ensemble_name(model: str) -> str:
     return _FROM_BOXES + network
 
 
+def is_pose_ensemble(name: str) -> bool:
+    """Return whether a served model of this name finds people and their keypoints by itself."""
+    return name == _DEFAULT or (name.startswith(f"{_DEFAULT}_") and not name.startswith(_FROM_BOXES))
+
+
 def pose_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:
     """Return the arguments of `infer` that ask for people and keypoints."""
     return _request(ensemble_name(model), [_picture(picture)], _POSE_OUTPUTS, options)

@@ -36,6 +36,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         failures: (status, message) to answer before the next requests, first to last.
         delay_s: seconds before each answer, or a function of the picture.
         max_boxes: more are refused.
+        closed: the repository and the configurations are not shown, as in production.
         requests: what was asked.
         most_at_once: the largest number of requests under way at one time.
     """
@@ -43,6 +44,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     failures: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
     delay_s: object = 0.0
     max_boxes: int = 32
+    closed: bool = False
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
     url: str = ""
@@ -77,6 +79,32 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def ServerLive(self, message, context):
         return pb.ServerLiveResponse(live=True)
+
+    def ServerMetadata(self, message, context):
+        return pb.ServerMetadataResponse(name="triton", version="2.51.0")
+
+    def RepositoryIndex(self, message, context):
+        self._refuse_if_closed(context)
+        entry = pb.RepositoryIndexResponse.ModelIndex
+        names = ["decode_image", *POINTS, *(name.replace("pose", "pose_from_boxes") for name in POINTS)]
+        return pb.RepositoryIndexResponse(models=[entry(name=name, state="READY") for name in names])
+
+    def ModelMetadata(self, message, context):
+        entry = pb.ModelMetadataResponse.TensorMetadata
+        points = POINTS.get(message.name) or context.abort(grpc.StatusCode.NOT_FOUND, f"'{message.name}' is not found")
+        outputs = [entry(name="keypoint_scores", datatype="FP32", shape=[-1, points])]
+        return pb.ModelMetadataResponse(name=message.name, outputs=outputs)
+
+    def ModelConfig(self, message, context):
+        self._refuse_if_closed(context)
+        answer = pb.ModelConfigResponse()
+        answer.config.parameters["network"].string_value = "network of " + message.name
+        answer.config.parameters["max_persons"].string_value = str(self.max_boxes)
+        return answer
+
+    def _refuse_if_closed(self, context):
+        if self.closed:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'admin-key'")
 
     def ServerReady(self, message, context):
         return pb.ServerReadyResponse(ready=True)

@@ -54,12 +54,12 @@ def add_concurrency(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def connect(args: argparse.Namespace) -> PoseClient:
-    """Return the client that the arguments describe."""
+def connect(args: argparse.Namespace, model: str | None = None) -> PoseClient:
+    """Return the client that the arguments describe, for another `model` if one is given."""
     files = (args.tls_ca, args.tls_key, args.tls_cert)
     return PoseClient(
         args.url,
-        model=args.model,
+        model=model or args.model,
         timeout_s=args.timeout,
         options=Options(*(getattr(args, name, None) for name in ("bbox_threshold", "nms_threshold", "max_persons"))),
         headers=dict(args.header),

@@ -1,0 +1,88 @@
+"""The subcommands `info` and `check`: what is served, and whether all of it works."""
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cigpose_client._cli import arguments
+from cigpose_client._errors import PoseClientError
+from cigpose_client._image import Image
+from cigpose_client._info import ServedModel, ServerInfo
+
+_BOX = (0.0, 0.0, 64.0, 64.0)
+
+
+def add_info(subcommands: Any) -> None:
+    """Add `info`."""
+    parser = subcommands.add_parser("info", help="what the server serves")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    arguments.add_connection(parser)
+    parser.set_defaults(run=run_info)
+
+
+def add_check(subcommands: Any) -> None:
+    """Add `check`."""
+    parser = subcommands.add_parser(
+        "check",
+        help="one picture through every ensemble",
+        description="Send one picture through every ensemble; status 0 only when all answer. Made for probes: "
+        "a server can say that it is ready while a part of it is dead.",
+    )
+    parser.add_argument("picture", nargs="?", metavar="PICTURE", help="default: a grey one of 64 x 64 pixels")
+    arguments.add_connection(parser)
+    parser.set_defaults(run=run_check)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Run `info` and return the exit status."""
+    with arguments.connect(args) as client:
+        info = client.info()
+    print(json.dumps(dataclasses.asdict(info), indent=2) if args.json else "\n".join(_lines(args.url, info)))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Run `check` and return the exit status."""
+    image = args.picture or np.full((64, 64, 3), 128, np.uint8)
+    with arguments.connect(args) as client:
+        names = [model.name for model in client.info().models]
+    if not names:
+        raise ValueError("no pose ensemble is served")
+    # a list, so that every ensemble is asked whatever the first one says
+    return 0 if all([_answers(args, name, image) for name in names]) else 1
+
+
+def _answers(args: argparse.Namespace, name: str, image: Image) -> bool:
+    """Ask for people, and for one given box, so that the pose network runs in any case; say how it went."""
+    with arguments.connect(args, name) as client:
+        start_s = time.perf_counter()
+        try:
+            client.estimate(image)
+            client.estimate_boxes(image, [_BOX])
+        except PoseClientError as error:
+            print(f"FAILED  {name}: {error}")
+            return False
+    print(f"ok      {name}: {(time.perf_counter() - start_s) * 1000:.0f} ms")
+    return True
+
+
+def _lines(url: str, info: ServerInfo) -> Iterator[str]:
+    yield f"{info.name} {info.version} at {url}"
+    for model in info.models:
+        yield f"  --model {model.name}: {_description(model)}"
+    if not info.models:
+        yield "  no pose ensemble is served"
+
+
+def _description(model: ServedModel) -> str:
+    facts = [f"{model.keypoints} keypoints ({model.keypoint_set or 'unknown set'})"]
+    if model.network:
+        facts.insert(0, model.network)
+    if model.max_persons:
+        facts.append(f"at most {model.max_persons} people a request")
+    return ", ".join(facts)

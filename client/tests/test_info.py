@@ -1,0 +1,51 @@
+import json
+
+import pytest
+from cigpose_client import ModelNotReady, PoseClient
+from cigpose_client.__main__ import main
+
+
+def test_info_lists_every_ensemble_that_finds_people(client):
+    info = client.info()
+    assert (info.name, info.version) == ("triton", "2.51.0")
+    assert [(model.name, model.keypoints, model.keypoint_set) for model in info.models] == [
+        ("pose", 133, "coco_wholebody"),
+        ("pose_a", 133, "coco_wholebody"),
+        ("pose_body", 17, "coco"),
+        ("pose_crowd", 14, "crowdpose"),
+    ]
+    assert info.models[0].network == "network of pose"
+    assert info.models[0].max_persons == 32
+
+
+def test_a_server_that_tells_little_is_still_described(server):
+    server.closed = True
+    with PoseClient(server.url, model="body") as client:
+        (model,) = client.info().models
+    assert (model.name, model.keypoints, model.keypoint_set) == ("pose_body", 17, "coco")
+    assert model.network is model.max_persons is None
+
+
+def test_an_unknown_model_of_a_closed_server_is_an_error(server):
+    server.closed = True
+    with PoseClient(server.url, model="nope") as client, pytest.raises(ModelNotReady):
+        client.info()
+
+
+def test_the_command_prints_it(server, capsys):
+    assert main(["info", "--url", server.url]) == 0
+    assert "--model pose_body: network of pose_body, 17 keypoints (coco), at most 32 people" in capsys.readouterr().out
+    assert main(["info", "--json", "--url", server.url]) == 0
+    assert len(json.loads(capsys.readouterr().out)["models"]) == 4
+
+
+def test_check_asks_every_ensemble(server, capsys):
+    assert main(["check", "--url", server.url]) == 0
+    assert capsys.readouterr().out.count("ok ") == 4
+    assert {request.model for request in server.requests} >= {"pose", "pose_from_boxes", "pose_from_boxes_crowd"}
+
+
+def test_check_names_what_is_dead(server, capsys, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    assert main(["check", str(tmp_path / "bad.jpg"), "--url", server.url]) == 1
+    assert capsys.readouterr().out.count("FAILED  pose") == 4
