@@ -20,8 +20,9 @@ def check_boxes(bbox_xyxy: Floats) -> None:
     """
     if bbox_xyxy.ndim != 2 or bbox_xyxy.shape[1] != 4:
         raise ValueError(f"bboxes must have shape [N,4], got {list(bbox_xyxy.shape)}")
-    widths, heights = bbox_xyxy[:, 2] - bbox_xyxy[:, 0], bbox_xyxy[:, 3] - bbox_xyxy[:, 1]
-    finite = np.isfinite(widths) & np.isfinite(heights)  # overflow of a difference counts, too
+    with np.errstate(over="ignore", invalid="ignore"):  # a difference that overflows is not finite, too
+        widths, heights = (bbox_xyxy[:, 2:] - bbox_xyxy[:, :2]).T
+    finite = np.isfinite(widths) & np.isfinite(heights)
     for index in np.flatnonzero(~finite):
         raise ValueError(f"bboxes[{index}] = {bbox_xyxy[index].tolist()} is not finite; send left, top, right, bottom")
     for index in np.flatnonzero((widths < 0) | (heights < 0) | ((widths == 0) & (heights == 0))):

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -144,11 +145,14 @@ def _wait_until_ready(
     raise RuntimeError(f"tritonserver is not ready after {timeout_s:.0f} s{_tail(log)}")
 
 
-def _tail(log: Path | None, lines: int = 30) -> str:
+def _tail(log: Path | None, count: int = 20) -> str:
+    """The log's errors and its end, without Triton's tables."""
     if log is None:
         return ""
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "; the end of its log:\n" + "\n".join(text[-lines:])
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    told = [line for line in lines if line and not line.startswith(("|", "+-"))]
+    errors = [line for line in told[:-count] if re.match(r"E\d{4} ", line)]  # glog's form: E1120 19:24:46 ...
+    return "; its errors and the end of its log:\n" + "\n".join(errors + told[-count:])
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

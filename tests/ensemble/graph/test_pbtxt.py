@@ -1,0 +1,66 @@
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from ensemble.graph.model import Accelerator, DynamicBatching, Ensemble, Instances, Model, Step, Tensor
+from ensemble.graph.pbtxt import render
+from ensemble.graph.profiles import PROFILES
+
+NETWORK = Model(
+    name="net",
+    backend="onnxruntime",
+    inputs=(Tensor("crops", "UINT8", (256, 192, 3)),),
+    outputs=(Tensor("simcc_x", "FP32", (17, 384)),),
+    max_batch_size=32,
+    parameters={"keypoint_set": "coco", "a": "1"},
+    instances=Instances("KIND_CPU", 2),
+    batching=DynamicBatching(max_queue_delay_us=500, max_queue_size=64),
+    cpu_accelerator=Accelerator("openvino", {"num_of_threads": "1"}),
+)
+STEP = Model("step", "python", (), (), adapter="step")
+GRAPH = Ensemble("pose", NETWORK.inputs, NETWORK.outputs, (Step("net", {"crops": "crops"}, {"simcc_x": "simcc_x"}),))
+
+
+def parsed(model):
+    return text_format.Parse(render(model), pb.ModelConfig())
+
+
+def test_a_network_reads_back_as_it_was_said():
+    config = parsed(NETWORK)
+    assert (config.name, config.backend, config.max_batch_size) == ("net", "onnxruntime", 32)
+    assert (config.input[0].name, config.input[0].data_type, list(config.input[0].dims)) == (
+        "crops",
+        pb.TYPE_UINT8,
+        [256, 192, 3],
+    )
+    assert {key: value.string_value for key, value in config.parameters.items()} == NETWORK.parameters
+    assert (config.instance_group[0].kind, config.instance_group[0].count) == (pb.ModelInstanceGroup.KIND_CPU, 2)
+    assert config.dynamic_batching.max_queue_delay_microseconds == 500
+    assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
+    accelerator = config.optimization.execution_accelerators.cpu_execution_accelerator[0]
+    assert (accelerator.name, dict(accelerator.parameters)) == ("openvino", {"num_of_threads": "1"})
+
+
+def test_an_ensemble_keeps_its_steps():
+    config = parsed(GRAPH)
+    assert config.platform == "ensemble"
+    assert config.WhichOneof("scheduling_choice") == "ensemble_scheduling"
+    assert [(step.model_name, step.model_version) for step in config.ensemble_scheduling.step] == [("net", -1)]
+
+
+@pytest.mark.parametrize("model", [STEP, GRAPH])
+def test_a_batch_size_of_zero_is_stated(model):
+    assert "max_batch_size: 0\n" in render(model)
+
+
+def test_the_same_text_on_every_run():
+    assert render(NETWORK) == render(NETWORK)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_change_where_a_model_runs_not_what_it_says(profile):
+    config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
+    assert changed.instance_group != config.instance_group or profile == "cpu"
+    assert changed.parameters["keypoint_set"] == config.parameters["keypoint_set"]
+    assert (list(changed.input), list(changed.output)) == (list(config.input), list(config.output))
+    assert changed.max_batch_size == config.max_batch_size

@@ -1,0 +1,73 @@
+import pytest
+
+from ensemble.graph.model import Ensemble, Model
+from ensemble.graph.networks import Detector, Network
+from ensemble.graph.pipeline import pipeline
+
+DETECTOR = Detector((416, 416), 3549)
+BODY = Network("body", "coco", (192, 256), (384, 512))
+WHOLE = Network("whole", "coco_wholebody", (288, 384), (576, 768))
+SINGLE = Network("single", "crowdpose", (192, 256), (384, 512), max_batch_size=1)
+
+
+def names(*networks):
+    return [model.name for model in pipeline(networks, DETECTOR)]
+
+
+def test_one_network_has_its_ensembles_and_the_default_ones():
+    assert names(BODY) == [
+        *("decode_image", "detector", "accept_boxes", "decode_simcc", "select_persons", "crop_persons", "body"),
+        *("pose", "pose_from_boxes", "pose_body", "pose_from_boxes_body"),
+    ]
+
+
+def test_networks_share_what_they_can():
+    extra = set(names(BODY, WHOLE, SINGLE)) - set(names(BODY))
+    assert extra == {
+        *("whole", "crop_persons_384x288", "pose_whole", "pose_from_boxes_whole"),
+        *("single", "crop_persons_256x192_max1", "select_persons_max1", "pose_single", "pose_from_boxes_single"),
+    }
+
+
+@pytest.mark.parametrize("ensemble", [m for m in pipeline((BODY, WHOLE, SINGLE), DETECTOR) if isinstance(m, Ensemble)])
+def test_every_tensor_fits_from_step_to_step(ensemble):
+    """Dims of the producer and of each consumer agree, with the batch axis where a model has one."""
+    models = {m.name: m for m in pipeline((BODY, WHOLE, SINGLE), DETECTOR) if isinstance(m, Model)}
+    known = {tensor.name: (tensor.dtype, tensor.dims) for tensor in ensemble.inputs}
+    for step in ensemble.steps:
+        for tensor in models[step.model].outputs:
+            if tensor.name in step.outputs:
+                known[step.outputs[tensor.name]] = (tensor.dtype, full_dims(models[step.model], tensor))
+    wanted = [(tensor.name, tensor.dtype, tensor.dims) for tensor in ensemble.outputs]
+    for step in ensemble.steps:
+        model = models[step.model]
+        assert set(step.inputs) == {tensor.name for tensor in model.inputs}
+        wanted += [(step.inputs[t.name], t.dtype, full_dims(model, t)) for t in model.inputs]
+    for name, dtype, dims in wanted:
+        assert known[name][0] == dtype
+        assert fits(known[name][1], dims), (name, known[name], dims)
+
+
+def full_dims(model, tensor):
+    return (-1, *tensor.dims) if model.max_batch_size else tensor.dims
+
+
+def fits(given, wanted):
+    if len(given) == len(wanted) + 1 and given[0] in (-1, 1):  # Triton strips a batch of one
+        given = given[1:]
+    if len(wanted) == len(given) + 1 and wanted[0] == -1:  # ... and adds it
+        wanted = wanted[1:]
+    return len(given) == len(wanted) and all(a == b or -1 in (a, b) for a, b in zip(given, wanted, strict=True))
+
+
+def test_the_network_limits_persons():
+    models = {m.name: m for m in pipeline((BODY, SINGLE), DETECTOR)}
+    assert models["select_persons"].parameters["max_persons"] == "32"
+    assert models["select_persons_max1"].parameters["max_persons"] == "1"
+    assert models["crop_persons_256x192_max1"].parameters["max_crops"] == "1"
+
+
+@pytest.mark.parametrize("networks", [(), (BODY, BODY)])
+def test_names_must_differ_and_one_be_there(networks):
+    with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
+        pipeline(networks, DETECTOR)

@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from ensemble.keypoints import keypoint_set, keypoint_set_of_length, keypoint_sets
+
+COUNTS = {"coco_wholebody": (133, 65), "coco": (17, 19), "crowdpose": (14, 15)}
+
+
+def test_there_are_the_three_sets():
+    assert {name: (len(s), len(s.edges)) for name, s in keypoint_sets().items()} == COUNTS
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_flip_pairs_swap_sides_and_undo_themselves(name):
+    points = keypoint_set(name)
+    opposite = {"left": "right", "right": "left", "center": "center"}
+    for index, flipped in enumerate(points.flip_indices):
+        assert points.flip_indices[flipped] == index
+        assert points.sides[flipped] == opposite[points.sides[index]]
+        assert points.names[index].startswith("face") or points.sides[index] in (
+            *points.names[index].split("_"),
+            "center",
+        )
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_edges_and_sigmas_are_sound(name):
+    points = keypoint_set(name)
+    assert all(a != b for a, b in points.edges)
+    assert len({frozenset(edge) for edge in points.edges}) == len(points.edges)
+    assert len(points.sigmas) == len(points) and min(points.sigmas) > 0
+    assert sorted(i for first, end in points.parts.values() for i in range(first, end)) == list(range(len(points)))
+
+
+def test_the_number_of_points_tells_the_set():
+    assert [keypoint_set_of_length(count).name for count in (133, 17, 14)] == list(COUNTS)
+    with pytest.raises(ValueError, match=r"no keypoint set has 26 points; known: 133 \(coco_wholebody\)"):
+        keypoint_set_of_length(26)
+    with pytest.raises(ValueError, match="unknown keypoint set 'halpe'; known: coco_wholebody, coco, crowdpose"):
+        keypoint_set("halpe")
+
+
+def test_equal_to_the_official_tables(shared):
+    for count, table in json.loads((shared / "reference" / "cigpose_tables.json").read_text()).items():
+        points = keypoint_set_of_length(int(count))
+        assert points.name == table["dataset"]
+        assert list(points.names) == table["names"]
+        assert list(points.flip_indices) == table["flip"]
+        assert list(points.sigmas) == table["sigmas"]
+        assert [list(edge) for edge in points.edges] == table["skeleton"]

@@ -1,0 +1,92 @@
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+
+from ensemble.picture import PictureLimits, decode_picture
+from ensemble.picture_header import read_header
+from tests.pictures import encode, noise_picture
+
+LIMITS = PictureLimits(max_bytes=100_000, max_pixels=20_000)
+KINDS = {".jpg": "JPEG", ".png": "PNG", ".webp": "WebP", ".bmp": "BMP"}
+
+
+@pytest.mark.parametrize(("suffix", "kind"), KINDS.items())
+def test_header_tells_kind_and_size(suffix, kind):
+    header = read_header(encode(noise_picture(33, 21), suffix))
+    assert (header.kind, header.width, header.height) == (kind, 33, 21)
+
+
+def test_header_of_a_lossless_webp():
+    encoded = cv2.imencode(".webp", noise_picture(300, 21), [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    assert encoded[12:16] == b"VP8L"
+    assert (read_header(encoded).width, read_header(encoded).height) == (300, 21)
+
+
+def test_header_of_an_extended_webp():
+    encoded = b"RIFF\0\0\0\0WEBPVP8X" + struct.pack("<II", 10, 0) + (70_000 - 1).to_bytes(3, "little") + b"\x01\0\0"
+    assert (read_header(encoded).width, read_header(encoded).height) == (70_000, 2)
+
+
+def test_header_of_an_old_bmp():
+    encoded = b"BM" + bytes(12) + struct.pack("<IHH", 12, 7, 5) + bytes(20)
+    assert (read_header(encoded).width, read_header(encoded).height) == (7, 5)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp"])
+def test_lossless_pictures_come_back_as_they_were(suffix):
+    image_bgr = noise_picture(50, 40)
+    np.testing.assert_array_equal(decode_picture(encode(image_bgr, suffix), LIMITS), image_bgr)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_turns_a_jpeg_upright(orientation):
+    stored = noise_picture(48, 32)
+    jpeg = encode(stored, ".jpg")
+    plain = decode_picture(jpeg, LIMITS)
+    turned = {  # EXIF 2.32, tag 0x0112: which corner row 0 and column 0 of the stored picture show
+        1: plain,
+        2: plain[:, ::-1],
+        3: plain[::-1, ::-1],
+        4: plain[::-1],
+        5: plain.transpose(1, 0, 2),
+        6: plain.transpose(1, 0, 2)[:, ::-1],
+        7: plain[::-1, ::-1].transpose(1, 0, 2),
+        8: plain.transpose(1, 0, 2)[::-1],
+    }
+    upright = decode_picture(jpeg[:2] + exif_segment(orientation) + jpeg[2:], LIMITS)
+    np.testing.assert_array_equal(upright, turned[orientation])
+
+
+def exif_segment(orientation):
+    tiff = b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, orientation, 0) + bytes(4)
+    body = b"Exif\0\0" + tiff
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+def test_a_bomb_is_refused_by_its_header():
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    with pytest.raises(ValueError, match="60000 x 60000 pixels are over the limit of 20000"):
+        decode_picture(b"\x89PNG\r\n\x1a\n" + chunk, LIMITS)
+
+
+def test_too_many_bytes_are_refused():
+    with pytest.raises(ValueError, match="100001 bytes are over the limit of 100000"):
+        decode_picture(bytes(100_001), LIMITS)
+
+
+@pytest.mark.parametrize("encoded", [b"", b"hello", b"GIF89a" + bytes(20), b"<svg/>", bytes(12) + b"WEBP"])
+def test_what_is_no_picture_is_refused(encoded):
+    with pytest.raises(ValueError, match=r"^image: \d+ bytes that begin with .* are no JPEG, PNG, WebP or BMP$"):
+        decode_picture(encoded, LIMITS)
+
+
+@pytest.mark.parametrize(("suffix", "kind"), KINDS.items())
+def test_a_picture_without_its_body_is_refused(suffix, kind):
+    encoded = encode(noise_picture(50, 40), suffix)
+    for length in (3, 13, 17, 23, 30):
+        with pytest.raises(ValueError, match=rf"^image: .*({kind}|begin with)"):
+            decode_picture(encoded[:length] if suffix != ".webp" else encoded[: max(length, 13)], LIMITS)

@@ -1,0 +1,69 @@
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from export.__main__ import main
+from export.repository import build_repository
+from tests.networks import save_detector, save_pose_network
+
+
+@pytest.fixture
+def files(tmp_path):
+    names = ("spots", 17, (192, 256)), ("spots-14", 14, (288, 384))
+    poses = [save_pose_network(tmp_path / f"{name}.onnx", count, size) for name, count, size in names]
+    return poses, save_detector(tmp_path / "red_cells.onnx")
+
+
+def snapshot(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_building_twice_gives_the_same_bytes(files, tmp_path):
+    poses, detector = files
+    build_repository(poses, detector, tmp_path / "a")
+    first = snapshot(tmp_path / "a")
+    build_repository(poses, detector, tmp_path / "a")
+    build_repository(poses, detector, tmp_path / "b")
+    assert first == snapshot(tmp_path / "a") == snapshot(tmp_path / "b")
+
+
+def test_a_repository_is_self_contained(files, tmp_path):
+    models = build_repository(*files, tmp_path / "r")
+    for model in models:
+        folder = tmp_path / "r" / model.name
+        config = text_format.Parse((folder / "config.pbtxt").read_text(), pb.ModelConfig())
+        assert config.name == model.name
+        if config.backend == "onnxruntime":
+            assert (folder / "1" / "model.onnx").stat().st_size > 1000
+        elif config.backend == "python":
+            assert (folder / "1" / "model.py").is_file()
+            assert (folder / "1" / "ensemble" / "keypoint_sets.json").is_file()
+            assert not (folder / "1" / "ensemble" / "graph").exists()
+
+
+def test_profiles_exist_for_what_they_change(files, tmp_path):
+    build_repository(*files, tmp_path / "r")
+    for network in ("spots", "spots-14", "detector"):
+        assert {p.name for p in (tmp_path / "r" / network / "configs").iterdir()} == {"cpu.pbtxt", "gpu.pbtxt"}
+    assert not (tmp_path / "r" / "pose" / "configs").exists()
+
+
+def test_models_of_somebody_else_are_left_alone(files, tmp_path):
+    stranger = tmp_path / "r" / "theirs"
+    stranger.mkdir(parents=True)
+    (stranger / "config.pbtxt").write_text("")
+    with pytest.raises(ValueError, match="holds models that are not part of this repository: theirs"):
+        build_repository(*files, tmp_path / "r")
+
+
+def test_the_command_says_what_it_built(files, tmp_path, capsys):
+    (pose, _), detector = files
+    assert main(["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]) == 0
+    assert "spots: max_batch_size 32" in capsys.readouterr().out
+    assert (tmp_path / "r" / "pose" / "config.pbtxt").is_file()
+
+
+def test_the_command_explains_a_wrong_file(files, tmp_path, capsys):
+    detector = str(files[1])
+    assert main(["repository", "--pose", detector, "--detector", detector, "--output", str(tmp_path / "r")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")

@@ -1,0 +1,78 @@
+"""Small hand-made networks with an exactly known answer, so that server tests need no weights from anywhere.
+
+The detector sees a person in every 8x8 cell of a picture that is pure red; the pose network finds, for each keypoint,
+the column and the row where the picture is brightest in a mix of colours of that keypoint's own.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, parser
+
+STRIDES = (8, 16, 32)
+
+
+def save_detector(path: Path, size: tuple[int, int] = (416, 416), box: tuple[float, float] = (6.0, 6.0)) -> Path:
+    """Write a raw YOLOX file: every 8x8 cell of pure red (BGR 0, 0, 255) is a person with a box of (w, h) pixels."""
+    width, height = size
+    shapes = [(height // stride, width // stride) for stride in STRIDES]
+    candidates = sum(h * w for h, w in shapes)
+    text = f"""
+    <ir_version: 8, opset_import: ["": 17]>
+    red_cells (float[1,3,{height},{width}] images) => (float[1,{candidates},6] output) {{
+        cells = AveragePool<kernel_shape=[8,8], strides=[8,8]>(images)
+        redness = Conv(cells, red_weight, red_bias)
+        probability = Sigmoid(redness)
+        rows = Reshape(probability, column)
+        some_rows = Slice(rows, start, coarse, axis)
+        nobody = Mul(some_rows, zero)
+        objectness = Concat<axis=1>(rows, nobody)
+        nothing = Mul(objectness, zero)
+        geometry = Add(nothing, offsets)
+        certain = Add(nothing, one)
+        output = Concat<axis=2>(geometry, objectness, certain)
+    }}"""
+    fine = shapes[0][0] * shapes[0][1]
+    constants = {
+        "red_weight": np.array([-0.5, -0.5, 0.5], np.float32).reshape(1, 3, 1, 1),
+        "red_bias": np.array([-120.0], np.float32),  # logit 7.5 at pure red, far below 0 elsewhere
+        "column": np.array([1, -1, 1]),
+        "start": np.array([0]),
+        "coarse": np.array([candidates - fine]),
+        "axis": np.array([1]),
+        "zero": np.array(0.0, np.float32),
+        "one": np.array(1.0, np.float32),
+        "offsets": np.tile(
+            np.array([0.5, 0.5, np.log(box[0] / 8), np.log(box[1] / 8)], np.float32), (1, candidates, 1)
+        ),
+    }
+    return _save(text, constants, path)
+
+
+def save_pose_network(
+    path: Path, keypoints: int = 17, size: tuple[int, int] = (192, 256), seed: int = 0, batch: str = "batch"
+) -> Path:
+    """Write a CIGPose ONNX file of `keypoints` points that answers the brightest column and row of each colour mix."""
+    width, height = size
+    text = f"""
+    <ir_version: 8, opset_import: ["": 17]>
+    bright_spots (float[{batch},3,{height},{width}] input)
+        => (float[{batch},{keypoints},{2 * width}] simcc_x, float[{batch},{keypoints},{2 * height}] simcc_y) {{
+        mixed = Conv(input, colours)
+        columns = ReduceMax<axes=[2], keepdims=0>(mixed)
+        simcc_x = Gather<axis=2>(columns, twice_x)
+        rows = ReduceMax<axes=[3], keepdims=0>(mixed)
+        simcc_y = Gather<axis=2>(rows, twice_y)
+    }}"""
+    colours = np.random.default_rng(seed).normal(size=(keypoints, 3, 1, 1)).astype(np.float32)
+    constants = {"colours": colours, "twice_x": np.arange(2 * width) // 2, "twice_y": np.arange(2 * height) // 2}
+    return _save(text, constants, path)
+
+
+def _save(text: str, constants: dict[str, np.ndarray], path: Path) -> Path:
+    model = parser.parse_model(text)
+    model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path

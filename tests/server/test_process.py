@@ -1,0 +1,82 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from server.process import free_port
+from tests.networks import save_pose_network
+from tests.triton import call
+
+pytestmark = pytest.mark.server
+
+
+def regions():
+    return {path.name for path in Path("/dev/shm").glob("cigpose-server-*")}
+
+
+def processes_of(group):
+    """Return the pids of a process group (fields 1, 3 and 5 of /proc/PID/stat: pid, state, group)."""
+    stats = [path.read_text().rpartition(")") for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    return [head.split()[0] for head, _, tail in stats if int(tail.split()[2]) == group and tail.split()[0] != "Z"]
+
+
+def test_a_stopped_server_leaves_nothing(serve, repository):
+    before = regions()
+    with serve(repository) as running:
+        assert regions() - before
+        assert len(processes_of(running.process.pid)) > 5
+    assert not regions() - before
+    assert not processes_of(running.process.pid)
+
+
+def test_a_model_that_cannot_load_ends_the_server_with_its_log(serve, tmp_path):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "config.pbtxt").write_text('name: "broken" backend: "python" max_batch_size: 0')
+    with pytest.raises(RuntimeError, match=r"(?s)tritonserver ended with 1 after .*the end of its log:\n.*broken"):
+        with serve(tmp_path):
+            pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_prints_one_line_and_stops_on_a_signal(tritonserver, repository, tmp_path, number):
+    before, port = regions(), free_port()
+    command = [sys.executable, "-m", "server", "--repository", str(repository), "--grpc-port", str(port)]
+    with open(tmp_path / "log", "wb") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+    try:
+        assert process.stdout.readline() == f"ready: gRPC on 127.0.0.1:{port}\n".encode()
+        started = time.monotonic()
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=30)
+        assert (process.returncode, rest) == (0, b"")
+        assert time.monotonic() - started < 15
+        assert not regions() - before
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_an_onnx_file_that_is_not_what_the_config_says_is_refused(serve, repository, tmp_path):
+    """The stand-in backend compares both, and names both."""
+    copy = shutil.copytree(repository, tmp_path / "repository")
+    save_pose_network(copy / "spots" / "1" / "model.onnx", keypoints=14)
+    with pytest.raises(RuntimeError) as error:
+        with serve(copy):
+            pass
+    assert "the config states the inputs {'crops'" in str(error.value)
+    assert "the ONNX file has {'input'" in str(error.value)
+
+
+def test_http_answers_as_grpc_does(server):
+    url = f"http://127.0.0.1:{server.options.http_port}/v2/models/pose/config"
+    config = json.load(urllib.request.urlopen(url, timeout=10))
+    assert config["parameters"]["keypoint_set"]["string_value"] == "coco"
+    assert call(server, "pose", b"no picture", error=True).status() == "StatusCode.INVALID_ARGUMENT"

@@ -1,0 +1,40 @@
+"""A bare v2 protocol caller, so that server tests do not rest on our own client."""
+
+import re
+import urllib.request
+
+import numpy as np
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+
+def call(server, model, encoded, bboxes=None, outputs=None, error=False, **parameters):
+    """Send one picture; return arrays by output name, or with `error=True` the exception."""
+    image = tritonclient.grpc.InferInput("image", [1], "BYTES")
+    image.set_data_from_numpy(np.array([encoded], dtype=object))
+    inputs = [image]
+    if bboxes is not None:
+        inputs.append(tritonclient.grpc.InferInput("bboxes", list(bboxes.shape), "FP32"))
+        inputs[-1].set_data_from_numpy(bboxes)
+    wanted = [tritonclient.grpc.InferRequestedOutput(name) for name in outputs] if outputs else None
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        try:
+            result = client.infer(model, inputs, outputs=wanted, parameters=parameters or None, client_timeout=60)
+        except InferenceServerException as failure:
+            if error:
+                return failure
+            raise
+    assert not error, "the request should have been refused"
+    answers = {output.name: output for output in result.get_response().outputs}
+    dtypes = {"FP32": np.float32, "INT32": np.int32}
+    return {
+        name: result.as_numpy(name).astype(dtypes[output.datatype]).reshape(list(output.shape))
+        for name, output in answers.items()
+    }
+
+
+def counters(server, name):
+    """Return one of Triton's counters (`nv_inference_exec_count`, ...) by model."""
+    url = f"http://127.0.0.1:{server.options.metrics_port}/metrics"
+    text = urllib.request.urlopen(url, timeout=10).read().decode()
+    return {model: float(value) for model, value in re.findall(rf'^{name}{{model="([^"]+)".*}} (\S+)$', text, re.M)}
