@@ -130,11 +130,16 @@ def _average_precision(truth: dict[str, Any], rows: list[dict[str, Any]], part: 
 
 
 def _part_annotation(entry: dict[str, Any], part: str) -> dict[str, Any]:
-    """Return the annotation as pycocotools reads it, with the points of one part only."""
+    """Return the annotation as pycocotools reads it, with the points of one part only.
+
+    Where the part is not annotated, pycocotools ignores what is found about the person's box, but only once a person;
+    in a crowd the next answer would then count as wrong. `iscrowd` lifts that limit.
+    """
     names = list(_FIELDS) if part == _WHOLE else [part]
     triples: list[float] = []
     for field, flag in (_FIELDS[name] for name in names):
         values = entry[field]
         triples += values if flag is None or entry[flag] else [0.0] * len(values)
-    kept = {key: entry[key] for key in ("id", "image_id", "category_id", "iscrowd", "area", "bbox")}
-    return kept | {"keypoints": triples, "num_keypoints": sum(value > 0 for value in triples[2::3])}
+    count = sum(value > 0 for value in triples[2::3])
+    kept = {key: entry[key] for key in ("id", "image_id", "category_id", "area", "bbox")}
+    return kept | {"iscrowd": int(entry["iscrowd"] or not count), "keypoints": triples, "num_keypoints": count}

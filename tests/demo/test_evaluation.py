@@ -1,0 +1,96 @@
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pycocotools", reason="needs pycocotools")
+
+from demo.annotations import annotated_visibility, annotations
+from demo.evaluation import PARTS, Prediction, evaluate, instance_scores
+from demo.gate import measure
+from demo.in_process import Estimate
+from demo.scene import render_scene
+
+SEEDS = range(6_000, 6_012)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    scenes = [(seed, f"{seed}.jpg", render_scene(seed)) for seed in SEEDS]
+    return scenes, annotations(scenes)
+
+
+def _pose(person, shift: float):
+    """The annotated points, moved; the others, which no network could know, in the middle of the box."""
+    middle = (person.bbox_xyxy[:2] + person.bbox_xyxy[2:]) / 2
+    known = annotated_visibility(person)[:, None] > 0
+    return np.where(known, person.points + shift * np.sqrt(person.area), middle)
+
+
+def predictions(scenes, shift: float = 0.0):
+    rows = []
+    for seed, _, scene in scenes:
+        count = len(scene.people)
+        keypoints = np.array([_pose(person, shift) for person in scene.people], np.float32).reshape(count, 133, 2)
+        rows.append(Prediction(seed, np.ones(count, np.float32), keypoints, np.ones((count, 133), np.float32)))
+    return rows
+
+
+def test_perfect_predictions_score_one(truth) -> None:
+    scenes, document = truth
+    table = evaluate(document, predictions(scenes))
+    assert {part: table[part] for part in PARTS} == pytest.approx(dict.fromkeys(PARTS, 1.0))
+
+
+def test_shifted_predictions_score_less_and_precise_parts_suffer_first(truth) -> None:
+    scenes, document = truth
+    table = evaluate(document, predictions(scenes, shift=0.03))
+    assert table["face"] < table["body"] < 1.0
+    assert table["whole"] < 0.9
+
+
+def test_nothing_found_scores_zero(truth) -> None:
+    _, document = truth
+    assert evaluate(document, [])["body"] == 0.0
+
+
+def test_parts_flagged_invalid_are_ignored(truth) -> None:
+    scenes, document = truth
+    changed = copy.deepcopy(document)
+    for entry in changed["annotations"]:
+        entry["face_valid"] = False
+    assert evaluate(changed, predictions(scenes))["face"] == 0.0  # nothing is left to find
+
+
+def test_duplicates_do_not_count_as_false_positives(truth) -> None:
+    scenes, document = truth
+    doubled = [
+        Prediction(
+            p.image_id, np.tile(p.bbox_scores, 2), np.tile(p.keypoints, (2, 1, 1)), np.tile(p.keypoint_scores, (2, 1))
+        )
+        for p in predictions(scenes)
+    ]
+    assert evaluate(document, doubled)["whole"] == pytest.approx(1.0)
+
+
+def test_instance_score_is_box_score_times_mean_of_clear_points() -> None:
+    scores = np.full((2, 133), 0.1, np.float32)
+    scores[0, :2] = 0.6, 0.4
+    np.testing.assert_allclose(instance_scores(np.array((0.8, 0.9), np.float32), scores), (0.4, 0.0))
+
+
+def test_gate_measures_any_callable_and_saves_the_worst(tmp_path) -> None:
+    by_bytes = {scene.jpeg: scene for scene in map(render_scene, SEEDS)}
+
+    def oracle(picture: bytes) -> Estimate:
+        people = by_bytes[picture].people[::-1][:3]  # misses those beyond three
+        count = len(people)
+        boxes = np.array([person.bbox_xyxy for person in people], np.float32).reshape(count, 4)
+        points = np.array([person.points for person in people], np.float32).reshape(count, 133, 2)
+        return Estimate(boxes, np.ones(count, np.float32), points, np.ones((count, 133), np.float32))
+
+    result = measure(oracle, SEEDS, tmp_path)
+    assert result.people == sum(len(scene.people) for scene in by_bytes.values()) > result.found
+    assert result.mean_error < 1e-3 and 0 < result.average_precision["body"] < 1
+    assert result.cases[0].found is None
+    assert (tmp_path / "histogram.png").exists() and len(list(tmp_path.glob("worst-*.jpg"))) == 20
