@@ -101,12 +101,11 @@ def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
     """Return the ONNX graph of a module from crops to SimCC rows, with a dynamic batch axis.
 
     Raises:
-        torch.jit.TracerWarning: the module bakes a value of the example into the graph; that is a programming error.
+        ValueError: the module would bake values of the example into the graph (the message says where).
     """
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch would rather we used its other exporter
+    with warnings.catch_warnings(record=True) as caught:  # PyTorch would rather we used its other exporter
+        warnings.simplefilter("always")
         torch.onnx.export(
             module,
             (example_crops(variant, 2),),
@@ -117,6 +116,9 @@ def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
             opset_version=OPSET,
             dynamo=False,
         )
+    baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
+    if baked:
+        raise ValueError(f"the graph would hold for one input only: {'; '.join(baked)}")
     model = onnx.load_from_string(file.getvalue())
     for value, bins in zip(model.graph.output, variant.bins, strict=True):  # the exporter may not have inferred them
         for dim, size in zip(value.type.tensor_type.shape.dim[1:], (variant.num_keypoints, bins), strict=True):

@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -10,6 +11,13 @@ import numpy as np
 import pytest
 
 _REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_pytorch_thread() -> None:
+    """Keep PyTorch to one thread: on a busy machine its threads wait for each other a hundred times longer."""
+    if "torch" in sys.modules:  # the tests that need it were imported before
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -65,14 +73,11 @@ def tiny_variant():
 
 
 @pytest.fixture(scope="session")
-def tiny_network(tiny_variant):
-    """Function: keypoint set -> tiny network with seeded weights and batch statistics, in eval mode."""
+def randomized():
+    """Function: give a network seeded weights and batch statistics under which its outputs differ from crop to crop."""
     import torch
 
-    from export.cigpose.network import build
-
-    def make(keypoint_set="coco", seed=0, **changes):
-        network = build(tiny_variant(keypoint_set, **changes))
+    def fill_in(network, seed=0):
         generator = torch.Generator().manual_seed(seed)
         for name, value in network.state_dict().items():
             if value.is_floating_point():
@@ -82,5 +87,16 @@ def tiny_network(tiny_variant):
                 if name.endswith(("bias", "running_mean")):
                     value.copy_(noise - 0.5)
         return network
+
+    return fill_in
+
+
+@pytest.fixture(scope="session")
+def tiny_network(tiny_variant, randomized):
+    """Function: keypoint set -> tiny network with seeded weights, in eval mode."""
+    from export.cigpose.network import build
+
+    def make(keypoint_set="coco", **changes):
+        return randomized(build(tiny_variant(keypoint_set, **changes)))
 
     return make

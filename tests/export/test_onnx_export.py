@@ -1,0 +1,151 @@
+"""Export to ONNX: right at every batch size, described, checked before it is written."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+from export import graph_edit, onnx_export  # noqa: E402
+from export.__main__ import main  # noqa: E402
+from export.cigpose.network import build  # noqa: E402
+from export.cigpose.variants import VARIANTS  # noqa: E402
+from export.onnx_export import export_onnx  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.fixture(scope="module")
+def exported(tiny_network, tmp_path_factory):
+    """A tiny network, its file and the report."""
+    network = tiny_network()
+    path = tmp_path_factory.mktemp("onnx") / "tiny.onnx"
+    return network, path, export_onnx(network, path, checkpoint_sha256="abc")
+
+
+def run(path, crops):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(["simcc_x", "simcc_y"], {"input": np.asarray(crops)})
+
+
+@pytest.mark.parametrize("keypoint_set", ["coco_wholebody", "coco", "crowdpose"])
+@pytest.mark.parametrize("gcn_layers", [1, 2])
+def test_equal_to_pytorch_at_several_batch_sizes(keypoint_set, gcn_layers, tiny_network, tmp_path):
+    network = tiny_network(keypoint_set, gcn_layers=gcn_layers)
+    report = export_onnx(network, tmp_path / "a.onnx", batches=(1, 2, 3, 8))
+    assert report.compared == 14
+    for count in (1, 5):
+        crops = onnx_export.comparison_crops(network, count).detach()
+        with torch.no_grad():
+            expected = network(crops)
+        for rows, answer in zip(expected, run(tmp_path / "a.onnx", crops), strict=True):
+            np.testing.assert_allclose(answer, rows, atol=1e-4 * float(rows.std()))
+
+
+def test_the_form_of_the_file(exported):
+    _, path, report = exported
+    model = onnx.load(path)
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {"input": ["batch", 3, 96, 64], "simcc_x": ["batch", 17, 128], "simcc_y": ["batch", 17, 192]}
+    assert [value.name for value in model.graph.output] == ["simcc_x", "simcc_y"]
+    assert model.opset_import[0].version == 17
+    assert report.size_bytes == path.stat().st_size
+
+
+def test_what_the_file_says_about_itself(exported):
+    network, path, _ = exported
+    (entry,) = onnx.load(path).metadata_props
+    assert entry.key == "cigpose_meta"
+    assert json.loads(entry.value) == {
+        "input_w": 64,
+        "input_h": 96,
+        "split_ratio": 2.0,
+        "mean": [123.675, 116.28, 103.53],
+        "std": [58.395, 57.12, 57.375],
+        "keypoint_set": "coco",
+        "num_keypoints": 17,
+        "variant": network.variant.name,
+        "precision": "fp32",
+        "flip_test": False,
+        "checkpoint_sha256": "abc",
+        "exporter": onnx_export.EXPORTER,
+    }
+
+
+def test_layers_that_inference_does_not_use_are_dropped(exported):
+    network, path, _ = exported
+    stored = sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer)
+    unused = sum(p.numel() for name in ("mlp", "cls_x", "cls_y") for p in getattr(network.head, name).parameters())
+    assert stored <= sum(p.numel() for p in network.parameters()) - unused + 1000  # folded constants
+
+
+def test_no_operator_that_depends_on_data_is_used(exported):
+    operators = {node.op_type for node in onnx.load(exported[1]).graph.node}
+    assert not operators & {"NonZero", "ScatterND", "ScatterElements", "TopK", "Loop", "If"}
+
+
+def test_the_same_network_gives_the_same_bytes(exported, tmp_path):
+    network, path, _ = exported
+    export_onnx(network, tmp_path / "again.onnx", checkpoint_sha256="abc")
+    assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_written_when_the_file_would_answer_differently(tiny_network, tmp_path, monkeypatch):
+    def wrong(model, content, describe=onnx_export.describe):
+        describe(model, content)
+        largest = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
+        values = onnx.numpy_helper.to_array(largest) * np.float32(1.2)
+        largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
+
+    monkeypatch.setattr(onnx_export, "describe", wrong)
+    (tmp_path / "a.onnx").write_text("old")
+    with pytest.raises(ValueError, match=r"a\.onnx not written: .* differ, .*; allowed rms: 0\.0002"):
+        export_onnx(tiny_network(), tmp_path / "a.onnx")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_weights_that_are_not_numbers_are_refused(tiny_network, tmp_path):
+    network = tiny_network()
+    network.head.cls_gx.bias.data[3] = float("nan")
+    with pytest.raises(ValueError, match="not written"):
+        export_onnx(network, tmp_path / "a.onnx")
+
+
+def test_a_value_baked_into_the_graph_is_an_error(tiny_variant):
+    class Baked(torch.nn.Module):
+        def forward(self, crops):
+            shifted = crops if crops.sum() > 0 else -crops
+            return shifted.sum((2, 3)), shifted.sum((2, 3))
+
+    with pytest.raises(ValueError, match="for one input only"):
+        onnx_export.trace(Baked(), tiny_variant())
+
+
+def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):
+    network = tiny_network()
+    monkeypatch.setitem(VARIANTS, network.variant.name, network.variant)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "a.pth")
+    arguments = ["onnx", "--checkpoint", str(tmp_path / "a.pth"), "--output", str(tmp_path / "a.onnx")]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "a.pth: tiny-coco" in out
+    assert "peak memory" in out
+    meta = json.loads(onnx.load(tmp_path / "a.onnx").metadata_props[0].value)
+    assert meta["checkpoint_sha256"] == graph_edit.sha256(tmp_path / "a.pth")
+    assert main([*arguments, "--variant", "cigpose-m_coco_256x192"]) == 1
+    assert "this file is tiny-coco, you asked for cigpose-m_coco_256x192" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_published_variant_exports(name, tmp_path, randomized):
+    network = randomized(build(VARIANTS[name]))
+    report = export_onnx(network, tmp_path / f"{name}.onnx", batches=(1, 2, 3, 8))
+    assert report.difference.rms_relative < report.bound
+    assert report.difference.moved == 0

@@ -1,0 +1,22 @@
+"""`python -m export variants`, which must work without PyTorch."""
+
+import subprocess
+import sys
+
+from export.__main__ import main
+from export.cigpose.variants import VARIANTS
+
+
+def test_one_network_a_line_its_name_first(capsys):
+    assert main(["variants"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(VARIANTS)
+    assert "133 points" in lines[0]
+    assert "256x192" in lines[0]
+    assert "18.7 M" in lines[0]
+    assert "AP 59.9 on COCO-WholeBody" in lines[0]
+
+
+def test_it_needs_no_pytorch():
+    code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(['variants']))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
