@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from cigpose_client import __version__
-from cigpose_client._cli import pictures, server
+from cigpose_client._cli import pictures, server, video
 from cigpose_client._errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -55,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     pictures.add_image(subcommands)
     pictures.add_folder(subcommands)
+    video.add_video(subcommands)
+    video.add_camera(subcommands)
     server.add_info(subcommands)
     server.add_check(subcommands)
     return parser

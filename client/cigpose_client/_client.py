@@ -11,10 +11,9 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
-from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
-from cigpose_client._many import in_order
+from cigpose_client._many import attempt, in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
@@ -86,13 +85,10 @@ class PoseClient(BaseClient):
     ) -> Iterator[Poses | Exception]:
         """Do as `estimate_many` does, but yield a failure in the place of its image: `PoseClientError`, OSError, ..."""
 
-        def attempt(image: Image) -> Poses | Exception:
-            try:
-                return self.estimate(image, options)
-            except PICTURE_FAILURES as error:
-                return error
+        def work(image: Image) -> Poses | Exception:
+            return attempt(lambda: self.estimate(image, options))
 
-        return (outcome for _, outcome in in_order(attempt, images, in_flight))
+        return (outcome for _, outcome in in_order(work, images, in_flight))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Return whether the server answers and serves the client's model; never raises `PoseClientError`."""

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from cigpose_client._errors import PICTURE_FAILURES
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -36,6 +38,16 @@ def in_order(
             yield _finished(waiting)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def attempt(function: Callable[[], Result], go_on: bool = True) -> Result | Exception:
+    """Return function(), or when `go_on` the failure of this one picture; other failures are raised."""
+    try:
+        return function()
+    except PICTURE_FAILURES as error:
+        if not go_on:
+            raise
+        return error
 
 
 async def in_order_async(

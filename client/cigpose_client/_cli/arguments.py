@@ -43,12 +43,17 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_concurrency(parser: argparse.ArgumentParser) -> None:
+def add_jpeg(parser: argparse.ArgumentParser) -> None:
+    """Add --jpeg, which `connect` reads."""
+    parser.add_argument("--jpeg", action="store_true", help="send frames as JPEG: less to send, a little is lost")
+
+
+def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:
     """Add --concurrency."""
     parser.add_argument(
         "--concurrency",
         type=above_zero(int),
-        default=8,
+        default=default,
         metavar="N",
         help="requests under way at a time; the server merges them (default: %(default)s)",
     )
@@ -63,6 +68,7 @@ def connect(args: argparse.Namespace, model: str | None = None) -> PoseClient:
         timeout_s=args.timeout,
         options=Options(*(getattr(args, name, None) for name in ("bbox_threshold", "nms_threshold", "max_persons"))),
         headers=dict(args.header),
+        array_format="jpeg" if getattr(args, "jpeg", False) else "bmp",
         tls=Tls(*files) if args.tls or any(files) else None,
     )
 

@@ -2,7 +2,6 @@
 
 import argparse
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from cigpose_client._cli import arguments, files
@@ -10,8 +9,7 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._client import PoseClient
 from cigpose_client._draw import draw_poses
-from cigpose_client._errors import PICTURE_FAILURES
-from cigpose_client._many import in_order
+from cigpose_client._many import attempt, in_order
 from cigpose_client._poses import Poses
 
 
@@ -56,39 +54,25 @@ def run_folder(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -> int:
-    people = failed = 0
     progress = Progress("pictures", len(sources))
     with arguments.connect(args) as client, open_records(args.json, args.format) as records:
-        work = functools.partial(_attempt, args.continue_on_error, functools.partial(_people, client, args.threshold))
+        work = functools.partial(_answer, client, args.threshold, args.continue_on_error)
         for source, outcome in in_order(work, sources, args.concurrency):
-            records.add(source.name, source.image_id, outcome)
-            progress.step()
-            if isinstance(outcome, Exception):
-                failed += 1
-                progress.note(f"{source.name}: {outcome}")
-            else:
-                people += len(outcome)
+            records.add({"picture": source.name}, source.image_id, outcome)
+            progress.step(outcome, source.name)
         if summary:
-            progress.note(
-                f"{len(sources)} pictures, {people} people, {progress.rate:.1f} pictures/s, "
-                f"{client.retries} requests sent again, {failed} failed"
-            )
-    return 1 if failed else 0
+            progress.summary(client.retries)
+    return 1 if progress.failed else 0
+
+
+def _answer(client: PoseClient, threshold: float, go_on: bool, source: files.Source) -> Poses | Exception:
+    return attempt(lambda: _people(client, threshold, source), go_on)
 
 
 def _people(client: PoseClient, threshold: float, source: files.Source) -> Poses:
-    """Return one picture's people; the drawing is written as well, here, so that workers share that load."""
+    """Return one picture's people; the drawing is written as well, here, so that the workers share that load."""
     picture = source.read()
     poses = client.estimate(picture)
     if source.target is not None:
         files.write(draw_poses(files.decode(picture), poses, threshold), source.target)
     return poses
-
-
-def _attempt(go_on: bool, function: Callable[[files.Source], Poses], source: files.Source) -> Poses | Exception:
-    try:
-        return function(source)
-    except PICTURE_FAILURES as error:
-        if not go_on:
-            raise
-        return error

@@ -4,6 +4,8 @@ import sys
 import time
 from typing import TextIO
 
+from cigpose_client._poses import Poses
+
 _ON_TERMINAL_S = 0.1
 _IN_LOG_S = 10.0
 
@@ -23,23 +25,32 @@ class Progress:
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._start = self._said = time.monotonic()
-        self.count = 0
+        self.count = self.people = self.failed = 0
 
     @property
     def rate(self) -> float:
         """Units per second so far."""
         return self.count / max(time.monotonic() - self._start, 1e-9)
 
-    def step(self) -> None:
-        """Count one, and say so when it is time."""
+    def step(self, outcome: Poses | Exception, name: str) -> None:
+        """Count one more, called `name`, and say so when it is time; a failure is said at once."""
         self.count += 1
+        if isinstance(outcome, Exception):
+            self.failed += 1
+            self._note(f"{name}: {outcome}")
+        else:
+            self.people += len(outcome)
         now = time.monotonic()
         if now - self._said >= (_ON_TERMINAL_S if self._terminal else _IN_LOG_S):
             self._said = now
             self._say(line(self._unit, self.count, self._total, self.rate))
 
-    def note(self, text: str) -> None:
-        """Write a line of its own."""
+    def summary(self, retries: int) -> None:
+        """Write how it went, with the number of requests that were sent again."""
+        counts = f"{self.count} {self._unit}, {self.people} people, {self.rate:.1f} {self._unit}/s"
+        self._note(f"{counts}, {retries} requests sent again, {self.failed} failed")
+
+    def _note(self, text: str) -> None:
         self._clear()
         print(text, file=self._stream, flush=True)
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TextIO, TypeAlias
 
@@ -17,28 +17,28 @@ _PIXEL_DIGITS = 2
 _SCORE_DIGITS = 4
 
 
-def record(picture: str, poses: Poses) -> dict[str, Any]:
+def record(key: Mapping[str, Any], poses: Poses) -> dict[str, Any]:
     """Return one picture's people. Pixels are rounded to 0.01, scores to 0.0001.
 
     Args:
-        picture: the picture's name.
+        key: what tells the picture from others: `picture`, or `frame` and `time_s`.
         poses: its people.
 
     Returns:
-        `picture`, `keypoint_set`, `persons_detected`, and `people`: for each `bbox` [left, top, right, bottom],
+        the key, `keypoint_set`, `persons_detected`, and `people`: for each `bbox` [left, top, right, bottom],
         `bbox_score` and `keypoints`, K times [x, y, score].
     """
     return {
-        "picture": picture,
+        **key,
         "keypoint_set": poses.keypoint_set.name if poses.keypoint_set else None,
         "persons_detected": poses.persons_detected,
         "people": [_person(poses, row) for row in range(len(poses))],
     }
 
 
-def failure(picture: str, error: Exception) -> dict[str, Any]:
+def failure(key: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     """Return the record of a picture that has no answer."""
-    return {"picture": picture, "error": str(error)}
+    return {**key, "error": str(error)}
 
 
 class Records:
@@ -59,14 +59,14 @@ class Records:
         if self._form != "jsonl":
             self._stream.write("\n]\n" if self._count else "]\n")
 
-    def add(self, picture: str, image_id: int | str, outcome: Poses | Exception) -> None:
+    def add(self, key: Mapping[str, Any], image_id: int | str, outcome: Poses | Exception) -> None:
         """Write what came of one picture; COCO's format has no place for failures, so there they are left out."""
         if self._form == "coco":
             people = [] if isinstance(outcome, Exception) else outcome.to_coco(image_id)
             for person in people:
                 self._write(person)
         else:
-            self._write(failure(picture, outcome) if isinstance(outcome, Exception) else record(picture, outcome))
+            self._write(failure(key, outcome) if isinstance(outcome, Exception) else record(key, outcome))
         self._stream.flush()
 
     def _write(self, entry: dict[str, Any]) -> None:
