@@ -5,8 +5,10 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from onnx import helper, numpy_helper
 
 from demo.detector_task import SIZE
 from demo.pose_task import POSE
@@ -17,12 +19,15 @@ from export.cigpose.network import build
 from export.half_weights import store_half
 from export.onnx_export import OPSET, export_onnx
 
+_LARGE = 1024  # elements
+
 
 def export_pose(trainer: Trainer, path: Path) -> None:
     """Write the averaged pose network with its weights stored in float16."""
     network = build(POSE)
     network.load_state_dict(trainer.averaged.module.state_dict())
     report = export_onnx(network, path, precision="fp16-weights")
+    graph_edit.save(_store_graphs_as_int8(graph_edit.load(path)), path)
     sys.stderr.write(f"{path}: {report}\n")
 
 
@@ -53,4 +58,19 @@ def raw_yolox(network: SmallYolox, size: int) -> onnx.ModelProto:
     counts = (sum((size // stride) ** 2 for stride in STRIDES), 6)
     for dim, count in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], counts, strict=True):
         dim.dim_value = count
+    return model
+
+
+def _store_graphs_as_int8(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its large constants of zeros and ones (who neighbours whom) in a quarter of the space."""
+    for node in list(model.graph.node):
+        values = numpy_helper.to_array(node.attribute[0].t) if node.op_type == "Constant" else np.zeros(0)
+        if values.size < _LARGE or values.dtype != np.float32 or not np.isin(values, (0, 1)).all():
+            continue
+        index, name = list(model.graph.node).index(node), node.output[0]
+        node.attribute[0].t.CopyFrom(numpy_helper.from_array(values.astype(np.int8)))
+        node.output[0] = f"{name}/int8"
+        model.graph.node.insert(
+            index + 1, helper.make_node("Cast", [node.output[0]], [name], to=onnx.TensorProto.FLOAT)
+        )
     return model

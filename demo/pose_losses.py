@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _BETA = 10.0  # both sides are multiplied by it before the softmax (RTMPose's KLDiscretLoss)
-_PRELIMINARY, _CONSISTENCY = 0.5, 0.5  # weights of the terms beside the main one
+_PRELIMINARY, _CONSISTENCY, _COARSE = 0.5, 0.5, 1.0  # weights of the terms beside the main one
+_CELL_SIGMA = 0.6  # cells
 
 
 class Rows(NamedTuple):
@@ -26,6 +27,31 @@ def simcc_labels(positions: Tensor, bins: int, sigma: float) -> Tensor:
     """Return Gaussians (..., bins) with peak 1 about `positions` (...), given in bins."""
     offsets = torch.arange(bins, dtype=torch.float32, device=positions.device) - positions.unsqueeze(-1)
     return torch.exp(-0.5 * (offsets / sigma) ** 2)
+
+
+def cell_labels(positions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where points lie on the feature map, as distributions (M, h * w), row-major.
+
+    Args:
+        positions: (M, 2) in cells; a cell's centre is at its number plus one half.
+        size: (w, h) of the feature map.
+    """
+    centers = (torch.arange(count, device=positions.device) + 0.5 for count in size)
+    x, y = (
+        (-0.5 * ((center - positions[:, axis, None]) / _CELL_SIGMA) ** 2).softmax(-1)
+        for axis, center in enumerate(centers)
+    )
+    return (y[:, :, None] * x[:, None, :]).flatten(1)
+
+
+def coarse_loss(heatmaps: Tensor, target: Tensor) -> Tensor:
+    """Return the mean divergence of softmax(heatmaps) from where the points are, both (M, cells).
+
+    Not part of CIGPose's recipe: it tells the backbone where to look, without which a short training spends most of
+    its steps on the average pose.
+    """
+    each = functional.kl_div(heatmaps.float().log_softmax(-1), target, reduction="sum")
+    return _COARSE * each / max(1, len(heatmaps))
 
 
 def as_distribution(rows: Tensor) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from demo.crops import Sample, training_crop
 from demo.dataset import Dataset
 from demo.effects import decode
-from demo.pose_losses import Rows, as_distribution, simcc_labels, total_loss
+from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
 from export.cigpose.network import CigPose, build
-from export.cigpose.variants import MEAN, STD, Variant
+from export.cigpose.variants import MEAN, STD, STRIDE, Variant
 
 POSE = Variant(
     name="cigpose-t_rendered_256x192",
@@ -67,8 +67,10 @@ class PoseTask:
                 part = head.gcn(stages.attended[: max(2, len(annotated) // 4)])
                 plain = Rows(head.cls_gx(part), head.cls_gy(part))
         final = Rows(stages.simcc_x, stages.simcc_y)
-        targets = self._targets(batch["points"][annotated])
-        return total_loss(final, preliminary, plain, targets, annotated, stages.intervened)
+        points = batch["points"][annotated]
+        terms = total_loss(final, preliminary, plain, self._targets(points), annotated, stages.intervened)
+        coarse = coarse_loss(stages.heatmaps[annotated], cell_labels(points / STRIDE, self.variant.feature_size))
+        return terms | {"coarse": coarse, "loss": terms["loss"] + coarse}
 
     def _targets(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return label distributions (M, x bins) and (M, y bins) for points (M, 2)."""
