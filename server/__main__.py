@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import time
 from pathlib import Path
 
 from server.process import ServerOptions, running_server
@@ -11,23 +12,22 @@ from server.process import ServerOptions, running_server
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; return 0 for a clean stop, else tritonserver's own exit code."""
     options = _parse(argv)
+    signals: list[int] = []  # a handler that raised could do so inside a destructor, where exceptions are lost
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop_serving)
+        signal.signal(number, lambda received, _: signals.append(received))
     try:
-        with running_server(options) as server:
+        with running_server(options, should_stop=lambda: bool(signals)) as server:
             print(f"ready: gRPC on {server.grpc_url}", flush=True)
-            return server.process.wait() or 1  # a server that ends unasked has failed, whatever it says
+            while not signals:
+                if server.process.poll() is not None:
+                    return server.process.returncode or 1  # it ended unasked: a failure, whatever it says
+                time.sleep(0.1)
     except KeyboardInterrupt:
-        return 0
+        pass
     except (ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-
-
-def _stop_serving(number: int, frame: object) -> None:
-    for again in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(again, signal.SIG_IGN)  # a second signal must not interrupt the clean-up
-    raise KeyboardInterrupt
+    return 0
 
 
 def _parse(argv: list[str] | None) -> ServerOptions:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -62,7 +62,11 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_server(
-    options: ServerOptions, *, log: Path | None = None, timeout_s: float = 120
+    options: ServerOptions,
+    *,
+    log: Path | None = None,
+    timeout_s: float = 120,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RunningServer]:
     """Start tritonserver, yield when every model is ready, stop it at the end.
 
@@ -70,8 +74,10 @@ def running_server(
         options: what and where.
         log: file for the server's output; None passes it on to our stderr.
         timeout_s: for getting ready.
+        should_stop: asked again and again while waiting; true ends the wait.
 
     Raises:
+        KeyboardInterrupt: `should_stop` said so before the server was ready.
         ValueError: something is missing; every problem with its remedy, one a line.
         RuntimeError: the server ended or did not get ready; with the end of its log.
     """
@@ -80,14 +86,17 @@ def running_server(
     found = problems(installation, options.repository, options.address, ports)
     if found:
         raise ValueError("\n".join(found))
-    with tempfile.TemporaryDirectory(prefix="cigpose-server-") as scratch, contextlib.ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix=f"cigpose-server-{os.getpid()}-") as scratch,
+        contextlib.ExitStack() as stack,
+    ):
         shm_prefix = Path(scratch).name
         stack.callback(_remove_shared_memory, shm_prefix)
         command = _command(installation, options, Path(scratch), shm_prefix)
         output = stack.enter_context(log.open("wb")) if log else None
         process = _start(command, installation.environment(os.environ), output)
         stack.callback(_stop, process)
-        _wait_until_ready(process, options, timeout_s, log)
+        _wait_until_ready(process, options, timeout_s, log, should_stop)
         yield RunningServer(options, process)
 
 
@@ -131,11 +140,17 @@ def _die_with_parent() -> None:
 
 
 def _wait_until_ready(
-    process: "subprocess.Popen[bytes]", options: ServerOptions, timeout_s: float, log: Path | None
+    process: "subprocess.Popen[bytes]",
+    options: ServerOptions,
+    timeout_s: float,
+    log: Path | None,
+    should_stop: Callable[[], bool],
 ) -> None:
     started = time.monotonic()
     with tritonclient.grpc.InferenceServerClient(options.grpc_url) as client:
         while (elapsed := time.monotonic() - started) < timeout_s:
+            if should_stop():
+                raise KeyboardInterrupt
             if process.poll() is not None:
                 raise RuntimeError(f"tritonserver ended with {process.returncode} after {elapsed:.1f} s{_tail(log)}")
             with contextlib.suppress(tritonclient.grpc.InferenceServerException):

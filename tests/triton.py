@@ -36,5 +36,6 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
 def counters(server, name):
     """Return one of Triton's counters (`nv_inference_exec_count`, ...) by model."""
     url = f"http://127.0.0.1:{server.options.metrics_port}/metrics"
-    text = urllib.request.urlopen(url, timeout=10).read().decode()
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
     return {model: float(value) for model, value in re.findall(rf'^{name}{{model="([^"]+)".*}} (\S+)$', text, re.M)}
