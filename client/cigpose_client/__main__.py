@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from cigpose_client import __version__
-from cigpose_client._cli import pictures, server, video
+from cigpose_client._cli import evaluate, pictures, server, video
 from cigpose_client._errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     pictures.add_folder(subcommands)
     video.add_video(subcommands)
     video.add_camera(subcommands)
+    evaluate.add_evaluate(subcommands)
     server.add_info(subcommands)
     server.add_check(subcommands)
     return parser

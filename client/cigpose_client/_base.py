@@ -55,7 +55,7 @@ class BaseClient:
     ):
         self.url = url
         self.model = model
-        self._ensemble = protocol.ensemble_name(model)
+        self.ensemble = protocol.ensemble_name(model)
         self._timeout_s = timeout_s
         self._options = options or Options()
         self._retry = retry
@@ -87,12 +87,12 @@ class BaseClient:
 
     def _ready_call(self, timeout_s: float | None) -> Call:
         try:
-            return (yield from self._call("is_model_ready", {"model_name": self._ensemble}, timeout_s))
+            return (yield from self._call("is_model_ready", {"model_name": self.ensemble}, timeout_s))
         except PoseClientError:
             return False
 
     def _info_call(self, timeout_s: float | None) -> Call:
-        return info_call(lambda method, arguments: self._call(method, arguments, timeout_s), self._ensemble)
+        return info_call(lambda method, arguments: self._call(method, arguments, timeout_s), self.ensemble)
 
     def _infer(self, request: dict[str, Any], parse: Callable[[InferResult], Any], timeout_s: float | None) -> Call:
         answer = yield from self._call("infer", request, timeout_s)

@@ -10,14 +10,16 @@ from cigpose_client._keypoints import keypoint_set_of
 PERSON = 1
 """COCO's category id of people."""
 
-_CLEAR = 0.2
-_KEYS = {
+FIELDS = {
     "body": "keypoints",
     "foot": "foot_kpts",
     "face": "face_kpts",
     "left_hand": "lefthand_kpts",
     "right_hand": "righthand_kpts",
 }
+"""Part -> field of annotations and results in COCO-WholeBody's format."""
+
+_CLEAR = 0.2
 
 
 def instance_scores(
@@ -61,4 +63,4 @@ def _fields(count: int) -> dict[str, tuple[int, int]]:
     known = keypoint_set_of(count)
     if known is None or known.name != "coco_wholebody":
         return {"keypoints": (0, count)}
-    return {_KEYS[part]: rows for part, rows in known.parts.items()}
+    return {FIELDS[part]: rows for part, rows in known.parts.items()}

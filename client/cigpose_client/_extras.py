@@ -14,6 +14,12 @@ def supervision() -> Any:
     return _module("supervision", "to_supervision()", "supervision")
 
 
+def pycocotools() -> tuple[Any, Any]:
+    """Return pycocotools' modules `coco` and `cocoeval`, or raise ModuleNotFoundError that says how to get them."""
+    coco, cocoeval = (_module(f"pycocotools.{part}", "evaluation", "evaluate") for part in ("coco", "cocoeval"))
+    return coco, cocoeval
+
+
 def _module(name: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)

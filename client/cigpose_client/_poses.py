@@ -1,6 +1,7 @@
 """What the server answers, as arrays with names."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -35,11 +36,15 @@ class Detections:
 
     def select(self: _Answer, score: float) -> _Answer:
         """Return only the people whose bbox score is at least `score`."""
-        keep = self.bbox_scores >= score
-        rows: dict[str, Any] = {
-            name: value[keep] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        return self.take(np.flatnonzero(self.bbox_scores >= score))
+
+    def take(self: _Answer, people: Sequence[int] | npt.NDArray[np.intp]) -> _Answer:
+        """Return only `people`, by their indices, in that order."""
+        rows = np.asarray(people, np.intp)
+        arrays: dict[str, Any] = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
         }
-        return dataclasses.replace(self, **rows)
+        return dataclasses.replace(self, **arrays)
 
 
 @dataclass(frozen=True, eq=False)

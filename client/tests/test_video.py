@@ -16,6 +16,7 @@ from cigpose_client._cli.interrupt import gentle_interrupt
 from cigpose_client._cli.video_writer import ffmpeg_command, open_writer
 
 FRAMES, RATE, SIZE = 24, 12.0, (64, 48)
+FFMPEG = shutil.which("ffmpeg")
 
 
 @pytest.fixture(autouse=True)
@@ -139,15 +140,14 @@ def test_the_failure_of_ffmpeg_is_told(monkeypatch, tmp_path):
             writer.write(np.zeros((*SIZE[::-1], 3), np.uint8))
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+@pytest.mark.skipif(FFMPEG is None, reason="ffmpeg is not installed")
 def test_a_video_with_sound_keeps_it(server, clip, tmp_path, monkeypatch):
-    ffmpeg = shutil.which("ffmpeg")
     monkeypatch.undo()
     source = tmp_path / "sound.mp4"
-    command = [ffmpeg, "-loglevel", "error", "-i", str(clip), "-f", "lavfi", "-i", "sine=d=2", "-shortest", str(source)]
+    command = [FFMPEG, "-loglevel", "error", "-i", str(clip), "-f", "lavfi", "-i", "sine=d=2", "-shortest", str(source)]
     subprocess.run(command, check=True)
     output = tmp_path / "drawn.mp4"
     assert main(["video", str(source), "--url", server.url, "--output", str(output)]) == 0
-    probe = subprocess.run([ffmpeg, "-i", str(output)], capture_output=True, text=True, check=False).stderr
+    probe = subprocess.run([FFMPEG, "-i", str(output)], capture_output=True, text=True, check=False).stderr
     assert "Audio:" in probe
     assert len(brightness(output)[0]) == FRAMES

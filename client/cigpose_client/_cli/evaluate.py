@@ -1,0 +1,147 @@
+"""The subcommand `evaluate`: average precision through the server."""
+
+import argparse
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from cigpose_client._cli import arguments
+from cigpose_client._cli.progress import Progress
+from cigpose_client._client import PoseClient
+from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset, load_detections
+from cigpose_client._evaluate.metrics import Metrics, evaluate
+from cigpose_client._evaluate.published import published
+from cigpose_client._evaluate.suppression import without_duplicates
+from cigpose_client._keypoints import KeypointSet, keypoint_set_of
+from cigpose_client._many import in_order
+from cigpose_client._poses import Poses
+
+Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]
+_COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+
+
+def add_evaluate(subcommands: Any) -> None:
+    """Add `evaluate`."""
+    parser = subcommands.add_parser(
+        "evaluate",
+        help="average precision through the server",
+        description="Compare the server's answers with annotations in the format of COCO, COCO-WholeBody or CrowdPose.",
+    )
+    parser.add_argument("--annotations", required=True, metavar="FILE")
+    parser.add_argument("--images", metavar="DIR", help="the pictures; not needed with --results")
+    parser.add_argument(
+        "--boxes",
+        default="gt",
+        metavar="gt|detector|FILE",
+        help="whose people: the annotated ones, the server's detector, or COCO detection results (default: gt)",
+    )
+    parser.add_argument("--limit", type=arguments.above_zero(int), metavar="N", help="only the first N pictures")
+    parser.add_argument("--results", metavar="FILE", help="evaluate these COCO results and ask no server")
+    parser.add_argument("--save-results", metavar="FILE", help="write the COCO results that were evaluated")
+    parser.add_argument("--json", metavar="FILE", help="write the metrics as JSON, - for stdout instead of the table")
+    arguments.add_concurrency(parser)
+    arguments.add_options(parser)
+    arguments.add_connection(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run `evaluate` and return the exit status."""
+    dataset = load_dataset(args.annotations, args.limit)
+    network, results = _given(args.results, dataset) if args.results else _asked(args, dataset)
+    if args.save_results:
+        Path(args.save_results).write_text(json.dumps(results), encoding="utf-8")
+    metrics = evaluate(dataset, results, _keypoint_set(results))
+    report = {
+        "network": network,
+        "boxes": args.boxes,
+        "pictures": len(dataset.images),
+        "people": len(results),
+        "metrics": metrics,
+        "published": published(network),
+    }
+    if args.json and args.json != "-":
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(report, indent=2) if args.json == "-" else "\n".join(_table(metrics, published(network))))
+    return 0
+
+
+def _given(path: str, dataset: Dataset) -> tuple[str, list[Entry]]:
+    ids = {image["id"] for image in dataset.images}
+    entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    return "", [entry for entry in entries if entry["image_id"] in ids]
+
+
+def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]]:
+    """Return the network's name and the results of all pictures, in the order of the annotations."""
+    if args.images is None:
+        raise ValueError("give the folder of the pictures with --images")
+    question = _question(args.boxes, dataset)
+    progress = Progress("pictures", len(dataset.images))
+    results: list[Entry] = []
+    with arguments.connect(args) as client:
+        network = next((model.network for model in client.info().models if model.name == client.ensemble), None)
+        work = functools.partial(_people, client, question, Path(args.images))
+        for image, poses in in_order(work, dataset.images, args.concurrency):
+            results += poses.to_coco(image["id"])
+            progress.step(poses, image["file_name"])
+        progress.summary(client.retries)
+    return network or args.model, results
+
+
+def _people(client: PoseClient, question: Question, folder: Path, image: Entry) -> Poses:
+    return without_duplicates(question(client, image, folder / image["file_name"]))
+
+
+def _question(boxes: str, dataset: Dataset) -> Question:
+    """Return how one picture's people are asked for."""
+    if boxes == "detector":
+        return lambda client, image, path: client.estimate(path)
+    if boxes == "gt":
+        of_image = dataset.ground_truth_boxes()
+        return lambda client, image, path: client.estimate_boxes(path, of_image.get(image["id"], []))
+    detections = load_detections(boxes)
+
+    def detected(client: PoseClient, image: Entry, path: Path) -> Poses:
+        bboxes, scores = detections.get(image["id"], (np.zeros((0, 4), np.float32), np.zeros(0, np.float32)))
+        return dataclasses.replace(client.estimate_boxes(path, bboxes), bbox_scores=scores)
+
+    return detected
+
+
+def _keypoint_set(results: list[Entry]) -> KeypointSet:
+    """Return the keypoint set of COCO results.
+
+    Raises:
+        ValueError: there are none, or they are of no known set.
+    """
+    if not results:
+        raise ValueError("nobody was found in any picture, so there is nothing to evaluate")
+    points = sum(len(value) for value in results[0].values() if isinstance(value, list)) // 3
+    known = keypoint_set_of(points)
+    if known is None:
+        raise ValueError(f"no keypoint set with {points} points is known")
+    return known
+
+
+def _table(metrics: Metrics, reference: Metrics) -> Iterator[str]:
+    """Yield the lines of a table in per cent; published values beside those measured."""
+    columns = [name for name in _COLUMNS if any(name in row for row in metrics.values())]
+    beside = [name for name in columns if any(name in row for row in reference.values())]
+    heads = [name.rjust(7) for name in columns] + [f"{name} publ.".rjust(11) for name in beside]
+    yield "".join(["part".ljust(12), *heads])
+    for part, row in metrics.items():
+        cells = [_percent(row.get(name)).rjust(7) for name in columns]
+        cells += [_percent(reference.get(part, {}).get(name)).rjust(11) for name in beside]
+        yield "".join([part.ljust(12), *cells])
+    if beside:
+        yield "Published: with flip test; on a detector's boxes, for COCO (17 points) on the annotated ones."
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None or value < 0 else f"{100 * value:.1f}"

@@ -1,0 +1,1 @@
+"""Accuracy through the server: average precision as COCO, COCO-WholeBody and CrowdPose define it."""

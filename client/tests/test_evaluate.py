@@ -1,0 +1,249 @@
+import contextlib
+import io
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cigpose_client import Poses, keypoint_sets
+from cigpose_client.__main__ import main
+from cigpose_client._evaluate.dataset import Dataset, load_dataset
+from cigpose_client._evaluate.metrics import evaluate
+from cigpose_client._evaluate.published import published
+from cigpose_client._evaluate.suppression import without_duplicates
+
+from client.tests.fake_server import FakeServer, Request, people
+
+SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "coco_sample"
+FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
+SIZES = (17, 6, 68, 21, 21)
+
+
+def annotation(number, image, keypoints, **changes):
+    """One person, 100 x 200 pixels, all of whose points are visible; for 133 points in COCO-WholeBody's fields."""
+    flat = np.column_stack([keypoints, np.full(len(keypoints), 2)]).ravel().tolist()
+    ends = [3 * end for end in itertools.accumulate(SIZES)]
+    fields = {"keypoints": flat}
+    if len(keypoints) == 133:
+        fields = {name: flat[end - 3 * size : end] for name, end, size in zip(FIELDS, ends, SIZES, strict=True)}
+    common = {"id": number, "image_id": image, "category_id": 1, "iscrowd": 0, "area": 9000.0}
+    return common | {"bbox": [10, 20, 100, 200], "num_keypoints": len(keypoints)} | fields | changes
+
+
+def result(person, score=0.9, shift=0.0):
+    move = np.array([shift, 0, 0])
+    moved = {name: (np.reshape(person[name], (-1, 3)) + move).ravel().tolist() for name in FIELDS if name in person}
+    return {"image_id": person["image_id"], "category_id": 1, "score": score} | moved
+
+
+def dataset(points, count=3):
+    random = np.random.default_rng(points)
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", "width": 640, "height": 480, "crowdIndex": crowd}
+        for number, crowd in zip(range(1, count + 1), itertools.cycle([0.15, 0.5, 0.9]))
+    ]
+    annotations = [annotation(7 * image["id"], image["id"], random.uniform(10, 200, (points, 2))) for image in images]
+    return Dataset(images, annotations)
+
+
+def set_of(points):
+    return next(known for known in keypoint_sets().values() if len(known) == points)
+
+
+def one_point(shift):
+    """A person of one labelled point (the nose), and a result that misses it by `shift` pixels."""
+    data = dataset(17, 1)
+    (person,) = data.people
+    person["keypoints"] = person["keypoints"][:3] + [0, 0, 0] * 16
+    return data, [result(person, shift=shift)]
+
+
+@pytest.mark.parametrize(
+    ("points", "rows"),
+    [
+        (17, ["body"]),
+        (14, ["all", "easy", "medium", "hard"]),
+        (133, ["body", "foot", "face", "left_hand", "right_hand", "hand", "whole"]),
+    ],
+)
+def test_the_truth_as_prediction_is_perfect(points, rows):
+    data = dataset(points)
+    metrics = evaluate(data, [result(person) for person in data.people], set_of(points))
+    assert list(metrics) == rows
+    assert [row["AP"] for row in metrics.values()] == pytest.approx([1.0] * len(metrics))
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample of COCO-WholeBody is not there")
+def test_the_truth_as_prediction_is_perfect_on_real_annotations():
+    data = load_dataset(str(SAMPLE / "test_coco_wholebody.json"))
+    metrics = evaluate(data, [result(person) for person in data.people], set_of(133))
+    assert [row["AP"] for row in metrics.values()] == pytest.approx([1.0] * len(metrics))
+
+
+@pytest.mark.parametrize(("similarity", "ap"), [(0.99, 1.0), (0.72, 0.5), (0.52, 0.1), (0.49, 0.0)])
+def test_a_known_similarity_gives_the_ap_computed_by_hand(similarity, ap):
+    """One point of sigma s, missed by d: similarity = exp(-d^2 / ((2 s)^2 * area * 2)); AP is the share of the ten
+    thresholds 0.50, 0.55, ... 0.95 that it reaches."""
+    sigma = set_of(17).sigmas[0]
+    shift = np.sqrt(-np.log(similarity) * (2 * sigma) ** 2 * 9000.0 * 2)
+    data, results = one_point(shift)
+    assert evaluate(data, results, set_of(17))["body"]["AP"] == pytest.approx(ap)
+
+
+def test_a_wrong_person_between_two_right_ones_costs_what_it_should():
+    """Right, wrong, right by score: precision 1 up to recall 0.5 (51 of 101 points), then 2/3."""
+    data = dataset(17, 2)
+    first, second = data.people
+    results = [result(first, 0.9), result(first, 0.8, shift=500.0), result(second, 0.7)]
+    assert evaluate(data, results, set_of(17))["body"]["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)
+
+
+def test_parts_without_points_are_not_counted():
+    data = dataset(133, 2)
+    for person in data.people:
+        person["face_kpts"] = [0.0] * 3 * 68
+    metrics = evaluate(data, [result(person) for person in data.people], set_of(133))
+    assert metrics["face"]["AP"] == -1
+    assert metrics["body"]["AP"] == pytest.approx(1.0)
+
+
+def test_annotations_of_another_set_are_refused():
+    with pytest.raises(ValueError, match="no keypoints of the set crowdpose"):
+        evaluate(dataset(17), [], set_of(14))
+
+
+def test_nobody_found_is_zero():
+    assert evaluate(dataset(17), [], set_of(17))["body"]["AP"] == 0
+
+
+def test_pycocotools_missing_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(ModuleNotFoundError, match=r"cigpose-client\[evaluate\]"):
+        evaluate(dataset(17), [], set_of(17))
+
+
+def test_of_two_alike_the_better_scored_person_stays():
+    random = np.random.default_rng(1)
+    keypoints = random.uniform(0, 100, (1, 17, 2))
+    everybody = Poses(
+        bboxes=np.array([[0, 0, 100, 100]] * 3, np.float32),
+        bbox_scores=np.array([0.5, 0.9, 0.7], np.float32),
+        persons_detected=3,
+        keypoints=np.concatenate([keypoints, keypoints + 0.1, keypoints + 50]).astype(np.float32),
+        keypoint_scores=np.ones((3, 17), np.float32),
+    )
+    kept = without_duplicates(everybody)
+    np.testing.assert_allclose(kept.bbox_scores, [0.9, 0.7])
+
+
+def test_boxes_of_the_truth_are_cut_and_crowds_left_out(tmp_path):
+    data = dataset(17, 1)
+    (person,) = data.people
+    others = [person | {"iscrowd": 1}, person | {"keypoints": [0] * 51}, person | {"bbox": [-5, 400, 900, 200]}]
+    boxes = Dataset(data.images, [person, *others]).ground_truth_boxes()
+    np.testing.assert_array_equal(boxes[1], [[10, 20, 110, 220], [0, 400, 639, 479]])
+
+
+def test_published_numbers():
+    assert published("cigpose-m_coco_256x192") == {"body": {"AP": 0.766, "AR": 0.793}}
+    assert published("cigpose-x_coco-ubody_384x288")["whole"]["AP"] == 0.675
+    assert published("cigpose-m_crowdpose_256x192")["hard"]["AP"] == 0.589
+    assert published("other") == {}
+
+
+class Files:
+    """Annotations whose truth is what the fake server answers for the annotated boxes."""
+
+    def __init__(self, folder, points):
+        self.annotations, self.images = folder / "truth.json", folder / "images"
+        self.images.mkdir()
+        data = dataset(points)
+        self.boxes = []
+        for number, (image, person) in enumerate(zip(data.images, data.people, strict=True)):
+            (self.images / image["file_name"]).write_bytes(b"2")
+            box = np.array([[10, 20, 110 + number, 220]], np.float32)
+            answer = people(Request("", b"", box, (), {}, {}), points)
+            fields = annotation(0, 0, answer["keypoints"][0])
+            person |= {name: fields[name] for name in FIELDS if name in fields}
+            person["bbox"] = [10, 20, 100 + number, 200]
+            self.boxes.append({"image_id": image["id"], "category_id": 1, "bbox": person["bbox"], "score": 0.5})
+        content = {"images": data.images, "annotations": data.people, "categories": [{"id": 1, "name": "person"}]}
+        self.annotations.write_text(json.dumps(content))
+
+    def argv(self, server: FakeServer, *more):
+        common = ["evaluate", "--annotations", self.annotations, "--images", self.images, "--url", server.url]
+        return [str(word) for word in (*common, *more)]
+
+
+@pytest.mark.parametrize(("model", "points"), [("pose", 133), ("body", 17), ("crowd", 14)])
+def test_the_command_on_the_annotated_boxes(server, tmp_path, capsys, model, points):
+    files = Files(tmp_path, points)
+    assert main(files.argv(server, "--model", model, "--json", "-")) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["pictures"], report["people"]) == (3, 3)
+    assert [row["AP"] for row in report["metrics"].values()] == pytest.approx([1.0] * len(report["metrics"]))
+
+
+def test_the_command_on_boxes_of_a_file_and_of_the_detector(server, tmp_path, capsys):
+    files = Files(tmp_path, 17)
+    (tmp_path / "boxes.json").write_text(json.dumps(files.boxes))
+    saved = tmp_path / "results.json"
+    argv = ("--model", "body", "--boxes", tmp_path / "boxes.json", "--save-results", saved, "--limit", "2")
+    assert main(files.argv(server, *argv)) == 0
+    entries = json.loads(saved.read_text())
+    assert len(entries) == 2
+    assert entries[0]["score"] < 0.5  # the box's own score counts
+    assert main(files.argv(server, "--model", "body", "--boxes", "detector")) == 0
+    assert "3 pictures, 6 people" in capsys.readouterr().err
+
+
+def test_the_numbers_are_those_of_pycocotools_on_the_results_written(server, tmp_path, capsys):
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    files, saved = Files(tmp_path, 17), tmp_path / "results.json"
+    argv = ("--model", "body", "--boxes", "detector", "--save-results", saved, "--json", tmp_path / "report.json")
+    assert main(files.argv(server, *argv)) == 0
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(files.annotations))
+        direct = COCOeval(truth, truth.loadRes(str(saved)), "keypoints")
+        direct.evaluate()
+        direct.accumulate()
+        direct.summarize()
+    body = json.loads((tmp_path / "report.json").read_text())["metrics"]["body"]
+    assert list(body.values()) == direct.stats[:6].tolist()
+    capsys.readouterr()
+    again = ["evaluate", "--annotations", files.annotations, "--results", saved, "--json", "-"]
+    assert main([str(word) for word in again]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["body"] == body
+
+
+def test_the_table_shows_published_numbers_beside_the_measured(server, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("cigpose_client._cli.evaluate.published", lambda _: published("cigpose-m_coco_256x192"))
+    assert main(Files(tmp_path, 17).argv(server, "--model", "body")) == 0
+    head, body, note = capsys.readouterr().out.splitlines()
+    assert head.split()[-4:] == ["AP", "publ.", "AR", "publ."]
+    assert body.split()[0::6] == ["body", "100.0"]
+    assert body.split()[-2:] == ["76.6", "79.3"]
+    assert "flip test" in note
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--annotations", "nowhere.json"], "nowhere.json"),
+        (["--annotations", "{bad}"], "no annotation file"),
+        (["--annotations", "{good}"], "--images"),
+        (["--annotations", "{good}", "--images", "x", "--boxes", "{bad}"], "no file of COCO detection results"),
+        (["--annotations", "{good}", "--results", "{empty}"], "nothing to evaluate"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, capsys, argv, words):
+    files = Files(tmp_path, 17)
+    (tmp_path / "bad.json").write_text('{"a": 1}')
+    (tmp_path / "empty.json").write_text("[]")
+    names = {"bad": tmp_path / "bad.json", "good": files.annotations, "empty": tmp_path / "empty.json"}
+    assert main(["evaluate", *(word.format(**names) for word in argv)]) == 1
+    assert words in capsys.readouterr().err
