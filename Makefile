@@ -2,31 +2,65 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-# The first interpreter that runs and is 3.10, 3.11 or 3.12.
+
+# The first interpreter that runs and is 3.10, 3.11 or 3.12 (numpy < 2, which tritonserver 2.51 needs, ends there).
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
+POSE ?= weights/cigpose-t_rendered_256x192.onnx
+DETECTOR ?= weights/yolox-t_rendered_416.onnx
+PICTURES ?=
+PROFILE ?= cpu
+
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.base  ## the environment (.venv), nothing else
 
+demo: install  ## pictures through a real server; also: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
+	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
+
+test: .venv/.test  ## all tests, with real servers
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/.test  ## also the tests that take minutes
+	$(BIN)/python -m pytest
+
+repository: install  ## model_repository/ complete, from the default weights
+	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output model_repository
+
+serve: repository  ## the server in the foreground (gRPC on localhost:8001)
+	$(BIN)/python -m server --repository model_repository --profile $(PROFILE)
+
+format: .venv/.test  ## rewrite the sources in the one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: .venv/.test  ## format, lint, types, generated files up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.drift
+
+lock: .venv/.test  ## pin the environment anew (requirements/*.txt)
+	for set in base test; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
+
+clean:  ## remove what was built here
+	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx
+
 .venv/.base: requirements/base.txt client/pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed and was not found; pass PYTHON=/path/to/python" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; pass PYTHON=/path/to/python" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) install --require-hashes --no-deps -r requirements/base.txt
 	$(PIP) install --no-deps --no-build-isolation -e client
 	@touch $@
 
-.venv/.dev: .venv/.base requirements/dev.txt requirements/torch.txt
-	$(PIP) install --require-hashes --no-deps -r requirements/dev.txt
+.venv/.test: .venv/.base requirements/test.txt requirements/torch.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/test.txt
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
-lock:  ## pin the environment anew (requirements/*.txt)
-	for set in base dev; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
-
-.PHONY: help install lock
+.PHONY: help install demo test test-all repository serve format check lock clean

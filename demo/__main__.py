@@ -1,0 +1,71 @@
+"""`python -m demo`: ONNX files -> repository -> tritonserver -> pictures through gRPC -> drawn people and JSON.
+
+Without pictures it renders three scenes of its own (the last one empty) and compares the answers with the truth.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cigpose_client.__main__ import main as cigpose_client
+
+from demo.render import render_files
+from demo.truth import compare
+from export.repository import build_repository
+from server.process import ServerOptions, free_port, running_server
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo and say in plain words what happened."""
+    options = _parse(argv)
+    for path in (options.pose, options.detector, *options.pictures):
+        if not path.is_file():
+            print(f"error: {path}: no such file", file=sys.stderr)
+            return 1
+    print(f"runs on {options.pose.name} and {options.detector.name}")
+    shutil.rmtree(options.out, ignore_errors=True)
+    options.out.mkdir(parents=True)
+    build_repository([options.pose], options.detector, options.out / "model_repository")
+    truth = None if options.pictures else render_files([0, 2, 3], options.out / "scenes")
+    pictures = options.pictures or sorted((options.out / "scenes").glob("*.jpg"))
+    server = ServerOptions(options.out / "model_repository", options.profile, grpc_port=free_port())
+    with running_server(server, log=options.out / "server.log") as running:
+        code = _call(running.grpc_url, pictures, options.out)
+    if code == 0:
+        _report(options.out, pictures, truth)
+    return code
+
+
+def _call(url: str, pictures: Sequence[Path], out: Path) -> int:
+    """Do what a user would type: `cigpose-client image PICTURE... --json FILE --output FOLDER`."""
+    (out / "pictures").mkdir()
+    arguments = ["image", *map(str, pictures), "--url", url, "--json", str(out / "people.json")]
+    target = out / "pictures" if len(pictures) > 1 else out / "pictures" / pictures[0].name
+    return cigpose_client([*arguments, "--output", str(target)])
+
+
+def _report(out: Path, pictures: Sequence[Path], truth: Path | None) -> None:
+    answers: list[dict[str, Any]] = json.loads((out / "people.json").read_text(encoding="utf-8"))
+    for picture, answer in zip(pictures, answers, strict=True):
+        print(f"{picture.name}: {len(answer['people'])} people found")
+    if truth:
+        print(compare(answers, json.loads(truth.read_text(encoding="utf-8"))))
+    print(f"look at {out / 'pictures'} and {out / 'people.json'}")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--pose", type=Path, required=True, help="pose network (ONNX)")
+    parser.add_argument("--detector", type=Path, required=True, help="YOLOX detector (ONNX)")
+    parser.add_argument("--profile", default="cpu", help="machine profile (default: cpu)")
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder, made anew (default: out/demo)")
+    parser.add_argument("pictures", type=Path, nargs="*", help="JPEG, PNG, WebP or BMP files")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
