@@ -48,8 +48,8 @@ def _distances(person: Mapping[str, Any], answer: Mapping[str, Any]) -> NDArray[
     points = np.concatenate([np.array(person[field], float).reshape(-1, 3) for field in _FIELDS])
     estimated = np.array(answer["keypoints"], float)[:, :2]
     seen = points[: len(estimated), 2] == 2
-    distances: NDArray[np.float64] = np.linalg.norm(points[: len(estimated), :2] - estimated, axis=1)
-    return distances[seen]
+    distances: NDArray[np.float64] = np.linalg.norm(points[: len(estimated), :2] - estimated, axis=1)[seen]
+    return distances
 
 
 def _mean(distances: Sequence[NDArray[np.float64]]) -> float:
