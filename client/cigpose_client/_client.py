@@ -13,7 +13,7 @@ from tritonclient.utils import InferenceServerException
 from cigpose_client._base import BaseClient
 from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
-from cigpose_client._many import attempt, in_order
+from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import Options, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
@@ -85,9 +85,10 @@ class PoseClient(BaseClient):
     ) -> Iterator[Poses | Exception]:
         """Do as `estimate_many` does, but yield a failure in the place of its image: `PoseClientError`, OSError, ..."""
 
-        def work(image: Image) -> Poses | Exception:
-            return attempt(lambda: self.estimate(image, options))
+        def estimate(image: Image) -> Poses:
+            return self.estimate(image, options)
 
+        work = attempting(estimate)
         return (outcome for _, outcome in in_order(work, images, in_flight))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:

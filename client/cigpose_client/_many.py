@@ -40,14 +40,18 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def attempt(function: Callable[[], Result], go_on: bool = True) -> Result | Exception:
-    """Return function(), or when `go_on` the failure of this one picture; other failures are raised."""
-    try:
-        return function()
-    except PICTURE_FAILURES as error:
-        if not go_on:
-            raise
-        return error
+def attempting(function: Callable[[Item], Result], go_on: bool = True) -> Callable[[Item], Result | Exception]:
+    """Return `function`, made to return the failure of a picture instead of raising it, when `go_on`."""
+
+    def attempt(item: Item) -> Result | Exception:
+        try:
+            return function(item)
+        except PICTURE_FAILURES as error:
+            if not go_on:
+                raise
+            return error
+
+    return attempt
 
 
 async def in_order_async(

@@ -1,6 +1,9 @@
 import io
 import json
+import re
 import sys
+import threading
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 from cigpose_client.__main__ import main
 
-from client.tests.fake_server import OVERLOADED
+from client.tests.fake_server import OVERLOADED, start
 
 
 @pytest.fixture
@@ -196,3 +199,23 @@ def test_wrong_usage_is_status_2(run, argv):
 def test_help_is_status_0(capsys):
     assert main(["--help"]) == 0
     assert main(["--version"]) == 0
+
+
+def test_a_server_that_restarts_costs_no_picture(run, server, tmp_path):
+    """The server goes away while 60 pictures are on their way, and comes back half a second later."""
+    handle = start(server)
+    state = {"handle": handle}
+
+    def restart():
+        state["handle"].stop(None).wait()
+        time.sleep(0.5)
+        state["handle"] = start(server, server.url)
+
+    restarter = threading.Thread(target=restart)
+    server.delay_s = lambda _: (len(server.requests) == 20 and restarter.start()) or 0.01
+    answer = run("folder", numbered(tmp_path / "in", *range(60)))
+    restarter.join()
+    state["handle"].stop(None).wait()
+    assert answer.status == 0
+    assert [len(json.loads(line)["people"]) for line in answer.out.splitlines()] == list(range(60))
+    assert int(re.search(r"(\d+) requests sent again, 0 failed", answer.err)[1]) > 0

@@ -236,7 +236,7 @@ def test_the_table_shows_published_numbers_beside_the_measured(server, tmp_path,
         (["--annotations", "nowhere.json"], "nowhere.json"),
         (["--annotations", "{bad}"], "no annotation file"),
         (["--annotations", "{good}"], "--images"),
-        (["--annotations", "{good}", "--images", "x", "--boxes", "{bad}"], "no file of COCO detection results"),
+        (["--annotations", "{good}", "--images", "x", "--boxes", "{bad}"], "neither this command's output nor COCO"),
         (["--annotations", "{good}", "--results", "{empty}"], "nothing to evaluate"),
     ],
 )

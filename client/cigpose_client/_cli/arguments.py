@@ -43,6 +43,15 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_boxes(parser: argparse.ArgumentParser) -> None:
+    """Add --boxes."""
+    parser.add_argument(
+        "--boxes",
+        metavar="FILE",
+        help="people to look at, instead of the detector's: this command's JSON, or COCO detection results",
+    )
+
+
 def add_jpeg(parser: argparse.ArgumentParser) -> None:
     """Add --jpeg, which `connect` reads."""
     parser.add_argument("--jpeg", action="store_true", help="send frames as JPEG: less to send, a little is lost")

@@ -1,19 +1,17 @@
 """The subcommand `evaluate`: average precision through the server."""
 
 import argparse
-import dataclasses
 import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from cigpose_client._cli import arguments
+from cigpose_client._cli.boxes import estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
 from cigpose_client._client import PoseClient
-from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset, load_detections
+from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset
 from cigpose_client._evaluate.metrics import Metrics, evaluate
 from cigpose_client._evaluate.published import published
 from cigpose_client._evaluate.suppression import without_duplicates
@@ -105,13 +103,8 @@ def _question(boxes: str, dataset: Dataset) -> Question:
     if boxes == "gt":
         of_image = dataset.ground_truth_boxes()
         return lambda client, image, path: client.estimate_boxes(path, of_image.get(image["id"], []))
-    detections = load_detections(boxes)
-
-    def detected(client: PoseClient, image: Entry, path: Path) -> Poses:
-        bboxes, scores = detections.get(image["id"], (np.zeros((0, 4), np.float32), np.zeros(0, np.float32)))
-        return dataclasses.replace(client.estimate_boxes(path, bboxes), bbox_scores=scores)
-
-    return detected
+    given = load_boxes(boxes)
+    return lambda client, image, path: estimate_given(client, path, of_picture(given, image["id"]))
 
 
 def _keypoint_set(results: list[Entry]) -> KeypointSet:

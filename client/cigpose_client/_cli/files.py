@@ -33,6 +33,11 @@ class Source:
         stem = Path(self.name).stem
         return int(stem) if stem.isdecimal() else stem
 
+    @property
+    def keys(self) -> tuple[int | str, ...]:
+        """What a file of boxes may call the picture."""
+        return (self.name, Path(self.name).name, self.image_id)
+
     def read(self) -> bytes:
         """Return the encoded picture."""
         return sys.stdin.buffer.read() if self.path == PIPE else Path(self.path).read_bytes()

@@ -5,11 +5,12 @@ import functools
 from typing import Any
 
 from cigpose_client._cli import arguments, files
+from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._client import PoseClient
 from cigpose_client._draw import draw_poses
-from cigpose_client._many import attempt, in_order
+from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Poses
 
 
@@ -34,6 +35,7 @@ def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the people there instead of to stdout")
     parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
     parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
+    arguments.add_boxes(parser)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a picture that fails")
     arguments.add_threshold(parser)
     arguments.add_concurrency(parser)
@@ -54,10 +56,13 @@ def run_folder(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -> int:
+    given = None if args.boxes is None else load_boxes(args.boxes)
+    if given is not None and not any(key in given for source in sources for key in source.keys):
+        raise ValueError(f"{args.boxes} has boxes for none of the pictures; it must call them as they are called here")
     progress = Progress("pictures", len(sources))
     with arguments.connect(args) as client, open_records(args.json, args.format) as records:
-        work = functools.partial(_answer, client, args.threshold, args.continue_on_error)
-        for source, outcome in in_order(work, sources, args.concurrency):
+        work = functools.partial(_people, client, given, args.threshold)
+        for source, outcome in in_order(attempting(work, args.continue_on_error), sources, args.concurrency):
             records.add({"picture": source.name}, source.image_id, outcome)
             progress.step(outcome, source.name)
         if summary:
@@ -65,14 +70,13 @@ def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -
     return 1 if progress.failed else 0
 
 
-def _answer(client: PoseClient, threshold: float, go_on: bool, source: files.Source) -> Poses | Exception:
-    return attempt(lambda: _people(client, threshold, source), go_on)
-
-
-def _people(client: PoseClient, threshold: float, source: files.Source) -> Poses:
+def _people(client: PoseClient, given: Boxes | None, threshold: float, source: files.Source) -> Poses:
     """Return one picture's people; the drawing is written as well, here, so that the workers share that load."""
     picture = source.read()
-    poses = client.estimate(picture)
+    if given is None:
+        poses = client.estimate(picture)
+    else:
+        poses = estimate_given(client, picture, of_picture(given, *source.keys))
     if source.target is not None:
         files.write(draw_poses(files.decode(picture), poses, threshold), source.target)
     return poses

@@ -3,11 +3,12 @@
 import argparse
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from typing import Any, TypeAlias
+from typing import Any
 
 from cigpose_client._cli import arguments
+from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
 from cigpose_client._cli.frames import Frame, open_video
 from cigpose_client._cli.interrupt import gentle_interrupt
 from cigpose_client._cli.progress import Progress
@@ -15,11 +16,10 @@ from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._cli.video_writer import VideoWriter, open_writer
 from cigpose_client._client import PoseClient
 from cigpose_client._draw import Pixels, draw_poses
-from cigpose_client._many import attempt, in_order
+from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Poses
 
 _INTERRUPTED = 130
-_Answer: TypeAlias = tuple[Poses | Exception, Pixels]
 
 
 def add_video(subcommands: Any) -> None:
@@ -27,6 +27,7 @@ def add_video(subcommands: Any) -> None:
     parser = subcommands.add_parser("video", help="people in every frame of a video")
     parser.add_argument("source", metavar="VIDEO")
     _add_common(parser, concurrency=8)
+    arguments.add_boxes(parser)
     parser.set_defaults(run=run_video)
 
 
@@ -48,6 +49,7 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the people there; - for stdout, the default without --output"
     )
+    parser.set_defaults(boxes=None)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a frame that fails")
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="of the people (default: %(default)s)")
     arguments.add_threshold(parser)
@@ -79,6 +81,7 @@ def _run(
     args: argparse.Namespace, frames: Iterator[Frame], count: int | None, rate: float, sound_of: str | None
 ) -> tuple[bool, bool]:
     """Answer the frames in order, and return whether one failed and whether Ctrl-C ended it."""
+    given = None if args.boxes is None else load_boxes(args.boxes)
     progress = Progress("frames", count)
     with ExitStack() as stack:
         client = stack.enter_context(arguments.connect(args))
@@ -86,7 +89,8 @@ def _run(
         records = stack.enter_context(open_records(args.json, args.format)) if to_records else None
         canvas = stack.enter_context(closing(_Canvas(args.output, rate, sound_of))) if args.output else None
         interrupt = stack.enter_context(gentle_interrupt())
-        work = functools.partial(_answer, client, args.threshold, canvas is not None, args.continue_on_error)
+        estimate = attempting(functools.partial(_estimate, client, given), args.continue_on_error)
+        work = functools.partial(_answer, estimate, args.threshold, canvas is not None)
         for frame, (outcome, drawn) in in_order(work, interrupt.until(frames), args.concurrency):
             if records is not None:
                 records.add({"frame": frame.index, "time_s": round(frame.time_s, 3)}, frame.index, outcome)
@@ -97,12 +101,20 @@ def _run(
     return progress.failed > 0, interrupt.pressed
 
 
-def _answer(client: PoseClient, threshold: float, draw: bool, go_on: bool, frame: Frame) -> _Answer:
+def _answer(
+    estimate: Callable[[Frame], Poses | Exception], threshold: float, draw: bool, frame: Frame
+) -> tuple[Poses | Exception, Pixels]:
     """Return one frame's people and its drawing; here, so that the workers share that load."""
-    outcome = attempt(lambda: client.estimate(frame.image_bgr), go_on)
+    outcome = estimate(frame)
     if not draw or isinstance(outcome, Exception):
         return outcome, frame.image_bgr
     return outcome, draw_poses(frame.image_bgr, outcome, threshold)
+
+
+def _estimate(client: PoseClient, given: Boxes | None, frame: Frame) -> Poses:
+    if given is None:
+        return client.estimate(frame.image_bgr)
+    return estimate_given(client, frame.image_bgr, of_picture(given, frame.index))
 
 
 class _Canvas:

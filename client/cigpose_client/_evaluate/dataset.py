@@ -66,30 +66,3 @@ def load_dataset(path: str, limit: int | None = None) -> Dataset:
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path} is no annotation file in COCO's format: {error!r}") from error
     return Dataset(images, [entry for entry in people if entry["category_id"] == PERSON])
-
-
-def load_detections(path: str) -> dict[Any, tuple[FloatArray, FloatArray]]:
-    """Return image id -> (N, 4) boxes, xyxy, and (N,) scores, from a file of COCO detection results.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no detections in COCO's format.
-    """
-    found: dict[Any, list[Entry]] = defaultdict(list)
-    try:
-        for entry in json.loads(Path(path).read_text(encoding="utf-8")):
-            if entry["category_id"] == PERSON:
-                found[entry["image_id"]].append(entry)
-        return {image: (_xyxy(entries), _scores(entries)) for image, entries in found.items()}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no file of COCO detection results: {error!r}") from error
-
-
-def _xyxy(entries: list[Entry]) -> FloatArray:
-    boxes = np.asarray([entry["bbox"] for entry in entries], np.float32)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _scores(entries: list[Entry]) -> FloatArray:
-    return np.asarray([entry["score"] for entry in entries], np.float32)

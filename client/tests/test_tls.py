@@ -1,0 +1,60 @@
+"""Encrypted connections, with certificates made for the test."""
+
+import shutil
+import subprocess
+
+import grpc
+import pytest
+from cigpose_client import PoseClient, ServerUnavailable, Tls
+from cigpose_client.__main__ import main
+
+from client.tests.fake_server import FakeServer, start
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory):
+    """A folder with ca, server and client certificates and keys."""
+    folder = tmp_path_factory.mktemp("pem")
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    subjects = {"ca": [], "server": ["-addext", "subjectAltName=IP:127.0.0.1"], "client": []}
+    for name, more in subjects.items():
+        signer = [] if name == "ca" else ["-CA", "ca.pem", "-CAkey", "ca.key"]
+        files = ["-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        done = subprocess.run([*make, *files, *signer, *more], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"this openssl cannot make the certificates: {done.stderr.splitlines()[-1]}")
+    return folder
+
+
+@pytest.fixture(params=[False, True], ids=["tls", "mutual"])
+def server(request, pem):
+    read = lambda name: (pem / name).read_bytes()  # noqa: E731
+    pair = [(read("server.key"), read("server.pem"))]
+    credentials = grpc.ssl_server_credentials(pair, read("ca.pem") if request.param else None, request.param)
+    fake = FakeServer()
+    handle = start(fake, credentials=credentials)
+    yield fake, request.param
+    handle.stop(None).wait()
+
+
+def test_the_client_trusts_and_shows_its_certificate(server, pem):
+    fake, mutual = server
+    mine = {"private_key": pem / "client.key", "certificate_chain": pem / "client.pem"} if mutual else {}
+    with PoseClient(fake.url, tls=Tls(root_certificates=pem / "ca.pem", **mine), retry=None) as client:
+        assert len(client.estimate(b"3")) == 3
+
+
+def test_without_what_is_needed_there_is_no_answer(server, pem):
+    fake, mutual = server
+    tls = Tls(root_certificates=pem / "ca.pem") if mutual else Tls()
+    with PoseClient(fake.url, tls=tls, retry=None, timeout_s=2) as client, pytest.raises(ServerUnavailable):
+        client.estimate(b"3")
+
+
+def test_the_command_takes_the_files(server, pem, tmp_path, capsys):
+    (tmp_path / "1.jpg").write_bytes(b"1")
+    argv = ["image", tmp_path / "1.jpg", "--url", server[0].url, "--tls-ca", pem / "ca.pem"]
+    argv += ["--tls-key", pem / "client.key", "--tls-cert", pem / "client.pem"]
+    assert main([str(word) for word in argv]) == 0
