@@ -53,12 +53,14 @@ def _bmp(image_bgr: npt.NDArray[np.uint8]) -> bytes:
     Source: the BITMAPFILEHEADER and BITMAPINFOHEADER structures of the Windows GDI documentation.
     """
     height, width = image_bgr.shape[:2]
-    rows = np.zeros((height, (width * 3 + 3) // 4 * 4), np.uint8)
-    rows[:, : width * 3] = image_bgr[::-1].reshape(height, width * 3)
-    offset = 14 + 40
-    file_header = struct.pack("<2sIHHI", b"BM", offset + rows.size, 0, 0, offset)
-    info_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, rows.size, 0, 0, 0, 0)
-    return file_header + info_header + rows.tobytes()
+    stride, offset = (width * 3 + 3) // 4 * 4, 14 + 40
+    size = height * stride
+    file_header = struct.pack("<2sIHHI", b"BM", offset + size, 0, 0, offset)
+    info_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 0, 0, 0, 0)
+    data = np.zeros(offset + size, np.uint8)  # one array, so that a large frame is copied as seldom as possible
+    data[:offset] = np.frombuffer(file_header + info_header, np.uint8)
+    data[offset:].reshape(height, stride)[:, : width * 3] = image_bgr[::-1].reshape(height, width * 3)
+    return data.tobytes()
 
 
 def _jpeg(image_bgr: npt.NDArray[np.uint8]) -> bytes:

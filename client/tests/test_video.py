@@ -67,10 +67,15 @@ def test_the_drawn_video_keeps_order_and_rate(server, clip, tmp_path, capsys, su
 
 
 def test_people_and_video_at_once(server, clip, tmp_path, capsys):
-    argv = ["video", str(clip), "--url", server.url, "--output", str(tmp_path / "drawn.avi"), "--json", "-", "--jpeg"]
+    argv = ["video", str(clip), "--url", server.url, "--output", str(tmp_path / "drawn.avi"), "--json", "-"]
     assert main(argv) == 0
     assert len(capsys.readouterr().out.splitlines()) == FRAMES
-    assert server.requests[0].picture.startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(("flags", "start"), [([], b"\xff\xd8"), (["--lossless"], b"BM")])
+def test_frames_are_sent_as_jpeg_or_without_loss(server, clip, capsys, flags, start):
+    assert main(["video", str(clip), "--url", server.url, *flags]) == 0
+    assert server.requests[0].picture.startswith(start)
 
 
 def test_ctrl_c_leaves_a_file_that_plays(server, clip, tmp_path, capsys):

@@ -52,9 +52,16 @@ def add_boxes(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_jpeg(parser: argparse.ArgumentParser) -> None:
-    """Add --jpeg, which `connect` reads."""
-    parser.add_argument("--jpeg", action="store_true", help="send frames as JPEG: less to send, a little is lost")
+def add_lossless(parser: argparse.ArgumentParser) -> None:
+    """Add --lossless, which `connect` reads."""
+    parser.add_argument(
+        "--lossless",
+        dest="array_format",
+        action="store_const",
+        const="bmp",
+        default="jpeg",
+        help="send frames uncompressed: slower, nothing is lost (default: JPEG of quality 95)",
+    )
 
 
 def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:
@@ -77,7 +84,7 @@ def connect(args: argparse.Namespace, model: str | None = None) -> PoseClient:
         timeout_s=args.timeout,
         options=Options(*(getattr(args, name, None) for name in ("bbox_threshold", "nms_threshold", "max_persons"))),
         headers=dict(args.header),
-        array_format="jpeg" if getattr(args, "jpeg", False) else "bmp",
+        array_format=getattr(args, "array_format", "bmp"),
         tls=Tls(*files) if args.tls or any(files) else None,
     )
 

@@ -54,7 +54,7 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="of the people (default: %(default)s)")
     arguments.add_threshold(parser)
     arguments.add_concurrency(parser, concurrency)
-    arguments.add_jpeg(parser)
+    arguments.add_lossless(parser)
     arguments.add_options(parser)
     arguments.add_connection(parser)
 
