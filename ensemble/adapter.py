@@ -23,7 +23,13 @@ class Request:
 
 
 class PythonStep:
-    """Base of every step's `TritonPythonModel`: they say `configure` and `run`, and nothing else."""
+    """Base of every step's `TritonPythonModel`: they say `configure` and `run`, and nothing else.
+
+    Attributes:
+        counters: name -> help text of the Prometheus counters that the step adds to Triton's own.
+    """
+
+    counters: Mapping[str, str] = {}
 
     def configure(self, parameters: Mapping[str, str]) -> None:
         """Take the settings of the model's config."""
@@ -36,8 +42,20 @@ class PythonStep:
         """
         raise NotImplementedError
 
+    def count(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Add to one of `counters`; the metric of new labels is made on first use."""
+        key = (name, *labels.values())
+        if key not in self._metrics:
+            self._metrics[key] = self._families[name].Metric(labels=labels)
+        self._metrics[key].increment(amount)
+
     def initialize(self, args: Mapping[str, str]) -> None:
         """Called by Triton once for each instance."""
+        self._families = {
+            name: pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.COUNTER)
+            for name, text in self.counters.items()
+        }
+        self._metrics: dict[tuple[str, ...], Any] = {}
         entries = json.loads(args["model_config"])["parameters"]
         self.configure({key: entry["string_value"] for key, entry in entries.items()})
 

@@ -1,6 +1,7 @@
 """Encoded picture -> pixels, upright, within limits that are checked before anything is decoded."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,27 +18,49 @@ class PictureLimits:
     max_pixels: int = 50_000_000
 
 
+class PictureRefused(ValueError):
+    """A picture that is not decoded; `reason` is one word for a metric's label, the text is for the caller."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(f"image: {message}")
+        self.reason = reason
+
+
 def decode_picture(encoded: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
-    """Decode one JPEG, PNG, WebP or BMP and turn it upright (EXIF orientation applied).
+    """Decode one JPEG, PNG, WebP or BMP as a viewer shows it: upright by its EXIF orientation, on white.
 
     Args:
         encoded: the file's bytes.
         limits: refused above these, from the header alone.
 
     Returns:
-        image_bgr (H, W, 3) uint8.
+        image_bgr (H, W, 3) uint8. Transparent pictures are shown on white as they are stored, without EXIF orientation.
 
     Raises:
-        ValueError: no picture, damaged, or over a limit; the sentence is fit for a caller's eyes.
+        PictureRefused: no picture, damaged, or over a limit; the sentence is fit for a caller's eyes.
     """
     if len(encoded) > limits.max_bytes:
-        raise ValueError(f"image: {len(encoded)} bytes are over the limit of {limits.max_bytes}; compress it more")
-    header = read_header(encoded)
-    if header.width * header.height > limits.max_pixels:
-        raise ValueError(
-            f"image: {header.width} x {header.height} pixels are over the limit of {limits.max_pixels}; scale it down"
+        raise PictureRefused(
+            "bytes", f"{len(encoded)} bytes are over the limit of {limits.max_bytes}; compress it more"
         )
-    image_bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
-    if image_bgr is None:
-        raise ValueError(f"image: this {header.kind} is damaged or truncated and cannot be decoded")
-    return np.asarray(image_bgr, np.uint8)
+    try:
+        header = read_header(encoded)
+    except ValueError as error:
+        raise PictureRefused("format", str(error)) from None
+    if header.width * header.height > limits.max_pixels:
+        size = f"{header.width} x {header.height} pixels"
+        raise PictureRefused("pixels", f"{size} are over the limit of {limits.max_pixels}; scale it down")
+    flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR
+    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    if pixels is None:
+        raise PictureRefused("damaged", f"this {header.kind} is damaged or truncated and cannot be decoded")
+    return _on_white(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else np.asarray(pixels, np.uint8)
+
+
+def _on_white(bgra: NDArray[Any]) -> NDArray[np.uint8]:
+    """Lay (H, W, 4) uint8 or uint16 pixels on white; returns (H, W, 3) uint8."""
+    full = float(np.iinfo(bgra.dtype).max)
+    alpha = bgra[..., 3:].astype(np.float32) / np.float32(full)
+    colour = bgra[..., :3].astype(np.float32) * np.float32(255 / full)
+    on_white: NDArray[np.uint8] = np.rint(colour * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    return on_white

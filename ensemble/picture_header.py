@@ -9,11 +9,19 @@ _JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """Kind (`JPEG`, `PNG`, `WebP`, `BMP`) and size in pixels as stored, before any EXIF rotation."""
+    """What the first bytes tell.
+
+    Attributes:
+        kind: `JPEG`, `PNG`, `WebP` or `BMP`.
+        width: in pixels as stored, before any EXIF rotation.
+        height: likewise.
+        transparent: pixels may be (partly) transparent.
+    """
 
     kind: str
     width: int
     height: int
+    transparent: bool = False
 
 
 def read_header(encoded: bytes) -> PictureHeader:
@@ -30,12 +38,20 @@ def read_header(encoded: bytes) -> PictureHeader:
             try:
                 width, height = read_size(encoded)
             except (struct.error, IndexError):
-                raise ValueError(f"image: the {kind} is truncated: its {len(encoded)} bytes hold no size") from None
+                raise ValueError(f"the {kind} is truncated: its {len(encoded)} bytes hold no size") from None
             if width < 1 or height < 1:
-                raise ValueError(f"image: the {kind} says that it is {width} x {height} pixels large")
-            return PictureHeader(kind, width, height)
+                raise ValueError(f"the {kind} says that it is {width} x {height} pixels large")
+            return PictureHeader(kind, width, height, _is_transparent(kind, encoded))
     start = encoded[:8].hex(" ") or "nothing"
-    raise ValueError(f"image: {len(encoded)} bytes that begin with {start} are no JPEG, PNG, WebP or BMP")
+    raise ValueError(f"{len(encoded)} bytes that begin with {start} are no JPEG, PNG, WebP or BMP")
+
+
+def _is_transparent(kind: str, encoded: bytes) -> bool:
+    if kind == "PNG":  # colour types with alpha, or a tRNS chunk before the pixels
+        return encoded[25] in (4, 6) or b"tRNS" in encoded[: encoded.find(b"IDAT")]
+    if kind == "WebP" and encoded[12:16] in (b"VP8X", b"VP8L"):
+        return bool(encoded[20] & 0x10 if encoded[12:16] == b"VP8X" else encoded[24] & 0x10)
+    return False
 
 
 def _jpeg_size(encoded: bytes) -> tuple[int, int]:

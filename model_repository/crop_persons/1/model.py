@@ -8,6 +8,11 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
+    counters = {
+        "cigpose_crops_total": "Persons cropped for a pose network.",
+        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
+    }
+
     def configure(self, parameters):
         self.input_size = input_size(parameters)
         self.max_crops = int(parameters["max_crops"])
@@ -20,4 +25,6 @@ class TritonPythonModel(PythonStep):
         crops = crop_persons(request.tensors["image_bgr"], centers, scales, self.input_size)
         if not len(crops):  # a batch of no crops is refused by Triton; `decode_simcc` drops this one's keypoints
             crops = np.zeros((1, *crops.shape[1:]), np.uint8)
+            self.count("cigpose_dummy_crops_total")
+        self.count("cigpose_crops_total", len(bboxes))
         return {"crops": crops, "centers": centers, "scales": scales}

@@ -4,16 +4,26 @@ import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
 from ensemble.letterbox import letterbox
-from ensemble.picture import PictureLimits, decode_picture
+from ensemble.picture import PictureLimits, PictureRefused, decode_picture
 
 
 class TritonPythonModel(PythonStep):
+    counters = {
+        "cigpose_pictures_total": "Pictures decoded.",
+        "cigpose_pictures_refused_total": "Pictures refused, by reason: bytes, format, pixels or damaged.",
+    }
+
     def configure(self, parameters):
         self.limits = PictureLimits(int(parameters["max_bytes"]), int(parameters["max_pixels"]))
         self.input_size = input_size(parameters)
 
     def run(self, request):
-        image_bgr = decode_picture(request.tensors["image"][0], self.limits)
+        try:
+            image_bgr = decode_picture(request.tensors["image"][0], self.limits)
+        except PictureRefused as refusal:
+            self.count("cigpose_pictures_refused_total", reason=refusal.reason)
+            raise
+        self.count("cigpose_pictures_total")
         height, width = image_bgr.shape[:2]
         outputs = {"image_bgr": image_bgr, "image_size": np.array([width, height], np.int32)}
         if "letterboxed" in request.wanted:  # not when the boxes are given

@@ -9,6 +9,8 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
+    counters = {"cigpose_persons_detected_total": "Persons found, before max_persons cut the list."}
+
     def configure(self, parameters):
         self.input_size = input_size(parameters)
         self.defaults = RequestParameters.from_config(parameters)
@@ -23,6 +25,7 @@ class TritonPythonModel(PythonStep):
             nms_threshold=options.nms_threshold,
             max_persons=options.max_persons,
         )
+        self.count("cigpose_persons_detected_total", persons.detected)
         return {
             "bboxes": persons.bboxes,
             "bbox_scores": persons.scores,
