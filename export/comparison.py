@@ -16,18 +16,18 @@ class Difference:
 
     Attributes:
         largest: largest difference of two logits.
-        rms_relative: root mean square difference, over the standard deviation of all logits.
+        rms: root mean square difference, in standard deviations of the logits.
         moved: share of rows whose arg-max lies more than one bin away.
     """
 
     largest: float
-    rms_relative: float
+    rms: float
     moved: float
 
     def __str__(self) -> str:
         """Return one line for people."""
         return (
-            f"largest {self.largest:.2g}, rms {self.rms_relative:.2g} standard deviations of the logits, "
+            f"largest {self.largest:.2g}, rms {self.rms:.2g} standard deviations of the logits, "
             f"{self.moved:.2%} of the arg-maxima more than a bin away"
         )
 
@@ -46,7 +46,7 @@ def difference(expected: Rows, actual: Rows) -> Difference:
     moves = [np.abs(a.argmax(2) - b.argmax(2)) > 1 for a, b in zip(expected, actual, strict=True)]
     return Difference(
         largest=float(np.abs(errors).max()),
-        rms_relative=float(np.sqrt(np.mean(errors * errors))) / spread,
+        rms=float(np.sqrt(np.mean(errors * errors))) / spread,
         moved=float(np.mean(moves)),
     )
 

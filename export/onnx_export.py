@@ -11,23 +11,22 @@ from typing import Any
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from export import graph_edit
 from export.cigpose.forms import FlipTested, HalfBackbone
 from export.cigpose.network import CigPose, example_crops
 from export.cigpose.variants import MEAN, STD, Variant
-from export.comparison import Difference, Rows, concatenated, difference
 from export.half_weights import store_half
+from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
 EXPORTER = "cigpose-triton export 1"  # raise the number when the same checkpoint would give another graph
 OPSET = 17
-INPUT, OUTPUTS = "input", ("simcc_x", "simcc_y")
 METADATA_KEY = "cigpose_meta"
 PRECISIONS = {  # name -> bound on the rms difference, in standard deviations of the logits
     "fp32": 2e-4,  # rounding of float32; 4e-5 is the most seen on the published variants
-    "fp16": 5e-2,  # the convolutions compute in float16, the head in float32
-    "fp16-weights": 5e-2,  # the weights are stored in float16, everything computes in float32
+    "fp16": 0.15,  # the convolutions compute in float16, the head in float32
+    "fp16-weights": 0.15,  # the weights are stored in float16, everything computes in float32
 }
 
 
@@ -36,18 +35,14 @@ class ExportReport:
     """What an export measured.
 
     Attributes:
-        difference: of ONNX Runtime's answers from those of the float32 network in PyTorch.
-        bound: what `difference.rms_relative` was held against.
-        compared: number of crops.
-        changed_decisions: on how many of them float16 arithmetic replaces another keypoint.
+        comparison: of ONNX Runtime's answers with those of the float32 network in PyTorch.
+        bound: what `comparison.difference.rms` was held against.
         seconds: time the export took, comparison included.
         size_bytes: of the written file.
     """
 
-    difference: Difference
+    comparison: Comparison
     bound: float
-    compared: int
-    changed_decisions: int
     seconds: float
     size_bytes: int
 
@@ -77,24 +72,24 @@ def export_onnx(
         batches: batch sizes to compare at.
 
     Raises:
-        ValueError: the answers differ by more than the bound, or the precision does not exist.
+        ValueError: the answers differ by more than the bound, the precision does not exist, or the network is in
+            training mode.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    if network.training:
+        raise ValueError(f"{network.variant.name} is in training mode; call eval() first")
     started = time.perf_counter()
-    bound = _bound(precision) if max_difference is None else max_difference
-    variant = network.variant
+    bound = PRECISIONS[precision] if max_difference is None else max_difference
     form = HalfBackbone(network) if precision == "fp16" else network
-    with torch.no_grad():
-        crops = comparison_crops(network, sum(batches))
-        model = trace(_with_flip_test(form, variant, flip_test), variant)
-        expected = _predict(_with_flip_test(network, variant, flip_test), crops)
-        changed = _changed_decisions(network, form, crops)
+    model = trace(FlipTested(form, network.variant.keypoint_set) if flip_test else form, network.variant)
     model = store_half(model) if precision == "fp16-weights" else model
-    describe(model, metadata(variant, precision, flip_test, checkpoint_sha256))
-    found = difference(expected, _run(model, crops, batches))
-    if not found.rms_relative <= bound:  # also when it is NaN
+    describe(model, metadata(network.variant, precision, flip_test, checkpoint_sha256))
+    found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)
+    if not found.difference.rms <= bound:  # also when it is NaN
         raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {found}; allowed rms: {bound:g}")
     graph_edit.save(model, path)
-    return ExportReport(found, bound, len(crops), changed, time.perf_counter() - started, path.stat().st_size)
+    return ExportReport(found, bound, time.perf_counter() - started, path.stat().st_size)
 
 
 def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
@@ -104,7 +99,10 @@ def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
         ValueError: the module would bake values of the example into the graph (the message says where).
     """
     file = io.BytesIO()
-    with warnings.catch_warnings(record=True) as caught:  # PyTorch would rather we used its other exporter
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(record=True) as caught,
+    ):  # PyTorch would rather we used its other exporter
         warnings.simplefilter("always")
         torch.onnx.export(
             module,
@@ -148,48 +146,3 @@ def metadata(variant: Variant, precision: str, flip_test: bool, checkpoint_sha25
 def describe(model: onnx.ModelProto, content: dict[str, Any]) -> None:
     """Write the metadata into the model."""
     onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(content)})
-
-
-def comparison_crops(network: CigPose, count: int) -> Tensor:
-    """Return the fixed crops (count, 3, H, W) of a comparison.
-
-    Of twice as many, those on which the network's decision (which keypoint it replaces) is clearest, in the crop and in
-    its mirror image: where two keypoints tie, rounding decides, and two right implementations may answer differently.
-    """
-    crops = example_crops(network.variant, 2 * count)
-    gaps = [torch.minimum(*(_decision_gaps(network, part) for part in (c, c.flip(3)))) for c in crops.split(4)]
-    return crops[torch.cat(gaps).topk(count).indices.sort().values]
-
-
-def _decision_gaps(network: CigPose, crops: Tensor) -> Tensor:
-    """Return (B,): by how much, relatively, the lowest confidence lies below the second lowest."""
-    lowest = network.stages(crops).confidence.topk(2, largest=False).values
-    return (lowest[:, 1] - lowest[:, 0]) / lowest[:, 1]
-
-
-def _changed_decisions(network: CigPose, form: CigPose | HalfBackbone, crops: Tensor) -> int:
-    if form is network:
-        return 0
-    pairs = [(network.stages(crop[None]).intervened, form.stages(crop[None]).intervened) for crop in crops]
-    return sum(not torch.equal(a, b) for a, b in pairs)
-
-
-def _with_flip_test(form: nn.Module, variant: Variant, flip_test: bool) -> nn.Module:
-    return FlipTested(form, variant.keypoint_set).eval() if flip_test else form
-
-
-def _bound(precision: str) -> float:
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    return PRECISIONS[precision]
-
-
-def _predict(module: nn.Module, crops: Tensor) -> Rows:
-    """Run PyTorch crop by crop."""
-    return concatenated([tuple(rows.numpy() for rows in module(crop[None])) for crop in crops])
-
-
-def _run(model: onnx.ModelProto, crops: Tensor, batches: Sequence[int]) -> Rows:
-    """Run ONNX Runtime in batches of the given sizes."""
-    session = graph_edit.cpu_session(model)
-    return concatenated([tuple(session.run(OUTPUTS, {INPUT: part.numpy()})) for part in crops.split(list(batches))])

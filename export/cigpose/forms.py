@@ -26,6 +26,7 @@ class FlipTested(nn.Module):
         self.network = network
         partners = keypoint_set(keypoint_set_name).flip_indices
         self.register_buffer("partners", torch.tensor(partners), persistent=False)
+        self.train(network.training)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Predict SimCC rows, shapes as those of the network."""
@@ -49,6 +50,7 @@ class HalfBackbone(nn.Module):
         self.backbone = copy.deepcopy(network.backbone).half()
         self.final_layer = copy.deepcopy(network.head.final_layer).half()
         self.head = network.head
+        self.train(network.training)
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Predict SimCC rows, float32, shapes as those of the network."""

@@ -47,8 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _lines(report: ExportReport, output: Path) -> list[str]:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # Linux counts in kB
     return [
-        f"ONNX Runtime against float32 PyTorch on {report.compared} crops, in batches: {report.difference}",
-        f"allowed rms: {report.bound:g}",
-        f"interventions that float16 arithmetic decides differently: {report.changed_decisions} of {report.compared}",
+        f"ONNX Runtime against float32 PyTorch: {report.comparison}; allowed rms: {report.bound:g}",
         f"{output}: {report.size_bytes / 1e6:.1f} MB, {report.seconds:.1f} s, peak memory {peak_mb:.0f} MB",
     ]

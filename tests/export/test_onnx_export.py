@@ -9,8 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from export import graph_edit, onnx_export  # noqa: E402
+from export import graph_edit, onnx_check, onnx_export  # noqa: E402
 from export.__main__ import main  # noqa: E402
+from export.cigpose.forms import FlipTested  # noqa: E402
 from export.cigpose.network import build  # noqa: E402
 from export.cigpose.variants import VARIANTS  # noqa: E402
 from export.onnx_export import export_onnx  # noqa: E402
@@ -36,9 +37,9 @@ def run(path, crops):
 def test_equal_to_pytorch_at_several_batch_sizes(keypoint_set, gcn_layers, tiny_network, tmp_path):
     network = tiny_network(keypoint_set, gcn_layers=gcn_layers)
     report = export_onnx(network, tmp_path / "a.onnx", batches=(1, 2, 3, 8))
-    assert report.compared == 14
+    assert report.comparison.crops == 14
     for count in (1, 5):
-        crops = onnx_export.comparison_crops(network, count).detach()
+        crops = onnx_check.decided_crops(network, count).detach()
         with torch.no_grad():
             expected = network(crops)
         for rows, answer in zip(expected, run(tmp_path / "a.onnx", crops), strict=True):
@@ -147,5 +148,69 @@ def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):
 def test_every_published_variant_exports(name, tmp_path, randomized):
     network = randomized(build(VARIANTS[name]))
     report = export_onnx(network, tmp_path / f"{name}.onnx", batches=(1, 2, 3, 8))
-    assert report.difference.rms_relative < report.bound
-    assert report.difference.moved == 0
+    assert report.comparison.difference.rms < report.bound
+    assert report.comparison.difference.moved == 0
+
+
+def meta_of(path):
+    return json.loads(onnx.load(path).metadata_props[0].value)
+
+
+def test_flip_test_inside_the_file(tiny_network, tmp_path):
+    network = tiny_network("crowdpose")
+    report = export_onnx(network, tmp_path / "a.onnx", flip_test=True)
+    assert meta_of(tmp_path / "a.onnx")["flip_test"] is True
+    assert report.comparison.decisions == 2 * report.comparison.crops
+    crops = onnx_check.decided_crops(network, 3).detach()
+    with torch.no_grad():
+        expected = FlipTested(network, "crowdpose")(crops)
+    for rows, answer in zip(expected, run(tmp_path / "a.onnx", crops), strict=True):
+        np.testing.assert_allclose(answer, rows, atol=1e-4 * float(rows.std()))
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+def test_float16_keeps_the_head_in_float32(tiny_network, tmp_path, flip_test):
+    report = export_onnx(tiny_network(), tmp_path / "a.onnx", precision="fp16", flip_test=flip_test, max_difference=1.0)
+    model = onnx.load(tmp_path / "a.onnx")
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    half = {name for name, kind in types.items() if kind == onnx.TensorProto.FLOAT16}
+    assert half
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred}
+    for node in model.graph.node:
+        if node.op_type in ("Softmax", "ArgMin", "ReduceSum", "Sqrt", "MatMul"):
+            assert kinds.get(node.input[0], types.get(node.input[0])) == onnx.TensorProto.FLOAT, node.name
+        if node.op_type == "Conv":
+            assert kinds[node.input[0]] == onnx.TensorProto.FLOAT16, node.name
+    assert meta_of(tmp_path / "a.onnx")["precision"] == "fp16"
+    assert report.comparison.crops == 24
+
+
+def test_weights_stored_in_float16(tiny_network, tmp_path):
+    network = tiny_network(hidden_dims=64, gau_s=32)
+    plain = export_onnx(network, tmp_path / "a.onnx")
+    halved = export_onnx(network, tmp_path / "b.onnx", precision="fp16-weights", max_difference=1.0)
+    assert halved.size_bytes < 0.75 * plain.size_bytes
+    assert meta_of(tmp_path / "b.onnx")["precision"] == "fp16-weights"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
+def test_more_than_the_bound_is_an_error_unless_another_is_named(tiny_network, tmp_path, precision):
+    with pytest.raises(ValueError, match=r"not written.*over 24 crops; allowed rms: 1e-09"):
+        export_onnx(tiny_network(), tmp_path / "a.onnx", precision=precision, max_difference=1e-9)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_precision_and_training_mode_are_refused(tiny_network, tmp_path):
+    with pytest.raises(ValueError, match="unknown precision 'int8'; known: fp32, fp16, fp16-weights"):
+        export_onnx(tiny_network(), tmp_path / "a.onnx", precision="int8")
+    with pytest.raises(ValueError, match="tiny-coco is in training mode"):
+        export_onnx(tiny_network().train(), tmp_path / "a.onnx")
+
+
+def test_exporting_leaves_the_network_as_it_was(tiny_network, tmp_path):
+    network = tiny_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    export_onnx(network, tmp_path / "a.onnx", precision="fp16", flip_test=True, max_difference=1.0)
+    assert not any(module.training for module in network.modules())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
