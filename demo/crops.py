@@ -21,7 +21,7 @@ _SET = keypoint_set("coco_wholebody")
 _FLIP = np.array(_SET.flip_indices)
 _UPPER = np.array([*range(0, 11), *range(23, 133)])
 _LOWER = np.arange(11, 23)
-_SHIFT, _SCALE, _TURN_DEG, _TURN_ODDS, _HALF_ODDS = 0.10, (0.8, 1.25), 35.0, 0.35, 0.08
+_SHIFT, _SCALE, _TURN_DEG, _TURN_ODDS, _HALF_ODDS = 0.10, (0.8, 1.25), 35.0, 0.25, 0.06
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ import torch
 from onnx import helper, numpy_helper
 
 from demo.detector_task import SIZE
-from demo.pose_task import POSE
+from demo.pose_task import POSE, GuidedPose
 from demo.trainer import Trainer
 from demo.yolox import STRIDES, SmallYolox
 from export import graph_edit
-from export.cigpose.network import build
 from export.half_weights import store_half
 from export.onnx_export import OPSET, export_onnx
 
@@ -24,8 +23,9 @@ _LARGE = 1024  # elements
 
 def export_pose(trainer: Trainer, path: Path) -> None:
     """Write the averaged pose network with its weights stored in float16."""
-    network = build(POSE)
-    network.load_state_dict(trainer.averaged.module.state_dict())
+    guided = GuidedPose(POSE)
+    guided.load_state_dict(trainer.averaged.module.state_dict())
+    network = guided.pose.eval()
     report = export_onnx(network, path, precision="fp16-weights")
     graph_edit.save(_store_graphs_as_int8(graph_edit.load(path)), path)
     sys.stderr.write(f"{path}: {report}\n")

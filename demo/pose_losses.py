@@ -47,8 +47,7 @@ def cell_labels(positions: Tensor, size: tuple[int, int]) -> Tensor:
 def coarse_loss(heatmaps: Tensor, target: Tensor) -> Tensor:
     """Return the mean divergence of softmax(heatmaps) from where the points are, both (M, cells).
 
-    Not part of CIGPose's recipe: it tells the backbone where to look, without which a short training spends most of
-    its steps on the average pose.
+    Not part of CIGPose's recipe: it tells the backbone where to look.
     """
     each = functional.kl_div(heatmaps.float().log_softmax(-1), target, reduction="sum")
     return _COARSE * each / max(1, len(heatmaps))

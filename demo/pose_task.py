@@ -11,6 +11,7 @@ from demo.crops import Sample, training_crop
 from demo.dataset import Dataset
 from demo.effects import decode
 from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
+from export.cigpose.head import HeadStages
 from export.cigpose.network import CigPose, build
 from export.cigpose.variants import MEAN, STD, STRIDE, Variant
 
@@ -31,6 +32,31 @@ _MEAN, _STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
 Batch = dict[str, Tensor]
 
 
+class GuidedPose(nn.Module):
+    """The pose network, and a layer used in training only that asks its third stage where each point is.
+
+    Without it a network that starts from nothing spends most of a short training on the average pose.
+
+    Attributes:
+        pose: the network itself.
+    """
+
+    STRIDE = 16  # crop pixels per cell of the third stage
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.pose: CigPose = build(variant)
+        self.guide = nn.Conv2d(variant.stage_channels[2], variant.num_keypoints, 1)
+
+    def forward(self, crops: Tensor) -> tuple[HeadStages, Tensor]:
+        """Return what the head computes, and the guide's logits (B, K, cells), row-major."""
+        seen: list[Tensor] = []
+        hook = self.pose.backbone.stage3.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        stages = self.pose.stages(crops)
+        hook.remove()
+        return stages, self.guide(seen[0]).flatten(2)
+
+
 class PoseTask:
     """Crops of rendered people and the recipe of CIGPose.
 
@@ -38,9 +64,9 @@ class PoseTask:
         network: in training mode.
     """
 
-    def __init__(self, data: Dataset, seed: int, batch_size: int = 32, variant: Variant = POSE) -> None:
+    def __init__(self, data: Dataset, seed: int, batch_size: int = 16, variant: Variant = POSE) -> None:
         torch.manual_seed(seed)
-        self.network: CigPose = build(variant).train().to(memory_format=torch.channels_last)
+        self.network = GuidedPose(variant).train().to(memory_format=torch.channels_last)
         _depthwise_in_float32(self.network)
         self.data = data
         self.seed = seed
@@ -59,18 +85,21 @@ class PoseTask:
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss, their sum under `loss`."""
-        head, annotated = self.network.head, batch["weights"] > 0
+        pose, annotated = self.network.pose, batch["weights"] > 0
+        head, points = pose.head, batch["points"][annotated]
         with torch.autocast(annotated.device.type, torch.bfloat16):
-            stages = self.network.stages(normalized(batch["crops"]))
+            stages, guide = self.network(normalized(batch["crops"]))
             preliminary = Rows(head.initial_pred_x(stages.attended), head.initial_pred_y(stages.attended))
             with torch.no_grad():
                 part = head.gcn(stages.attended[: max(2, len(annotated) // 4)])
                 plain = Rows(head.cls_gx(part), head.cls_gy(part))
         final = Rows(stages.simcc_x, stages.simcc_y)
-        points = batch["points"][annotated]
         terms = total_loss(final, preliminary, plain, self._targets(points), annotated, stages.intervened)
-        coarse = coarse_loss(stages.heatmaps[annotated], cell_labels(points / STRIDE, self.variant.feature_size))
-        return terms | {"coarse": coarse, "loss": terms["loss"] + coarse}
+        width, height = self.variant.feature_size
+        coarse = coarse_loss(stages.heatmaps[annotated], cell_labels(points / STRIDE, (width, height)))
+        finer = cell_labels(points / GuidedPose.STRIDE, (2 * width, 2 * height))
+        terms |= {"coarse": coarse, "guide": coarse_loss(guide[annotated], finer)}
+        return terms | {"loss": terms["loss"] + terms["coarse"] + terms["guide"]}
 
     def _targets(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return label distributions (M, x bins) and (M, y bins) for points (M, 2)."""
