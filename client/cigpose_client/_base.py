@@ -1,6 +1,7 @@
 """What the synchronous and the asynchronous client share: settings, and every call as a generator of steps."""
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,36 +73,42 @@ class BaseClient:
         return self._retries
 
     def _pose_call(self, image: Image, options: Options | None, timeout_s: float | None) -> Call:
+        deadline_s = self._deadline(timeout_s)
         request = protocol.pose_request(self.model, encoded(image, self._array_format), options or self._options)
-        return self._infer(request, protocol.parse_poses, timeout_s)
+        return self._infer(request, protocol.parse_poses, deadline_s)
 
     def _detection_call(self, image: Image, options: Options | None, timeout_s: float | None) -> Call:
+        deadline_s = self._deadline(timeout_s)
         request = protocol.detection_request(self.model, encoded(image, self._array_format), options or self._options)
-        return self._infer(request, protocol.parse_detections, timeout_s)
+        return self._infer(request, protocol.parse_detections, deadline_s)
 
     def _boxes_calls(self, image: Image, boxes: npt.ArrayLike, timeout_s: float | None) -> list[Call]:
+        deadline_s = self._deadline(timeout_s)
         runs = protocol.split_boxes(protocol.checked_boxes(boxes), self._max_boxes)
         picture = encoded(image, self._array_format)
         requests = [protocol.boxes_request(self.model, picture, run) for run in runs]
-        return [self._infer(request, protocol.parse_poses, timeout_s) for request in requests]
+        return [self._infer(request, protocol.parse_poses, deadline_s) for request in requests]
+
+    def _info_call(self, timeout_s: float | None) -> Call:
+        deadline_s = self._deadline(timeout_s)
+        return info_call(lambda method, arguments: self._call(method, arguments, deadline_s), self.ensemble)
 
     def _ready_call(self, timeout_s: float | None) -> Call:
         try:
-            return (yield from self._call("is_model_ready", {"model_name": self.ensemble}, timeout_s))
+            return (yield from self._call("is_model_ready", {"model_name": self.ensemble}, self._deadline(timeout_s)))
         except PoseClientError:
             return False
 
-    def _info_call(self, timeout_s: float | None) -> Call:
-        return info_call(lambda method, arguments: self._call(method, arguments, timeout_s), self.ensemble)
-
-    def _infer(self, request: dict[str, Any], parse: Callable[[InferResult], Any], timeout_s: float | None) -> Call:
-        answer = yield from self._call("infer", request, timeout_s)
+    def _infer(self, request: dict[str, Any], parse: Callable[[InferResult], Any], deadline_s: float) -> Call:
+        answer = yield from self._call("infer", request, deadline_s)
         return parse(answer)
 
-    def _call(self, method: str, arguments: dict[str, Any], timeout_s: float | None = None) -> Call:
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
+    def _call(self, method: str, arguments: dict[str, Any], deadline_s: float) -> Call:
         arguments = arguments | {"headers": self._headers}
-        return call(method, arguments, timeout_s=limit_s, retry=self._retry, url=self.url)
+        return call(method, arguments, deadline_s=deadline_s, retry=self._retry, url=self.url)
+
+    def _deadline(self, timeout_s: float | None) -> float:
+        return time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
 
     def _count(self, pause: Sleep) -> float:
         """Count one retry and return the seconds to wait before it."""

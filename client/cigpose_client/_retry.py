@@ -64,27 +64,26 @@ class Done:
 Call: TypeAlias = Generator[Send | Sleep, Any, Any]
 
 
-def call(method: str, arguments: dict[str, Any], *, timeout_s: float, retry: Retry | None, url: str) -> Call:
+def call(method: str, arguments: dict[str, Any], *, deadline_s: float, retry: Retry | None, url: str) -> Call:
     """Send one request, again where that can help, until the deadline.
 
     Args:
         method: name of the transport's method.
         arguments: its keyword arguments.
-        timeout_s: seconds for everything, pauses included; they start when the call is first advanced.
+        deadline_s: when to give up, pauses included, on the clock `time.monotonic`.
         retry: None for a single try.
         url: the server's address, for messages.
 
     Raises:
         PoseClientError: the last failure, with tritonclient's error as `__cause__`.
     """
-    deadline = time.monotonic() + timeout_s
     for tries in count(1):
         try:
-            return (yield Send(method, arguments, max(deadline - time.monotonic(), 0.001)))
+            return (yield Send(method, arguments, max(deadline_s - time.monotonic(), 0.001)))
         except InferenceServerException as cause:
             error = translate(cause, url)
             pause_s = retry.pause_s(tries, random.random()) if retry else 0.0
-            if retry is None or not error.transient or time.monotonic() + pause_s >= deadline:
+            if retry is None or not error.transient or time.monotonic() + pause_s >= deadline_s:
                 raise error from cause
         yield Sleep(pause_s, error)
 

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from cigpose_client import Options, PoseClient, RequestRejected, Tls
+from cigpose_client import DeadlineExceeded, Options, PoseClient, RequestRejected, Tls
 
 from client.tests.fake_server import OVERLOADED, FakeServer, start
 
@@ -154,3 +154,11 @@ def test_servers_of_a_list_take_turns(server):
         assert len(server.requests) == len(second.requests) == 5
     finally:
         handle.stop(None).wait()
+
+
+def test_all_runs_of_a_split_share_one_deadline(client, server):
+    server.delay_s = 0.15
+    start_s = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        client.estimate_boxes(b"x", np.zeros((32 * 12, 4)), timeout_s=0.25)  # 12 runs, 4 at a time
+    assert time.monotonic() - start_s < 0.4
