@@ -1,0 +1,68 @@
+"""`python -m deploy.start FLAG...`: what a container runs. Every flag is tritonserver's own.
+
+Before it becomes tritonserver, it verifies the model repository, clears what a killed server left in shared memory,
+and locks the administrative part of the API with a key that nobody is told.
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy import manifest
+from server.installation import find_installation
+
+# Open stay health, metadata and inference. The key is in the process's command line, where only the pod can read it.
+CLOSED_APIS = ("shared-memory", "model-repository", "model-config", "statistics", "trace", "logging")
+_SHM = Path("/dev/shm")
+_PREFIX_FLAG = "--backend-config=python,shm-region-prefix-name="
+_PREFIX = "triton_python_backend_shm_region_"  # the Python backend's own, when no flag says another
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Become tritonserver; return 1 when it must not start."""
+    flags = list(sys.argv[1:] if argv is None else argv)
+    try:
+        found = manifest.problems(repository(flags))
+        installation = find_installation()
+    except ValueError as error:
+        found = [str(error)]
+    if found:
+        print("\n".join(f"error: {problem}" for problem in found), file=sys.stderr)
+        return 1
+    remove_stale_regions(_SHM, region_prefix(flags))
+    command = [str(installation.binary), *flags, lock()]
+    os.execve(command[0], command, installation.environment(os.environ))
+
+
+def repository(flags: Sequence[str]) -> Path:
+    """Return the one `--model-repository=DIR` among the flags.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    folders = [flag.partition("=")[2] for flag in flags if flag.startswith("--model-repository=")]
+    if len(folders) != 1:
+        raise ValueError(f"give --model-repository=DIR once; got {folders}")
+    return Path(folders[0])
+
+
+def region_prefix(flags: Sequence[str]) -> str:
+    """Return how the names of the Python backend's shared memory regions begin."""
+    return next((flag.removeprefix(_PREFIX_FLAG) for flag in flags if flag.startswith(_PREFIX_FLAG)), _PREFIX)
+
+
+def remove_stale_regions(folder: Path, prefix: str) -> None:
+    """Remove the Python backend's regions; the volume outlives the container, so a crash loop would fill it."""
+    for region in folder.glob(f"{prefix}*"):
+        region.unlink(missing_ok=True)
+
+
+def lock() -> str:
+    """Return the flag that closes the administrative API, with a key made for this start alone."""
+    return f"--grpc-restricted-protocol={','.join(CLOSED_APIS)}:locked={secrets.token_hex(32)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

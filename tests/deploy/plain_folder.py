@@ -1,0 +1,111 @@
+"""The steps of the CPU image in a plain folder: its COPY lines, its backend directory, its ENTRYPOINT and CMD."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tritonclient.grpc
+
+from deploy import manifest
+
+CHECKOUT = Path(__file__).parents[2]
+DOCKERFILE = CHECKOUT / "deploy" / "docker" / "Dockerfile.cpu"
+
+
+@dataclass(frozen=True)
+class Image:
+    """The image's /opt/cigpose as a folder, and the model repository that would be mounted at /models."""
+
+    root: Path
+    models: Path
+
+    def command(self, flags):
+        """Return ENTRYPOINT and `flags`, with the image's paths replaced by this folder's."""
+        entrypoint = _instruction("ENTRYPOINT")
+        assert entrypoint[0] == "python3"
+        places = {"=/opt/cigpose": f"={self.root}", "=/models": f"={self.models}"}
+        for inside, here in places.items():
+            flags = [flag.replace(inside, here) for flag in flags]
+        return [sys.executable, *entrypoint[1:], *flags]
+
+    @property
+    def environment(self):
+        """What `ENV` sets, with this folder in place of the image's."""
+        return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def default_flags():
+    """Return the image's CMD."""
+    return _instruction("CMD")
+
+
+def build(folder, repository):
+    """Run the last stage's COPY lines and what lays out the backends; the packages are this environment's."""
+    root = folder / "opt"
+    stage = DOCKERFILE.read_text(encoding="utf-8").split("\nFROM ")[-1]
+    for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", stage, re.M):
+        for source in sources.split():
+            _copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
+    image = Image(root, shutil.copytree(repository, folder / "models"))
+    (backends,) = re.findall(r"^RUN python3 (-m deploy\.backends) /opt/cigpose/backends$", stage, re.M)
+    command = [sys.executable, *backends.split(), str(root / "backends")]
+    subprocess.run(command, cwd=root, env=image.environment, check=True)
+    manifest.write(image.models)
+    return image
+
+
+@contextlib.contextmanager
+def running(image, port, log, flags=(), wrapper=(), timeout_s=120):
+    """Run the image's command with its default flags and these, until the end of the block."""
+    where = ["--grpc-address=127.0.0.1", f"--grpc-port={port}", "--allow-metrics=false"]
+    prefix = f"cigpose-image-{os.getpid()}-{port}-"  # a pod has its /dev/shm to itself, this machine has not
+    where.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
+    command = [*wrapper, *image.command([*default_flags(), *where, *flags])]
+    for cache in list(image.models.rglob("__pycache__")):  # a pod mounts the models read-only; here Python can write
+        shutil.rmtree(cache)
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=image.root, env=image.environment, stdout=output, stderr=output)
+        try:
+            _wait(process, port, log, timeout_s)
+            yield process
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            process.kill()
+            process.wait()
+            for region in Path("/dev/shm").glob(f"{prefix}*"):
+                region.unlink(missing_ok=True)
+
+
+def _wait(process, port, log, timeout_s):
+    deadline = time.monotonic() + timeout_s
+    with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        while time.monotonic() < deadline:
+            assert process.poll() is None, log.read_text()[-3000:]
+            with contextlib.suppress(tritonclient.grpc.InferenceServerException):
+                if client.is_server_ready(client_timeout=1.0):
+                    return
+            time.sleep(0.1)
+    raise AssertionError(f"not ready after {timeout_s} s: {log.read_text()[-3000:]}")
+
+
+def _instruction(name):
+    text = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
+    (value,) = re.findall(rf"^{name} (\[.*\])$", text, re.M)
+    return json.loads(value)
+
+
+def _copy(source, target):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copyfile(source, target)

@@ -1,0 +1,33 @@
+import pytest
+
+from deploy import start
+
+
+def test_the_repository_is_named_once():
+    assert str(start.repository(["--allow-http=false", "--model-repository=/models"])) == "/models"
+    for flags in ([], ["--model-repository=/a", "--model-repository=/b"]):
+        with pytest.raises(ValueError, match="once"):
+            start.repository(flags)
+
+
+def test_every_start_has_a_lock_of_its_own():
+    assert start.lock() != start.lock()
+    apis, _, key = start.lock().removeprefix("--grpc-restricted-protocol=").partition(":")
+    assert apis.split(",") == list(start.CLOSED_APIS)
+    assert len(key.removeprefix("locked=")) == 64
+
+
+def test_only_the_python_backends_regions_are_removed(tmp_path):
+    for name in ("triton_python_backend_shm_region_1", "triton_python_backend_shm_region_2", "other"):
+        (tmp_path / name).touch()
+    start.remove_stale_regions(tmp_path, start.region_prefix(["--allow-http=false"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_repository_without_a_manifest_does_not_start(tmp_path, tritonserver, capsys):
+    assert start.main([f"--model-repository={tmp_path}"]) == 1
+    assert "MANIFEST.sha256 is missing" in capsys.readouterr().err
+
+
+def test_a_prefix_of_ones_own_is_the_prefix_that_is_cleared():
+    assert start.region_prefix(["--backend-config=python,shm-region-prefix-name=mine"]) == "mine"
