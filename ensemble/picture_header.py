@@ -37,11 +37,12 @@ def read_header(encoded: bytes) -> PictureHeader:
         if encoded[offset : offset + len(magic)] == magic:
             try:
                 width, height = read_size(encoded)
+                transparent = _is_transparent(kind, encoded)
             except (struct.error, IndexError):
                 raise ValueError(f"the {kind} is truncated: its {len(encoded)} bytes hold no size") from None
             if width < 1 or height < 1:
                 raise ValueError(f"the {kind} says that it is {width} x {height} pixels large")
-            return PictureHeader(kind, width, height, _is_transparent(kind, encoded))
+            return PictureHeader(kind, width, height, transparent)
     start = encoded[:8].hex(" ") or "nothing"
     raise ValueError(f"{len(encoded)} bytes that begin with {start} are no JPEG, PNG, WebP or BMP")
 

@@ -2,11 +2,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from export.repository import build_repository
 from server.installation import find_installation
 from server.process import ServerOptions, free_port, running_server
+from tests.in_process import InProcess
 from tests.networks import save_detector, save_pose_network
+
+# Time limits say more about the machine than about the code.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 _CHECKOUT = Path(__file__).parents[1]
 
@@ -58,3 +64,9 @@ def repository(tmp_path_factory):
 def server(serve, repository):
     with serve(repository, metrics=True, http=True, profile="cpu") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def alone(repository):
+    """What that server must answer, from the same functions and files without Triton."""
+    return InProcess(repository, "spots")

@@ -33,9 +33,9 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
     }
 
 
-def counters(server, name):
-    """Return one of Triton's counters (`nv_inference_exec_count`, ...) by model."""
+def counters(server, name, label="model"):
+    """Return one of the server's counters (`nv_inference_exec_count`, ...) by the value of a label, "" without it."""
     url = f"http://127.0.0.1:{server.options.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
-    return {model: float(value) for model, value in re.findall(rf'^{name}{{model="([^"]+)".*}} (\S+)$', text, re.M)}
+        lines = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer.read().decode(), re.M)
+    return {dict(re.findall(r'(\w+)="([^"]*)"', labels)).get(label, ""): float(value) for labels, value in lines}

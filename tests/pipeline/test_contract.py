@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tests.in_process import InProcess
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters
 
@@ -18,11 +17,6 @@ SHAPES = {
     "keypoint_scores": ("N", 17),
     "persons_detected": (1,),
 }
-
-
-@pytest.fixture(scope="module")
-def alone(repository):
-    return InProcess(repository, "spots")
 
 
 def assert_contract(answer, count, detected=None):

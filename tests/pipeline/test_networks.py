@@ -1,0 +1,59 @@
+"""Three networks of different input size and keypoint set in one repository, all under load at once."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from export.repository import build_repository
+from tests.in_process import InProcess
+from tests.networks import save_detector, save_pose_network
+from tests.pictures import encode, picture_with_persons
+from tests.triton import call
+
+pytestmark = pytest.mark.server
+
+NETWORKS = {"whole-133": (133, (288, 384)), "body-17": (17, (192, 256)), "crowd-14": (14, (192, 256))}
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    folder, output = tmp_path_factory.mktemp("three"), tmp_path_factory.mktemp("three-repository")
+    poses = [
+        save_pose_network(folder / f"{name}.onnx", count, size, seed=count) for name, (count, size) in NETWORKS.items()
+    ]
+    build_repository(poses, save_detector(folder / "red_cells.onnx"), output)
+    return output
+
+
+@pytest.fixture(scope="module")
+def three_server(three, serve):
+    with serve(three, profile="cpu") as running:
+        yield running
+
+
+def test_each_answers_as_in_process_while_all_are_under_load(three, three_server):
+    pictures = [encode(picture_with_persons([(4 * i + 3, 3 * i + 3) for i in range(n)], seed=n)) for n in range(4)]
+    alone = {name: InProcess(three, name) for name in NETWORKS}
+    work = [(name, picture) for name in NETWORKS for picture in pictures] * 3
+    with ThreadPoolExecutor(len(work)) as pool:
+        answers = list(pool.map(lambda item: call(three_server, f"pose_{item[0]}", item[1]), work))
+    for (name, picture), answer in zip(work, answers, strict=True):
+        bboxes, scores, keypoints, keypoint_scores, _ = alone[name].estimate(picture)
+        assert answer["keypoints"].shape == (len(bboxes), NETWORKS[name][0], 2)
+        np.testing.assert_array_equal(answer["bboxes"], bboxes)
+        np.testing.assert_array_equal(answer["bbox_scores"], scores)
+        np.testing.assert_array_equal(answer["keypoints"], keypoints)
+        np.testing.assert_array_equal(answer["keypoint_scores"], keypoint_scores)
+
+
+def test_the_default_is_the_first(three_server):
+    picture = encode(picture_with_persons([(10, 10), (30, 20)]))
+    bboxes = np.array([[0, 0, 99.5, 200], [50, 60, 300, 400.25]], np.float32)
+    for default, named, given in (
+        ("pose", "pose_whole-133", None),
+        ("pose_from_boxes", "pose_from_boxes_whole-133", bboxes),
+    ):
+        ours, theirs = (call(three_server, model, picture, given) for model in (default, named))
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])

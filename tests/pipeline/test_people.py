@@ -1,0 +1,82 @@
+"""From nobody to hundreds of people, found or given."""
+
+import numpy as np
+import pytest
+
+from tests.pictures import encode, noise_picture, picture_with_persons
+from tests.triton import call, counters
+
+pytestmark = pytest.mark.server
+
+
+def crowd(count):
+    """A picture with `count` people, each at a place of its own."""
+    return picture_with_persons([(2 * (i % 26), 2 * (i // 26)) for i in range(count)], seed=count)
+
+
+@pytest.mark.parametrize("count", [31, 32, 33, 96, 300])
+def test_the_best_max_persons_are_answered(server, count):
+    answer = call(server, "pose", encode(crowd(count)))
+    assert len(answer["keypoints"]) == len(answer["bboxes"]) == min(count, 32)
+    assert answer["persons_detected"].tolist() == [count]
+    assert (np.diff(answer["bbox_scores"]) <= 0).all()
+
+
+def test_boxes_of_300_people(server):
+    picture = encode(crowd(300))
+    answer = call(server, "pose", picture, outputs=["bboxes", "bbox_scores"], max_persons=300)
+    assert answer["bboxes"].shape == (300, 4)
+    centers = (answer["bboxes"][:, :2] + answer["bboxes"][:, 2:]) / 2
+    expected = {(16.0 * (i % 26) + 4, 16.0 * (i // 26) + 4) for i in range(300)}
+    assert {tuple(center) for center in centers.round().tolist()} == expected
+
+
+def test_equal_scores_keep_the_detectors_order(server):
+    answers = [call(server, "pose", encode(crowd(60)), outputs=["bboxes"], max_persons=60)["bboxes"] for _ in range(3)]
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
+
+
+def test_each_row_belongs_to_its_box(server):
+    """One person a request and all together give the same rows: nothing is swapped between persons."""
+    picture = encode(crowd(20))
+    together = call(server, "pose", picture)
+    for row, bbox in enumerate(together["bboxes"]):
+        alone = call(server, "pose_from_boxes", picture, bbox[None])
+        np.testing.assert_array_equal(alone["keypoints"][0], together["keypoints"][row])
+        np.testing.assert_array_equal(alone["keypoint_scores"][0], together["keypoint_scores"][row])
+    assert len(np.unique(together["keypoints"], axis=0)) == 20
+
+
+def test_nobody_costs_one_dummy_crop_and_a_metric_tells(server):
+    before = {name: counters(server, name) for name in ("nv_inference_count", "cigpose_dummy_crops_total")}
+    for _ in range(3):
+        call(server, "pose", encode(noise_picture()))
+    after = {name: counters(server, name) for name in before}
+    assert after["nv_inference_count"]["spots"] - before["nv_inference_count"]["spots"] == 3
+    assert after["cigpose_dummy_crops_total"][""] - before["cigpose_dummy_crops_total"].get("", 0) == 3
+
+
+GIVEN = {
+    "partly outside": [-50, -20, 60, 90],
+    "wholly outside": [1000, 1000, 1100, 1200],
+    "one pixel": [10, 10, 11, 11],
+    "larger than the picture": [-500, -500, 900, 900],
+    "very wide": [0, 100, 300, 101],
+    "very tall": [100, 0, 101, 230],
+    "no height": [10, 10, 50, 10],
+    "fractions": [10.25, 20.125, 77.0625, 90.5],
+}
+
+
+def test_odd_boxes_are_answered_in_order_and_as_given(server):
+    picture = encode(noise_picture())
+    bboxes = np.array([*GIVEN.values(), *GIVEN.values()], np.float32)  # duplicates, too
+    answer = call(server, "pose_from_boxes", picture, bboxes)
+    np.testing.assert_array_equal(answer["bboxes"], bboxes)
+    half = len(GIVEN)
+    np.testing.assert_array_equal(answer["keypoints"][:half], answer["keypoints"][half:])
+    assert np.isfinite(answer["keypoints"]).all()
+    for name, row in zip(GIVEN, range(half), strict=True):
+        alone = call(server, "pose_from_boxes", picture, bboxes[row : row + 1])
+        np.testing.assert_array_equal(alone["keypoints"][0], answer["keypoints"][row], err_msg=name)
