@@ -2,6 +2,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from ensemble.graph.profiles import PROFILES
 from export.__main__ import main
 from export.repository import build_repository
 from tests.networks import save_detector, save_pose_network
@@ -44,7 +45,8 @@ def test_a_repository_is_self_contained(files, tmp_path):
 def test_profiles_exist_for_what_they_change(files, tmp_path):
     build_repository(*files, tmp_path / "r")
     for network in ("spots", "spots-14", "detector"):
-        assert {p.name for p in (tmp_path / "r" / network / "configs").iterdir()} == {"cpu.pbtxt", "gpu.pbtxt"}
+        profiles = {path.stem for path in (tmp_path / "r" / network / "configs").iterdir()}
+        assert profiles == set(PROFILES)
     assert not (tmp_path / "r" / "pose" / "configs").exists()
 
 

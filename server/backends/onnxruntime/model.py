@@ -4,7 +4,8 @@ Triton finds it by the name of this folder when a config says `backend: "onnxrun
 over together become one run; the result is split again.
 
 Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
-`optimization.graph.level`, CPU and GPU instances. Refused, because silence would mislead: execution accelerators.
+`optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator `openvino`, here by the package
+openvino itself (its parameter `precision` is FP32 or BF16). Refused, because silence would mislead: other accelerators.
 """
 
 import json
@@ -37,7 +38,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         filename = config["default_model_filename"] or "model.onnx"
         path = os.path.join(args["model_repository"], args["model_version"], filename)
-        self.session = onnxruntime.InferenceSession(path, _session_options(config), providers=_providers(args, config))
+        self.session = _session(args, config, path)
         _check_interface(config, self.session)
         self.inputs = [entry["name"] for entry in config["input"]]
         self.outputs = [entry["name"] for entry in config["output"]]
@@ -66,10 +67,39 @@ class TritonPythonModel:
         return responses
 
 
+def _session(args, config, path):
+    kind = args["model_instance_kind"].lower()
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    asked = accelerators.get(f"{kind}_execution_accelerator", [])
+    if not asked:
+        return onnxruntime.InferenceSession(path, _session_options(config), providers=_providers(args, config))
+    if kind == "cpu" and [entry["name"] for entry in asked] == ["openvino"]:
+        return _openvino_session(config, path, asked[0].get("parameters", {}))
+    raise pb_utils.TritonModelException(
+        f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator "
+        f"{', '.join(entry['name'] for entry in asked)}; choose another profile, or run NVIDIA's container"
+    )
+
+
+def _openvino_session(config, path, options):
+    try:
+        from openvino_session import OpenVinoSession
+    except ImportError:
+        raise pb_utils.TritonModelException(
+            f"{config['name']}: the accelerator openvino needs the package of that name (pip install openvino)"
+        ) from None
+    precision = {"FP32": "f32", "BF16": "bf16"}[options.get("precision", "FP32")]
+    return OpenVinoSession(path, int(_parameters(config).get("intra_op_thread_count", 0)), precision)
+
+
+def _parameters(config):
+    return {key: entry["string_value"] for key, entry in config["parameters"].items()}
+
+
 def _session_options(config):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
+    parameters = _parameters(config)
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     if parameters.get("execution_mode", "0") == "1":
@@ -80,13 +110,6 @@ def _session_options(config):
 
 
 def _providers(args, config):
-    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
-    asked = [entry["name"] for entries in accelerators.values() for entry in entries]
-    if asked:
-        raise pb_utils.TritonModelException(
-            f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator {', '.join(asked)}; "
-            "choose a profile without it, or run NVIDIA's container"
-        )
     if args["model_instance_kind"] != "GPU":
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():

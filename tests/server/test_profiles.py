@@ -1,0 +1,27 @@
+"""Machine profiles answer alike: the same people, and keypoints that differ by the precision at most."""
+
+import numpy as np
+import pytest
+
+from tests.pictures import encode, picture_with_persons
+from tests.triton import call
+
+pytestmark = pytest.mark.server
+
+
+@pytest.mark.parametrize(
+    ("profile", "tolerance"),
+    [("", 0.0), ("cpu-openvino", 1e-4), ("cpu-bf16", 2e-2)],  # of scores up to about 3: bfloat16 keeps 8 bits
+)
+def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile, tolerance):
+    if profile.startswith("cpu-"):
+        pytest.importorskip("openvino")
+    encoded = encode(picture_with_persons([(5, 5), (20, 30), (40, 12)]))
+    bboxes, scores, keypoints, keypoint_scores, _ = alone.estimate(encoded)
+    with serve(repository, profile=profile) as server:
+        answer = call(server, "pose", encoded)
+    np.testing.assert_array_equal(answer["bboxes"], bboxes)
+    np.testing.assert_array_equal(answer["bbox_scores"], scores)
+    np.testing.assert_allclose(answer["keypoint_scores"], keypoint_scores, atol=tolerance)
+    if not tolerance:
+        np.testing.assert_array_equal(answer["keypoints"], keypoints)
