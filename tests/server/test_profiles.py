@@ -11,7 +11,7 @@ pytestmark = pytest.mark.server
 
 @pytest.mark.parametrize(
     ("profile", "tolerance"),
-    [("", 0.0), ("cpu-openvino", 1e-4), ("cpu-bf16", 2e-2)],  # of scores up to about 3: bfloat16 keeps 8 bits
+    [("", 0.0), ("cpu-openvino", 1e-4), ("cpu-bf16", 5e-2)],  # of scores up to about 4: bfloat16 keeps 8 bits
 )
 def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile, tolerance):
     if profile.startswith("cpu-"):
