@@ -1,12 +1,13 @@
-"""Keypoint sets: names, sides, edges, flip pairs and OKS sigmas, read from the one data file beside this module."""
+"""Keypoint sets: names, sides, edges, flip pairs and OKS sigmas, read from the one data file beside this module.
+
+The client carries links to both files, so this module imports nothing but the standard library.
+"""
 
 import functools
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from importlib import resources
 from typing import Any
-
-_FILE = Path(__file__).with_name("keypoint_sets.json")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class KeypointSet:
 @functools.cache
 def keypoint_sets() -> dict[str, KeypointSet]:
     """Return every keypoint set by name."""
-    return {name: _parse(name, entry) for name, entry in json.loads(_FILE.read_text(encoding="utf-8")).items()}
+    text = (resources.files(__package__) / "keypoint_sets.json").read_text(encoding="utf-8")
+    return {name: _parse(name, entry) for name, entry in json.loads(text).items()}
 
 
 def keypoint_set(name: str) -> KeypointSet:
@@ -54,17 +56,22 @@ def keypoint_set(name: str) -> KeypointSet:
         raise ValueError(f"unknown keypoint set {name!r}; known: {', '.join(keypoint_sets())}") from None
 
 
+def find_keypoint_set(count: int) -> KeypointSet | None:
+    """Return the keypoint set with `count` points (133, 17 and 14 identify theirs), or None."""
+    return next((known for known in keypoint_sets().values() if len(known) == count), None)
+
+
 def keypoint_set_of_length(count: int) -> KeypointSet:
-    """Return the keypoint set with `count` points; 133, 17 and 14 identify theirs.
+    """Return the keypoint set with `count` points.
 
     Raises:
         ValueError: no set has that many points.
     """
-    for candidate in keypoint_sets().values():
-        if len(candidate) == count:
-            return candidate
-    known = ", ".join(f"{len(s)} ({s.name})" for s in keypoint_sets().values())
-    raise ValueError(f"no keypoint set has {count} points; known: {known}")
+    found = find_keypoint_set(count)
+    if found is None:
+        known = ", ".join(f"{len(s)} ({s.name})" for s in keypoint_sets().values())
+        raise ValueError(f"no keypoint set has {count} points; known: {known}")
+    return found
 
 
 def _parse(name: str, entry: dict[str, Any]) -> KeypointSet:

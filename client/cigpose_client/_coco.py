@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cigpose_client._keypoints import keypoint_set_of
+from cigpose_client._keypoints import find_keypoint_set
 
 PERSON = 1
 """COCO's category id of people."""
@@ -60,7 +60,7 @@ def result(
 
 def _fields(count: int) -> dict[str, tuple[int, int]]:
     """Return field -> (first, end): one field, except for 133 points, which COCO-WholeBody spreads over five."""
-    known = keypoint_set_of(count)
+    known = find_keypoint_set(count)
     if known is None or known.name != "coco_wholebody":
         return {"keypoints": (0, count)}
     return {FIELDS[part]: rows for part, rows in known.parts.items()}

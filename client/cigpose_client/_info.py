@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cigpose_client._errors import PoseClientError
-from cigpose_client._keypoints import keypoint_set_of
+from cigpose_client._keypoints import find_keypoint_set
 from cigpose_client._protocol import is_pose_ensemble
 from cigpose_client._retry import Call
 
@@ -71,7 +71,7 @@ def _if_allowed(call: Call) -> Generator[Any, Any, Any]:
 
 def _model(metadata: Any, config: Any) -> ServedModel:
     count = next(int(output.shape[1]) for output in metadata.outputs if output.name == "keypoint_scores")
-    known = keypoint_set_of(count)
+    known = find_keypoint_set(count)
     told = {} if config is None else {name: value.string_value for name, value in config.config.parameters.items()}
     return ServedModel(
         name=metadata.name,

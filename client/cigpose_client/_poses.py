@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cigpose_client import _coco
 from cigpose_client._extras import supervision
-from cigpose_client._keypoints import KeypointSet, keypoint_set_of
+from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 _Answer = TypeVar("_Answer", bound="Detections")
@@ -62,7 +62,7 @@ class Poses(Detections):
     @property
     def keypoint_set(self) -> KeypointSet | None:
         """The keypoint convention, known by the number of points; None when no known set has that many."""
-        return keypoint_set_of(self.keypoints.shape[1])
+        return find_keypoint_set(self.keypoints.shape[1])
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:

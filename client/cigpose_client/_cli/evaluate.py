@@ -15,7 +15,7 @@ from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset
 from cigpose_client._evaluate.metrics import Metrics, evaluate
 from cigpose_client._evaluate.published import published
 from cigpose_client._evaluate.suppression import without_duplicates
-from cigpose_client._keypoints import KeypointSet, keypoint_set_of
+from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 from cigpose_client._many import in_order
 from cigpose_client._poses import Poses
 
@@ -116,7 +116,7 @@ def _keypoint_set(results: list[Entry]) -> KeypointSet:
     if not results:
         raise ValueError("nobody was found in any picture, so there is nothing to evaluate")
     points = sum(len(value) for value in results[0].values() if isinstance(value, list)) // 3
-    known = keypoint_set_of(points)
+    known = find_keypoint_set(points)
     if known is None:
         raise ValueError(f"no keypoint set with {points} points is known")
     return known
