@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Rows = tuple[Floats, Floats]  # simcc_x (N, K, W * split_ratio), simcc_y (N, K, H * split_ratio)
 
+PRECISIONS = {  # of an export -> bound on the rms difference, in standard deviations of the logits
+    "fp32": 2e-4,  # rounding of float32; 4e-5 is the most seen on the published variants
+    "fp16": 0.15,  # the convolutions compute in float16, the head in float32
+    "fp16-weights": 0.15,  # the weights are stored in float16, everything computes in float32
+}
+
 
 @dataclass(frozen=True)
 class Difference:

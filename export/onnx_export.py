@@ -17,17 +17,13 @@ from export import graph_edit
 from export.cigpose.forms import FlipTested, HalfBackbone
 from export.cigpose.network import CigPose, example_crops
 from export.cigpose.variants import MEAN, STD, Variant
+from export.comparison import PRECISIONS
 from export.half_weights import store_half
 from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
 EXPORTER = "cigpose-triton export 1"  # raise the number when the same checkpoint would give another graph
 OPSET = 17
 METADATA_KEY = "cigpose_meta"
-PRECISIONS = {  # name -> bound on the rms difference, in standard deviations of the logits
-    "fp32": 2e-4,  # rounding of float32; 4e-5 is the most seen on the published variants
-    "fp16": 0.15,  # the convolutions compute in float16, the head in float32
-    "fp16-weights": 0.15,  # the weights are stored in float16, everything computes in float32
-}
 
 
 @dataclass(frozen=True)

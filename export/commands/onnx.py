@@ -3,11 +3,14 @@
 import argparse
 import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from export import graph_edit
-from export.checkpoint import load_network
 from export.cigpose.variants import variant
-from export.onnx_export import PRECISIONS, ExportReport, export_onnx
+from export.comparison import PRECISIONS
+
+if TYPE_CHECKING:
+    from export.onnx_export import ExportReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print what was measured."""
+    try:  # not above: the command line and its help need no PyTorch
+        from export.checkpoint import load_network
+        from export.onnx_export import export_onnx
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
     network = load_network(arguments.checkpoint, variant(arguments.variant) if arguments.variant else None)
     print(f"{arguments.checkpoint}: {network.variant.name}")
     if arguments.flip_test:
@@ -44,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _lines(report: ExportReport, output: Path) -> list[str]:
+def _lines(report: "ExportReport", output: Path) -> list[str]:
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # Linux counts in kB
     return [
         f"ONNX Runtime against float32 PyTorch: {report.comparison}; allowed rms: {report.bound:g}",

@@ -1,6 +1,8 @@
 """Export to ONNX: right at every batch size, described, checked before it is written."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -141,6 +143,15 @@ def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):
     assert meta["checkpoint_sha256"] == graph_edit.sha256(tmp_path / "a.pth")
     assert main([*arguments, "--variant", "cigpose-m_coco_256x192"]) == 1
     assert "this file is tiny-coco, you asked for cigpose-m_coco_256x192" in capsys.readouterr().err
+
+
+def test_without_pytorch_the_command_says_what_to_install(tmp_path):
+    code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    arguments = ["onnx", "--checkpoint", str(tmp_path / "a.pth"), "--output", str(tmp_path / "a.onnx")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "pip install -r requirements/torch.txt" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
