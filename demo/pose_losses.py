@@ -44,13 +44,13 @@ def cell_labels(positions: Tensor, size: tuple[int, int]) -> Tensor:
     return (y[:, :, None] * x[:, None, :]).flatten(1)
 
 
-def coarse_loss(heatmaps: Tensor, target: Tensor) -> Tensor:
-    """Return the mean divergence of softmax(heatmaps) from where the points are, both (M, cells).
+def coarse_loss(heatmaps: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean divergence of softmax(heatmaps) from where the points are, both (M, cells); weights (M,).
 
     Not part of CIGPose's recipe: it tells the backbone where to look.
     """
-    each = functional.kl_div(heatmaps.float().log_softmax(-1), target, reduction="sum")
-    return _COARSE * each / max(1, len(heatmaps))
+    each = functional.kl_div(heatmaps.float().log_softmax(-1), target, reduction="none").sum(-1)
+    return _COARSE * _mean(each, weights)
 
 
 def as_distribution(rows: Tensor) -> Tensor:
@@ -58,17 +58,17 @@ def as_distribution(rows: Tensor) -> Tensor:
     return (_BETA * rows.float()).softmax(-1)
 
 
-def divergence(rows: Tensor, target: Tensor) -> Tensor:
+def divergence(rows: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Return the mean Kullback-Leibler divergence of softmax(10 rows) from distributions, both (M, bins).
 
-    Key points that do not count are left out by the caller; of none at all the mean is 0.
+    The mean is weighted by `weights` (M,); of no rows at all it is 0.
     """
-    each = functional.kl_div((_BETA * rows.float()).log_softmax(-1), target, reduction="sum")
-    return each / max(1, len(rows))
+    each = functional.kl_div((_BETA * rows.float()).log_softmax(-1), target, reduction="none").sum(-1)
+    return _mean(each, weights)
 
 
 def total_loss(
-    final: Rows, preliminary: Rows, plain: Rows, targets: tuple[Tensor, Tensor], annotated: Tensor, intervened: Tensor
+    final: Rows, preliminary: Rows, plain: Rows, targets: tuple[Tensor, Tensor], weights: Tensor, intervened: Tensor
 ) -> dict[str, Tensor]:
     """Return the terms of the loss and their sum under `loss`.
 
@@ -80,17 +80,18 @@ def total_loss(
             wherever features were replaced: what the graph infers from the neighbours shall agree with what the
             features themselves said.
         targets: label distributions (x, y), (M, bins) for the M annotated points in order.
-        annotated: (B, K) bool, M of them.
+        weights: (B, K), 0 for points that are not annotated, M others.
         intervened: (B, K) bool.
     """
     part = slice(0, len(plain.x))
-    both = annotated[part] & intervened[part]
+    both = weights[part] * intervened[part]
+    replaced = both > 0
     terms = {
-        "label": _sum_over_axes(final, targets, annotated),
-        "preliminary": _sum_over_axes(preliminary, targets, annotated),
+        "label": _sum_over_axes(final, targets, weights),
+        "preliminary": _sum_over_axes(preliminary, targets, weights),
         "consistency": _sum_over_axes(
             Rows(final.x[part], final.y[part]),
-            (as_distribution(plain.x.detach()[both]), as_distribution(plain.y.detach()[both])),
+            (as_distribution(plain.x.detach()[replaced]), as_distribution(plain.y.detach()[replaced])),
             both,
         ),
     }
@@ -98,5 +99,11 @@ def total_loss(
     return {"loss": total, **terms}
 
 
-def _sum_over_axes(rows: Rows, targets: tuple[Tensor, Tensor], where: Tensor) -> Tensor:
-    return divergence(rows.x[where], targets[0]) + divergence(rows.y[where], targets[1])
+def _sum_over_axes(rows: Rows, targets: tuple[Tensor, Tensor], weights: Tensor) -> Tensor:
+    where = weights > 0
+    kept = weights[where]
+    return divergence(rows.x[where], targets[0], kept) + divergence(rows.y[where], targets[1], kept)
+
+
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    return (values * weights).sum() / weights.sum().clamp(min=1e-6)

@@ -11,6 +11,7 @@ from demo.crops import Sample, training_crop
 from demo.dataset import Dataset
 from demo.effects import decode
 from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
+from ensemble.keypoints import keypoint_set
 from export.cigpose.head import HeadStages
 from export.cigpose.network import CigPose, build
 from export.cigpose.variants import MEAN, STD, STRIDE, Variant
@@ -29,6 +30,8 @@ POSE = Variant(
     training_data="rendered scenes",
 )
 _MEAN, _STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+# The 68 points of a face are learned as one; without weights they would drown the few points of the limbs.
+_IMPORTANCE = {"body": 4.0, "foot": 3.0, "face": 0.5, "left_hand": 1.5, "right_hand": 1.5}
 Batch = dict[str, Tensor]
 
 
@@ -72,6 +75,9 @@ class PoseTask:
         self.seed = seed
         self.batch_size = batch_size
         self.variant = variant
+        self.importance = torch.ones(variant.num_keypoints)
+        for part, (first, end) in keypoint_set(variant.keypoint_set).parts.items():
+            self.importance[first:end] = _IMPORTANCE[part]
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step; the same step gives the same batch."""
@@ -85,20 +91,21 @@ class PoseTask:
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss, their sum under `loss`."""
-        pose, annotated = self.network.pose, batch["weights"] > 0
-        head, points = pose.head, batch["points"][annotated]
-        with torch.autocast(annotated.device.type, torch.bfloat16):
+        head, weights = self.network.pose.head, batch["weights"] * self.importance
+        annotated = weights > 0
+        points, kept = batch["points"][annotated], weights[annotated]
+        with torch.autocast(weights.device.type, torch.bfloat16):
             stages, guide = self.network(normalized(batch["crops"]))
             preliminary = Rows(head.initial_pred_x(stages.attended), head.initial_pred_y(stages.attended))
             with torch.no_grad():
-                part = head.gcn(stages.attended[: max(2, len(annotated) // 4)])
+                part = head.gcn(stages.attended[: max(2, len(weights) // 4)])
                 plain = Rows(head.cls_gx(part), head.cls_gy(part))
         final = Rows(stages.simcc_x, stages.simcc_y)
-        terms = total_loss(final, preliminary, plain, self._targets(points), annotated, stages.intervened)
+        terms = total_loss(final, preliminary, plain, self._targets(points), weights, stages.intervened)
         width, height = self.variant.feature_size
-        coarse = coarse_loss(stages.heatmaps[annotated], cell_labels(points / STRIDE, (width, height)))
+        coarse = coarse_loss(stages.heatmaps[annotated], cell_labels(points / STRIDE, (width, height)), kept)
         finer = cell_labels(points / GuidedPose.STRIDE, (2 * width, 2 * height))
-        terms |= {"coarse": coarse, "guide": coarse_loss(guide[annotated], finer)}
+        terms |= {"coarse": coarse, "guide": coarse_loss(guide[annotated], finer, kept)}
         return terms | {"loss": terms["loss"] + terms["coarse"] + terms["guide"]}
 
     def _targets(self, points: Tensor) -> tuple[Tensor, Tensor]:

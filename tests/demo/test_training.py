@@ -91,7 +91,7 @@ def test_label_peaks_where_the_point_is() -> None:
     labels = simcc_labels(torch.tensor([[10.0, 100.0]]), bins=384, sigma=4.9)
     assert labels.argmax(-1).tolist() == [[10, 100]]
     assert labels.max() == 1.0
-    assert divergence(labels[0], as_distribution(labels[0])) == pytest.approx(0.0, abs=1e-5)
+    assert divergence(labels[0], as_distribution(labels[0]), torch.ones(2)) == pytest.approx(0.0, abs=1e-5)
 
 
 def test_every_person_gets_cells_of_its_size() -> None:
