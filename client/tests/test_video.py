@@ -87,6 +87,14 @@ def test_ctrl_c_leaves_a_file_that_plays(server, clip, tmp_path, capsys):
 
 
 def test_the_second_ctrl_c_interrupts():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
+    try:
+        interrupt_twice()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_twice():
     with pytest.raises(KeyboardInterrupt), gentle_interrupt() as interrupt:
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupt.pressed
