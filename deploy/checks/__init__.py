@@ -1,0 +1,1 @@
+"""Everything about the manifests that can be checked without a cluster."""

@@ -1,0 +1,54 @@
+"""yamllint, hadolint, and nginx on its own configuration."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from deploy import tools
+from deploy.checks.render import DEPLOY
+
+_YAML = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: {max-spaces-inside: 0}}}"
+
+
+def problems() -> list[str]:
+    """Return what the linters say."""
+    files = sorted(str(path) for path in DEPLOY.rglob("*.yaml"))
+    dockerfiles = sorted(
+        str(path) for path in (DEPLOY / "docker").glob("Dockerfile*") if path.suffix != ".dockerignore"
+    )
+    return [
+        *_run([tools.need("yamllint"), "--strict", "-d", _YAML, *files]),
+        *_run([tools.need("hadolint"), *dockerfiles]),
+        *_nginx(),
+    ]
+
+
+def _nginx() -> list[str]:
+    """Let nginx read its files, at the place and with the DNS of this machine."""
+    with tempfile.TemporaryDirectory() as folder:
+        conf = local_nginx(Path(folder), resolver="127.0.0.1", listen="127.0.0.1:8080", port=8001)
+        return _run([tools.need("nginx"), "-t", "-q", "-e", "/dev/stderr", "-c", str(conf)])
+
+
+def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
+    """Write the edge proxy's files for this machine, with its addresses and ports, and return the main one."""
+    source = DEPLOY / "components" / "edge-proxy"
+    changes = {
+        "/tmp/": f"{folder}/",
+        "/etc/nginx/cigpose/": f"{folder}/",
+        "kube-dns.kube-system.svc.cluster.local": resolver,
+        "listen 8080": f"listen {listen}",
+        "grpc://$pods:8001": f"grpc://$pods:{port}",
+    }
+    for name in ("nginx.conf", "grpc.conf"):
+        text = (source / name).read_text(encoding="utf-8")
+        for there, here in changes.items():
+            text = text.replace(there, here)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder / "nginx.conf"
+
+
+def _run(command: list[str]) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True)
+    output = (done.stdout + done.stderr).strip()
+    return [] if done.returncode == 0 else [f"{Path(command[0]).name}: {line}" for line in output.splitlines()]

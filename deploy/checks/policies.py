@@ -1,0 +1,338 @@
+"""What a schema cannot know: rules of this project about its manifests, one function each.
+
+A rule takes all objects of a variant and yields sentences. It must not trust what a schema would have checked, because
+mutants reach it, too.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from deploy.checks import pods
+from deploy.checks.pods import Object, containers, deployments, flag, named, of_kind, pod_spec
+
+Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
+
+_UNSET = "sha256:" + "0" * 64
+_MARGIN_S = 10
+_DNS_CACHE_S = 5  # what CoreDNS keeps of a Service's addresses unless told otherwise
+
+
+def restricted_pods(objects: Sequence[Object]) -> Iterator[str]:
+    """Pod Security "restricted", and more: no token, no service links, a read-only root, uid from 10000 on."""
+    for name, spec in pods.specs(objects):
+        context = spec.get("securityContext", {})
+        if context.get("runAsNonRoot") is not True or int(context.get("runAsUser", 0)) < 10000:
+            yield f"{name}: runAsNonRoot with a runAsUser from 10000 on"
+        if context.get("seccompProfile") != {"type": "RuntimeDefault"}:
+            yield f"{name}: seccompProfile RuntimeDefault"
+        if spec.get("automountServiceAccountToken") is not False or spec.get("enableServiceLinks") is not False:
+            yield f"{name}: no service account token and no service links"
+        if any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")):
+            yield f"{name}: nothing of the host's"
+        if any(set(volume) - {"name", "emptyDir", "configMap", "secret"} for volume in spec.get("volumes", [])):
+            yield f"{name}: volumes are emptyDir, configMap or secret"
+        for container in containers(spec):
+            own = container.get("securityContext", {})
+            if own.get("allowPrivilegeEscalation") is not False or own.get("readOnlyRootFilesystem") is not True:
+                yield f"{name}/{container['name']}: no privilege escalation, read-only root"
+            if own.get("capabilities") != {"drop": ["ALL"]} or own.get("privileged"):
+                yield f"{name}/{container['name']}: drop all capabilities"
+            if set(own) & {"runAsUser", "runAsNonRoot", "seccompProfile"}:
+                yield f"{name}/{container['name']}: the pod's security context says who runs it"
+            if container.get("env") or container.get("envFrom"):
+                yield f"{name}/{container['name']}: no environment variables; settings are flags, secrets are files"
+
+
+def resources(objects: Sequence[Object]) -> Iterator[str]:
+    """Requests equal limits, for CPU, memory and ephemeral storage, so that the pod is Guaranteed."""
+    for name, spec in pods.specs(objects):
+        for container in containers(spec):
+            stated = container.get("resources", {})
+            limits = stated.get("limits", {})
+            if limits != stated.get("requests") or not {"cpu", "memory", "ephemeral-storage"} <= limits.keys():
+                yield f"{name}/{container['name']}: requests and limits, equal, of cpu, memory and ephemeral-storage"
+
+
+def images(objects: Sequence[Object]) -> Iterator[str]:
+    """Every image by digest."""
+    for name, spec in pods.specs(objects):
+        for container in containers(spec):
+            if not re.fullmatch(r"[^@\s]+/[^@:\s]+@sha256:[0-9a-f]{64}", str(container.get("image"))):
+                yield f"{name}/{container['name']}: image by registry and digest; it is {container.get('image')}"
+
+
+def images_are_set(objects: Sequence[Object]) -> Iterator[str]:
+    """No placeholder (for releases only: this checkout knows no registry of yours)."""
+    for name, spec in pods.specs(objects):
+        for container in containers(spec):
+            if str(container.get("image")).endswith(_UNSET):
+                yield f"{name}/{container['name']}: the digest is a placeholder; `kustomize edit set image`"
+
+
+def drain(objects: Sequence[Object]) -> Iterator[str]:
+    """Grace period >= preStop + the server's own exit timeout + 10 s; preStop outlasts the DNS; no capacity is lost."""
+    for deployment in deployments(objects):
+        name, spec = pods.name(deployment), pod_spec(deployment)
+        main = spec["containers"][0]
+        stop = re.search(r"sleep\D{1,3}(\d+)", " ".join(pods.command(main, "lifecycle", "preStop")))
+        exit_s = _exit_timeout_s(main, objects)
+        if stop is None or exit_s is None:
+            yield f"{name}: a preStop that sleeps, and an exit timeout"
+            continue
+        if int(spec.get("terminationGracePeriodSeconds", 30)) < int(stop[1]) + exit_s + _MARGIN_S:
+            yield f"{name}: terminationGracePeriodSeconds below {stop[1]} + {exit_s} + {_MARGIN_S} s"
+        if int(stop[1]) < 2 * _DNS_CACHE_S:
+            yield f"{name}: preStop of {stop[1]} s; resolvers and the proxy need {2 * _DNS_CACHE_S} s to forget a pod"
+        strategy = deployment["spec"].get("strategy", {})
+        if strategy.get("type") != "RollingUpdate" or strategy["rollingUpdate"].get("maxUnavailable") != 0:
+            yield f"{name}: a rollout must not take pods away (maxUnavailable 0)"
+
+
+def _exit_timeout_s(container: Object, objects: Sequence[Object]) -> int | None:
+    stated = flag(container, "--exit-timeout-secs")
+    if stated is None and container["name"] == "nginx":
+        match = re.search(r"worker_shutdown_timeout (\d+)s;", _nginx_conf(objects))
+        return int(match[1]) if match else None
+    return int(stated) if stated else None
+
+
+def connection_age(objects: Sequence[Object]) -> Iterator[str]:
+    """Connections end, so that clients find new pods, and a call on one may finish."""
+    for container in pods.servers(objects):
+        age, grace = (flag(container, f"--grpc-max-connection-age{suffix}") for suffix in ("", "-grace"))
+        exit_s = int(flag(container, "--exit-timeout-secs") or 0)
+        if not age or not grace or int(grace) < exit_s * 1000:
+            yield "triton: --grpc-max-connection-age, with a grace of the exit timeout at least"
+
+
+def probes(objects: Sequence[Object]) -> Iterator[str]:
+    """All three; liveness of the server by inference; none that TLS would break."""
+    for deployment in deployments(objects):
+        name, spec = pods.name(deployment), pod_spec(deployment)
+        for container in spec["containers"]:
+            missing = {"startupProbe", "readinessProbe", "livenessProbe"} - container.keys()
+            if missing:
+                yield f"{name}/{container['name']}: without {', '.join(sorted(missing))}"
+    for container in pods.servers(objects):
+        liveness = container.get("livenessProbe", {})
+        if "deploy.canary" not in pods.command(container, "livenessProbe"):
+            yield "triton: the liveness probe is the canary; a dead step still says ready"
+        if int(liveness.get("timeoutSeconds", 1)) < 10:  # two requests of 4 s, and 2 s for Python to start
+            yield "triton: the canary's probe needs 10 s"
+        if int(liveness.get("failureThreshold", 3)) < 3:
+            yield "triton: three failures before a restart"
+        startup = container.get("startupProbe", {})
+        if int(startup.get("periodSeconds", 10)) * int(startup.get("failureThreshold", 3)) < 300:
+            yield "triton: five minutes to start"
+        if flag(container, "--grpc-use-ssl") == "true":
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if "grpc" in container.get(kind, {}) or "--tls-ca=/tls/ca.crt" not in pods.command(container, kind):
+                    yield f"triton: {kind} speaks no TLS"
+
+
+def volumes(objects: Sequence[Object]) -> Iterator[str]:
+    """Models read-only; /dev/shm in memory and /tmp writable; every emptyDir bounded; /dev/shm within the memory."""
+    for name, spec in pods.specs(objects):
+        for volume in spec.get("volumes", []):
+            if "emptyDir" in volume and "sizeLimit" not in (volume["emptyDir"] or {}):
+                yield f"{name}: emptyDir {volume['name']} without a sizeLimit"
+        by_name = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for container in [item for item in spec["containers"] if item["name"] == "triton"]:
+            mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+            if mounts.get("/models", {}).get("readOnly") is not True:
+                yield f"{name}: /models is mounted read-only"
+            if not {"/dev/shm", "/tmp"} <= mounts.keys():
+                yield f"{name}: /dev/shm and /tmp are volumes"
+                continue
+            shm = by_name.get(mounts["/dev/shm"]["name"], {}).get("emptyDir") or {}
+            if shm.get("medium") != "Memory":
+                yield f"{name}: /dev/shm is memory"
+            memory = pods.bytes_of(container.get("resources", {}).get("limits", {}).get("memory", "0"))
+            if 2 * pods.bytes_of(shm.get("sizeLimit", "0")) > memory:
+                yield f"{name}: /dev/shm takes more than half of the memory limit"
+            if {path for path, mount in mounts.items() if not mount.get("readOnly")} != {"/dev/shm", "/tmp"}:
+                yield f"{name}: /dev/shm and /tmp are all that can be written"
+
+
+def server_flags(objects: Sequence[Object]) -> Iterator[str]:
+    """The flags that close what is not needed."""
+    wanted = {
+        "--model-repository": "/models",
+        "--model-control-mode": "none",
+        "--exit-on-error": "true",
+        "--strict-readiness": "true",
+        "--allow-http": "false",
+    }
+    for container in pods.servers(objects):
+        for name, value in wanted.items():
+            if flag(container, name) != value:
+                yield f"triton: {name}={value}"
+        args = container.get("args", [])
+        if "--disable-auto-complete-config" not in args:
+            yield "triton: --disable-auto-complete-config"
+        for name in (
+            "--load-model",
+            "--allow-sagemaker",
+            "--allow-vertex-ai",
+            "--cache-config",
+            "--repository-poll-secs",
+        ):
+            if flag(container, name) is not None:
+                yield f"triton: {name} must not be given"
+        if flag(container, "--model-config-name") == "gpu" and flag(container, "--allow-client-shm") != "false":
+            yield "triton: --allow-client-shm=false on the GPU image"
+        if container.get("command"):
+            yield "triton: the image's entry point verifies the models and locks the API; command would replace it"
+
+
+def services(objects: Sequence[Object]) -> Iterator[str]:
+    """Every Service and PodMonitor selects pods, and names a port of theirs; the pods have a headless one."""
+    for item in of_kind(objects, "Service", "PodMonitor"):
+        name, spec = pods.name(item), item["spec"]
+        monitor = item["kind"] == "PodMonitor"
+        selector = spec["selector"].get("matchLabels", {}) if monitor else spec.get("selector", {})
+        ports = pods.selected_ports(objects, selector)
+        if ports is None:
+            yield f"{name}: selects no pods"
+            continue
+        wanted = [entry["port"] for entry in spec["podMetricsEndpoints"]] if monitor else []
+        wanted += [] if monitor else [entry.get("targetPort") for entry in spec["ports"]]
+        for port in wanted:
+            if port not in ports:
+                yield f"{name}: port {port} is not the name of a port of its pods"
+    if not any(item["spec"].get("clusterIP") == "None" for item in of_kind(objects, "Service")):
+        yield "no headless Service, so gRPC clients cannot see the pods"
+
+
+def network(objects: Sequence[Object]) -> Iterator[str]:
+    """A NetworkPolicy for every Deployment, both ways, without a rule that lets everything through."""
+    for deployment in deployments(objects):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        policies = [
+            item["spec"]
+            for item in of_kind(objects, "NetworkPolicy")
+            if pods.matches(item["spec"]["podSelector"].get("matchLabels", {}), labels)
+        ]
+        if not policies or any(set(spec.get("policyTypes", [])) != {"Ingress", "Egress"} for spec in policies):
+            yield f"{pods.name(deployment)}: a NetworkPolicy for both directions"
+        for spec in policies:
+            for way, key in (("ingress", "from"), ("egress", "to")):
+                if any(not rule.get(key) or not rule.get("ports") for rule in spec.get(way) or []):
+                    yield f"{pods.name(deployment)}: an {way} rule without peers or without ports"
+    for container in pods.servers(objects):
+        url = next(
+            (arg for arg in container.get("args", []) if arg.startswith("--trace-config=opentelemetry,url=")), ""
+        )
+        port = re.search(r":(\d+)/", url.partition("url=")[2])
+        if url and int(port[1] if port else 80) not in pods.egress_ports(objects, "cigpose"):
+            yield "cigpose: the NetworkPolicy keeps traces from leaving"
+
+
+def availability(objects: Sequence[Object]) -> Iterator[str]:
+    """Two pods or more, spread, with a PodDisruptionBudget that cannot block a node's drain for ever."""
+    budgets = of_kind(objects, "PodDisruptionBudget")
+    scaled = {item["spec"]["scaleTargetRef"]["name"] for item in of_kind(objects, "ScaledObject")}
+    for deployment in deployments(objects):
+        name, spec = deployment["metadata"]["name"], deployment["spec"]
+        if name in scaled and "replicas" in spec:
+            yield f"{name}: the autoscaler owns the replicas; every apply would fight it"
+        if name not in scaled and int(spec.get("replicas", 1)) < 2:
+            yield f"{name}: two replicas"
+        if not spec["template"]["spec"].get("topologySpreadConstraints"):
+            yield f"{name}: topologySpreadConstraints"
+        labels = spec["template"]["metadata"]["labels"]
+        own = [item["spec"] for item in budgets if pods.matches(item["spec"]["selector"]["matchLabels"], labels)]
+        if [budget.get("maxUnavailable") for budget in own] != [1]:
+            yield f"{name}: one PodDisruptionBudget, maxUnavailable 1"
+        if any(budget.get("unhealthyPodEvictionPolicy") != "AlwaysAllow" for budget in own):
+            yield f"{name}: unhealthyPodEvictionPolicy AlwaysAllow"
+
+
+def namespaces(objects: Sequence[Object]) -> Iterator[str]:
+    """One namespace for everything, with Pod Security "restricted"."""
+    (namespace, *others) = of_kind(objects, "Namespace") or [{"metadata": {"name": "", "labels": {}}}]
+    if others or namespace["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce") != "restricted":
+        yield "one Namespace that enforces Pod Security restricted"
+    for item in objects:
+        if item["kind"] != "Namespace" and item["metadata"].get("namespace") != namespace["metadata"]["name"]:
+            yield f"{pods.name(item)}: outside the namespace {namespace['metadata']['name']}"
+
+
+def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
+    """The proxy finds the pods, forgets them in time, opens only what callers need, and limits size and rate."""
+    conf = _nginx_conf(objects)
+    if not conf:
+        return
+    namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
+    if f"set $pods cigpose-pods.{namespace}.svc.cluster.local;" not in conf or not named(
+        objects, "Service", "cigpose-pods"
+    ):
+        yield "edge proxy: the headless Service of this namespace"
+    valid = re.search(r"^\s*resolver .* valid=(\d+)s", conf, re.M)
+    if valid is None or int(valid[1]) > _DNS_CACHE_S:
+        yield f"edge proxy: addresses are asked for anew every {_DNS_CACHE_S} s"
+    opened = set(re.findall(r"location = (/\S+\.\S+/\S+) \{ include", conf))
+    allowed = {f"/inference.GRPCInferenceService/{method}" for method in _OPEN_METHODS} | {
+        "/grpc.health.v1.Health/Check"
+    }
+    if opened != allowed or re.search(r"location (/|~)[^{]*\{[^}]*(grpc_pass|include)", conf):
+        yield f"edge proxy: opens exactly {', '.join(_OPEN_METHODS)} and the health check"
+    for limit in ("client_max_body_size", "limit_req zone=", 'grpc_set_header traceparent "";'):
+        if limit not in conf:
+            yield f"edge proxy: without {limit}"
+    if any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects)):
+        yield "edge proxy: it speaks no TLS to the servers; leave it or the component tls out"
+
+
+_OPEN_METHODS = ("ModelInfer", "ModelReady", "ModelMetadata", "ServerReady", "ServerLive")
+
+
+def _nginx_conf(objects: Sequence[Object]) -> str:
+    """The ConfigMap that the proxy really mounts."""
+    for deployment in deployments(objects):
+        mounted = [
+            volume["configMap"]["name"] for volume in pod_spec(deployment).get("volumes", []) if "configMap" in volume
+        ]
+        for name in mounted:
+            for item in named(objects, "ConfigMap", name):
+                if "nginx.conf" in item.get("data", {}):
+                    return "\n".join(item["data"].values())
+    return ""
+
+
+def tls(objects: Sequence[Object]) -> Iterator[str]:
+    """TLS is mutual, and its files are mounted."""
+    for container in pods.servers(objects):
+        if flag(container, "--grpc-use-ssl") is None:
+            continue
+        if flag(container, "--grpc-use-ssl") != "true" or flag(container, "--grpc-use-ssl-mutual") != "true":
+            yield "triton: TLS asks for the client's certificate"
+        mounts: dict[str, Any] = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+        for name in ("--grpc-server-cert", "--grpc-server-key", "--grpc-root-cert"):
+            folder = (flag(container, name) or "").rpartition("/")[0]
+            if not mounts.get(folder, {}).get("readOnly"):
+                yield f"triton: the file of {name} is mounted, read-only"
+
+
+RULES: tuple[Rule, ...] = (
+    restricted_pods,
+    resources,
+    images,
+    drain,
+    connection_age,
+    probes,
+    volumes,
+    server_flags,
+    services,
+    network,
+    availability,
+    namespaces,
+    edge_proxy,
+    tls,
+)
+
+
+def problems(objects: Sequence[Object], rules: Sequence[Rule] = RULES) -> list[str]:
+    """Return what any of the rules says."""
+    return [found for rule in rules for found in rule(objects)]

@@ -1,0 +1,66 @@
+"""kustomize: overlays, and an overlay with further components, to lists of objects."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+from deploy import tools
+
+Object: TypeAlias = dict[str, Any]
+
+DEPLOY = Path(__file__).parents[1]
+_SCRATCH = tools.FOLDER.parent / "render"
+
+# name: (overlay, components beside its own)
+VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "cpu": ("cpu", ()),
+    "gpu": ("gpu", ()),
+    "gpu-keda": ("gpu-keda", ()),
+    "cpu+monitoring": ("cpu", ("monitoring",)),
+    "cpu+tls": ("cpu", ("tls",)),
+    "cpu+tracing": ("cpu", ("tracing",)),
+    "cpu+edge-proxy": ("cpu", ("edge-proxy",)),
+    "gpu+tls+tracing": ("gpu", ("tls", "tracing")),
+    "gpu-keda+tracing": ("gpu-keda", ("tracing",)),
+}
+
+
+def render(variant: str) -> list[Object]:
+    """Return the objects of a variant, in kustomize's order.
+
+    Raises:
+        ValueError: kustomize refuses; with what it says.
+    """
+    overlay, components = VARIANTS[variant]
+    folder = DEPLOY / "overlays" / overlay
+    return [item for item in yaml.safe_load_all(_kustomize(_with(folder, components) if components else folder))]
+
+
+def _with(overlay: Path, components: Sequence[str]) -> Path:
+    """Write a kustomization that adds components; kustomize takes relative paths only."""
+    folder = _SCRATCH / "-".join([overlay.name, *components])
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    kustomization = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "namespace": "cigpose",
+        "resources": [os.path.relpath(overlay, folder)],
+        "components": [os.path.relpath(DEPLOY / "components" / name, folder) for name in components],
+    }
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+    return folder
+
+
+def _kustomize(folder: Path) -> str:
+    kubectl = tools.find("kubectl")
+    command = [kubectl, "kustomize"] if kubectl else [tools.need("kustomize"), "build"]
+    done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{folder}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,63 @@
+"""The sizes in the manifests against the arithmetic that their comments claim."""
+
+import math
+import re
+from pathlib import Path
+
+from ensemble.graph import steps
+from ensemble.graph.model import Model
+from ensemble.graph.networks import MAX_PERSONS, Detector, Network
+from ensemble.graph.pipeline import pipeline
+from ensemble.graph.profiles import PROFILES
+from ensemble.picture import PictureLimits
+
+_DEPLOY = Path(__file__).parents[2] / "deploy"
+_SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4}
+# the largest published network, and YOLOX at its usual size
+_NETWORK = Network("largest", "coco_wholebody", (288, 384), (576, 768))
+_DETECTOR = Detector((640, 640), 8400)
+
+
+def test_shared_memory_holds_a_worst_case_request_in_every_instance():
+    for profile, limit in (("cpu", _shm("base/deployment.yaml")), ("gpu", _shm("overlays/gpu/deployment.yaml"))):
+        assert _worst_case(profile) <= limit < 3 * _worst_case(profile), profile
+
+
+def test_a_gpu_pod_has_one_instance_of_a_network():
+    """The autoscaler compares busy instances with 0.7, as if they were a ratio."""
+    models = [PROFILES["gpu"](model) for model in _models() if model.backend == "onnxruntime"]
+    assert {model.instances.count for model in models} == {1}
+
+
+def _worst_case(profile):
+    in_python = [PROFILES[profile](model) for model in _models() if profile == "cpu" or model.backend == "python"]
+    return sum(model.instances.count * _request(model) for model in in_python)
+
+
+def _models():
+    return [model for model in pipeline((_NETWORK,), _DETECTOR) if isinstance(model, Model)]
+
+
+def _request(model):
+    """Bytes of the tensors of one execution."""
+    batch = model.max_batch_size or 1
+    return batch * sum(_bytes(tensor) for tensor in (*model.inputs, *model.outputs))
+
+
+def _bytes(tensor):
+    limits = PictureLimits()
+    if tensor == steps.IMAGE:
+        return limits.max_bytes
+    if tensor == steps.IMAGE_BGR:
+        return 3 * limits.max_pixels
+    if tensor.name in ("simcc_x", "simcc_y"):
+        bins = _NETWORK.bins[tensor.name == "simcc_y"]
+        return bins * 133 * 4 * (MAX_PERSONS if -1 in tensor.dims else 1)
+    return _SIZES[tensor.dtype] * math.prod(MAX_PERSONS if dim == -1 else dim for dim in tensor.dims)
+
+
+def _shm(path):
+    (size,) = re.findall(
+        r"(?:medium: Memory, sizeLimit: |sizeLimit\n  value: )(\d+[GM]i)", (_DEPLOY / path).read_text()
+    )
+    return int(size[:-2]) * {"Mi": 1 << 20, "Gi": 1 << 30}[size[-2:]]
