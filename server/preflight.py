@@ -1,6 +1,7 @@
 """What must be right before tritonserver starts; every problem comes with its remedy."""
 
 import ctypes
+import os
 import socket
 import sys
 import sysconfig
@@ -10,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from server.installation import Installation, python_version
+from server.options import ServerOptions, ServerTls
 
 
-def problems(installation: Installation, repository: Path, address: str, ports: Iterable[int]) -> list[str]:
+def problems(installation: Installation, options: ServerOptions) -> list[str]:
     """Return what would keep the server from working, one sentence each; an empty list is good news."""
-    found = [*_repository_problems(repository), *_port_problems(address, ports)]
+    found = [*_repository_problems(options.repository), *_port_problems(options.address, options.ports)]
+    found += _tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
         found += [*_numpy_problems(np.__version__), *_stub_problems(installation.wheel), *_libpython_problems()]
     return found
@@ -43,6 +46,12 @@ def _is_free(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _tls_problems(tls: ServerTls) -> list[str]:
+    """The server itself would name none of them."""
+    files = [path for path in (tls.certificate, tls.key, tls.client_ca) if path]
+    return [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]
 
 
 def _numpy_problems(version: str) -> list[str]:

@@ -7,45 +7,40 @@ import re
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
 
-from server.installation import Installation, find_installation
+from server import access
+from server.command import EXIT_TIMEOUT_S, command
+from server.control import Control
+from server.installation import find_installation
+from server.options import ServerOptions, ServerTls
 from server.preflight import problems
+from server.scratch import remove_leftovers, scratch_folder
 
-_STOP_TIMEOUT_S = 20
-_SHM = Path("/dev/shm")
+__all__ = ["RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """What one server serves, and where it listens; a port of 0 closes that front end (gRPC is always open)."""
-
-    repository: Path
-    profile: str = ""
-    address: str = "127.0.0.1"
-    grpc_port: int = 8001
-    http_port: int = 0
-    metrics_port: int = 0
-
-    @property
-    def grpc_url(self) -> str:
-        """Where clients call."""
-        return f"{self.address}:{self.grpc_port}"
+_STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A ready server."""
+    """A ready server.
+
+    Attributes:
+        options: what it was started with.
+        process: tritonserver itself.
+        control: its administrative side, which only we can open.
+    """
 
     options: ServerOptions
     process: "subprocess.Popen[bytes]"
+    control: Control
 
     @property
     def grpc_url(self) -> str:
@@ -82,49 +77,26 @@ def running_server(
         RuntimeError: the server ended or did not get ready; with the end of its log.
     """
     installation = find_installation()
-    ports = [port for port in (options.grpc_port, options.http_port, options.metrics_port) if port]
-    found = problems(installation, options.repository, options.address, ports)
+    remove_leftovers()
+    found = problems(installation, options)
     if found:
         raise ValueError("\n".join(found))
-    with (
-        tempfile.TemporaryDirectory(prefix=f"cigpose-server-{os.getpid()}-") as scratch,
-        contextlib.ExitStack() as stack,
-    ):
-        shm_prefix = Path(scratch).name
-        stack.callback(_remove_shared_memory, shm_prefix)
-        command = _command(installation, options, Path(scratch), shm_prefix)
+    with scratch_folder() as scratch, contextlib.ExitStack() as stack:
+        key = access.new_key()
+        backends = installation.make_backends(scratch / "backends")
+        arguments = command(installation, options, backends, scratch.name, key)
         output = stack.enter_context(log.open("wb")) if log else None
-        process = _start(command, installation.environment(os.environ), output)
+        process = _start(arguments, installation.environment(os.environ), output)
         stack.callback(_stop, process)
-        _wait_until_ready(process, options, timeout_s, log, should_stop)
-        yield RunningServer(options, process)
+        control = stack.enter_context(Control(access.connect(options), key))
+        _wait_until_ready(process, control, timeout_s, log, should_stop)
+        stack.callback(_drain, process, control)
+        yield RunningServer(options, process, control)
 
 
-def _command(installation: Installation, options: ServerOptions, scratch: Path, shm_prefix: str) -> list[str]:
-    backends = installation.make_backends(scratch / "backends")
-    http, metrics = options.http_port, options.metrics_port
-    return [
-        str(installation.binary),
-        f"--model-repository={options.repository.resolve()}",
-        "--disable-auto-complete-config",
-        *([f"--backend-directory={backends}"] if backends else []),
-        *([f"--model-config-name={options.profile}"] if options.profile else []),
-        f"--grpc-address={options.address}",
-        f"--grpc-port={options.grpc_port}",
-        *([f"--http-address={options.address}", f"--http-port={http}"] if http else ["--allow-http=false"]),
-        *(
-            [f"--metrics-address={options.address}", f"--metrics-port={metrics}"]
-            if metrics
-            else ["--allow-metrics=false"]
-        ),
-        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        f"--exit-timeout-secs={_STOP_TIMEOUT_S // 2}",
-    ]
-
-
-def _start(command: list[str], environment: dict[str, str], output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        command,
+        arguments,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output or 2,  # our stdout carries the ready line alone
@@ -141,22 +113,21 @@ def _die_with_parent() -> None:
 
 def _wait_until_ready(
     process: "subprocess.Popen[bytes]",
-    options: ServerOptions,
+    control: Control,
     timeout_s: float,
     log: Path | None,
     should_stop: Callable[[], bool],
 ) -> None:
     started = time.monotonic()
-    with tritonclient.grpc.InferenceServerClient(options.grpc_url) as client:
-        while (elapsed := time.monotonic() - started) < timeout_s:
-            if should_stop():
-                raise KeyboardInterrupt
-            if process.poll() is not None:
-                raise RuntimeError(f"tritonserver ended with {process.returncode} after {elapsed:.1f} s{_tail(log)}")
-            with contextlib.suppress(tritonclient.grpc.InferenceServerException):
-                if client.is_server_ready(client_timeout=1.0):
-                    return
-            time.sleep(0.05)
+    while (elapsed := time.monotonic() - started) < timeout_s:
+        if should_stop():
+            raise KeyboardInterrupt
+        if process.poll() is not None:
+            raise RuntimeError(f"tritonserver ended with {process.returncode} after {elapsed:.1f} s{_tail(log)}")
+        with contextlib.suppress(InferenceServerException):
+            if control.is_ready():
+                return
+        time.sleep(0.05)
     raise RuntimeError(f"tritonserver is not ready after {timeout_s:.0f} s{_tail(log)}")
 
 
@@ -170,6 +141,13 @@ def _tail(log: Path | None, count: int = 20) -> str:
     return "; its errors and the end of its log:\n" + "\n".join(errors + told[-count:])
 
 
+def _drain(process: "subprocess.Popen[bytes]", control: Control) -> None:
+    """Let the server finish what it has accepted; it refuses the rest. A server that cannot any more is stopped."""
+    with contextlib.suppress(InferenceServerException):
+        if process.poll() is None:
+            control.close_ensembles(EXIT_TIMEOUT_S)
+
+
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """Ask, wait, then end the whole process group (a killed server leaves its stubs behind)."""
     process.terminate()
@@ -180,8 +158,3 @@ def _stop(process: "subprocess.Popen[bytes]") -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _remove_shared_memory(prefix: str) -> None:
-    for region in _SHM.glob(f"{prefix}*"):
-        region.unlink(missing_ok=True)

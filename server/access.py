@@ -1,0 +1,44 @@
+"""Which parts of Triton's API are closed to the network, and the key by which our own watchdog passes.
+
+Open stay health, metadata, inference and the models' configurations, which say nothing that the repository does not.
+"""
+
+import secrets
+from typing import Any
+
+import tritonclient.grpc
+
+from server.options import ServerOptions
+
+CLOSED_APIS = ("shared-memory", "model-repository", "statistics", "trace", "logging")
+_HEADER = "cigpose-watchdog"
+
+
+def new_key() -> str:
+    """Return a key for one run of one server."""
+    return secrets.token_hex(32)
+
+
+def flags(key: str, *, http: bool) -> list[str]:
+    """Return the flags that close the administrative API to callers without `key`."""
+    lock = f"{','.join(CLOSED_APIS)}:{_HEADER}={key}"
+    return [f"--grpc-restricted-protocol={lock}", *([f"--http-restricted-api={lock}"] if http else [])]
+
+
+def headers(key: str) -> dict[str, str]:
+    """Return the gRPC metadata that opens the closed parts."""
+    return {f"triton-grpc-protocol-{_HEADER}": key}
+
+
+def connect(options: ServerOptions) -> "tritonclient.grpc.InferenceServerClient":
+    """Return a connection to the server of these options, from the machine that it runs on."""
+    arguments: dict[str, Any] = {}
+    if options.tls:
+        own = {"private_key": str(options.tls.key), "certificate_chain": str(options.tls.certificate)}
+        arguments = {
+            "ssl": True,
+            "root_certificates": str(options.tls.certificate),  # this very certificate, whoever signed it
+            **(own if options.tls.client_ca else {}),
+            "channel_args": [("grpc.ssl_target_name_override", options.tls.name)],
+        }
+    return tritonclient.grpc.InferenceServerClient(options.grpc_url, **arguments)

@@ -1,0 +1,48 @@
+"""The command line of `python -m server`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from server.options import ServerOptions, ServerTls
+
+
+def parse(argv: Sequence[str] | None) -> ServerOptions:
+    """Return what the command line says; ends the process with a sentence when it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C"
+    )
+    parser.add_argument("--repository", type=Path, required=True, help="folder of models")
+    parser.add_argument("--profile", default="", help="custom configuration, for instance cpu or gpu")
+    parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: loopback only)")
+    parser.add_argument("--grpc-port", type=int, default=8001)
+    parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
+    parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
+    tls = parser.add_argument_group("TLS")
+    tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="the server's certificate")
+    tls.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    tls.add_argument(
+        "--tls-client-ca",
+        type=Path,
+        metavar="PEM",
+        help="admit only callers with a certificate of this authority, which must have signed --tls-cert, too",
+    )
+    tls.add_argument("--tls-name", default="localhost", help="a name in --tls-cert (default: %(default)s)")
+    options = parser.parse_args(argv)
+    if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
+        parser.error("--tls-cert and --tls-key belong together, and --tls-client-ca needs both")
+    return ServerOptions(
+        repository=options.repository,
+        profile=options.profile,
+        address=options.address,
+        grpc_port=options.grpc_port,
+        http_port=options.http_port,
+        metrics_port=options.metrics_port,
+        tls=_tls(options),
+    )
+
+
+def _tls(options: argparse.Namespace) -> ServerTls | None:
+    if not options.tls_cert:
+        return None
+    return ServerTls(options.tls_cert, options.tls_key, options.tls_client_ca, options.tls_name)

@@ -1,0 +1,78 @@
+"""A server's private folder and shared memory, and the removal of what killed launchers left of theirs.
+
+Folder and regions begin with one name. A launcher holds a lock on `/dev/shm/<name>.lock`; the kernel releases it when
+the launcher dies, however it dies, so a name whose lock is free belongs to nobody.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_SHM = Path("/dev/shm")
+_PREFIX = "cigpose-server-"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield an empty folder, to be removed at the end with every shared memory region that begins with its name."""
+    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as name:
+        folder = Path(name)
+        with _lock(folder.name):
+            try:
+                yield folder
+            finally:
+                _remove_regions(folder.name)
+
+
+def remove_leftovers(patience_s: float = 15) -> None:
+    """End the servers of dead launchers, and remove their folders and regions.
+
+    Args:
+        patience_s: how long such a server may go on answering what it has accepted.
+    """
+    for path in _SHM.glob(f"{_PREFIX}*{_LOCK}"):
+        with contextlib.suppress(OSError), path.open("rb") as file:  # OSError: locked, gone, or not ours
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            name = path.name.removesuffix(_LOCK)
+            _end_processes(name, patience_s)
+            shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
+            _remove_regions(name)
+
+
+@contextlib.contextmanager
+def _lock(name: str) -> Iterator[None]:
+    with tempfile.NamedTemporaryFile(dir=_SHM, prefix=f"{name}.", delete=False) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.rename(file.name, _SHM / f"{name}{_LOCK}")  # only now can others find it, locked
+        yield
+
+
+def _remove_regions(name: str) -> None:
+    for region in sorted(_SHM.glob(f"{name}*"), key=lambda path: path.suffix == _LOCK):  # the lock last
+        region.unlink(missing_ok=True)
+
+
+def _end_processes(name: str, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while (left := _processes_of(name)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for pid in left:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _processes_of(name: str) -> list[int]:
+    """Servers and stubs carry the name in their arguments, between other characters."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if name.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
