@@ -1,0 +1,130 @@
+"""Rules and dashboard against a real Prometheus that scrapes a real server."""
+
+import json
+import os
+import re
+import urllib.request
+
+import numpy as np
+import pytest
+from cigpose_client import PoseClient, RequestRejected
+
+from deploy import tools
+from deploy.rules import rules_text
+from server.process import free_port
+from tests.deploy import plain_folder
+from tests.deploy.prometheus import watching
+
+pytestmark = pytest.mark.server
+_MONITORING = plain_folder.CHECKOUT / "deploy" / "components" / "monitoring"
+_METRIC = re.compile(r"\b(?:nv|cigpose|kube|container)_\w+|\bup\b")
+
+# Written by others than the server, or on machines with a GPU only (source: Triton's documentation of its metrics).
+_ELSEWHERE = {
+    "container_memory_working_set_bytes": "cAdvisor",
+    "kube_horizontalpodautoscaler_spec_max_replicas": "kube-state-metrics",
+    "kube_horizontalpodautoscaler_status_current_replicas": "kube-state-metrics",
+    "kube_pod_container_resource_limits": "kube-state-metrics",
+    "kube_pod_container_status_restarts_total": "kube-state-metrics",
+    "nv_gpu_memory_total_bytes": "a GPU",
+    "nv_gpu_memory_used_bytes": "a GPU",
+    "nv_gpu_utilization": "a GPU",
+    "up": "Prometheus",
+}
+
+
+def dashboard():
+    return json.loads((_MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+
+
+def queries():
+    targets = [(panel["title"], target) for panel in dashboard()["panels"] for target in panel.get("targets", [])]
+    return [(title, target["expr"].replace("$namespace", "cigpose")) for title, target in targets]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory, repository, tritonserver):
+    """A server under a little load, one refused picture among it, and a Prometheus that watches."""
+    if not tools.find("prometheus"):
+        if os.environ.get("CI"):
+            raise AssertionError("prometheus is missing; run `python -m deploy.tools`")
+        pytest.skip("no prometheus here; `python -m deploy.tools` fetches it")
+    image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
+    folder, port, metrics_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
+    metrics = ["--allow-metrics=true", f"--metrics-port={metrics_port}", "--metrics-config=summary_latencies=true"]
+    with (
+        plain_folder.running(image, port, folder / "server.log", metrics),
+        watching([metrics_port], folder) as prometheus,
+        PoseClient(f"127.0.0.1:{port}", timeout_s=30) as client,
+    ):
+        prometheus.wait_for('nv_inference_request_success{model="pose"} == 0')  # a counter needs its first sample
+        _ask(client)
+        prometheus.wait_for("cigpose_pictures_refused_total")  # is there from the first refusal on only
+        for _ in range(60):
+            _ask(client)
+        prometheus.wait_for("rate(cigpose_pictures_refused_total[2m]) > 0")
+        prometheus.wait_for("cigpose:queue_ms:max2m_times_pods")
+        prometheus.wait_for("cigpose:fault_ratio:rate5m")
+        with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=10) as answer:
+            yield prometheus, answer.read().decode()
+
+
+def _ask(client):
+    red = np.zeros((64, 64, 3), np.uint8)
+    red[:, :, 2] = 255
+    client.estimate(red)
+    client.estimate_boxes(red, [(0, 0, 64, 64)])
+    with pytest.raises(RequestRejected):
+        client.estimate(b"no picture")
+
+
+@pytest.mark.parametrize(("title", "expression"), queries())
+def test_every_query_of_the_dashboard_has_an_answer(watched, title, expression):
+    prometheus, _ = watched
+    samples = prometheus.query(expression)
+    if not {"a GPU"} & {_ELSEWHERE.get(name) for name in _METRIC.findall(expression)}:
+        assert samples, title
+        assert all(np.isfinite(value) for _, value in samples), samples
+
+
+def test_every_metric_of_rules_and_dashboard_exists(watched):
+    _, scrape = watched
+    exposed = set(re.findall(r"^(\w+)(?:\{| )", scrape, re.M))
+    text = re.sub(r"summary: .*|#.*", "", rules_text()) + " ".join(expression for _, expression in queries())
+    assert set(_METRIC.findall(text)) - exposed == set(_ELSEWHERE)
+
+
+def test_refused_pictures_burn_no_budget(watched):
+    prometheus, scrape = watched
+    assert re.search(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} [1-9]', scrape, re.M)
+    # the very first refusal of a server is no increase of a counter, because there was none before it: 1 of 122
+    assert prometheus.query("cigpose:fault_ratio:rate5m")[0][1] == pytest.approx(0, abs=0.015)
+
+
+def test_a_refused_picture_counts_twice_on_its_ensemble(watched):
+    """The rules halve the failures of ensembles because of this; a server that counts once needs another rule."""
+    _, scrape = watched
+    (failures,) = re.findall(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} (\d+)', scrape, re.M)
+    refused = re.findall(r"^cigpose_pictures_refused_total{.*} (\d+)", scrape, re.M)
+    assert int(failures) == 2 * sum(map(int, refused))
+
+
+def test_all_is_well_so_no_alert_fires(watched):
+    prometheus, _ = watched
+    assert prometheus.query('ALERTS{alertstate="firing"}') == []
+
+
+def test_the_dashboard_is_well_formed():
+    panels = dashboard()["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    sources = {panel["datasource"]["uid"] for panel in panels if panel["type"] != "row"}
+    assert sources == {"${datasource}"}
+    boxes = [panel["gridPos"] for panel in panels]
+    cells = [
+        (x, y)
+        for box in boxes
+        for x in range(box["x"], box["x"] + box["w"])
+        for y in range(box["y"], box["y"] + box["h"])
+    ]
+    assert len(set(cells)) == len(cells), "panels overlap"
+    assert max(x for x, _ in cells) < 24
