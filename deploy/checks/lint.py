@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deploy import tools
 from deploy.checks.render import DEPLOY
+from deploy.edge import local_nginx
 
 _YAML = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: {max-spaces-inside: 0}}}"
 
@@ -28,24 +29,6 @@ def _nginx() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         conf = local_nginx(Path(folder), resolver="127.0.0.1", listen="127.0.0.1:8080", port=8001)
         return _run([tools.need("nginx"), "-t", "-q", "-e", "/dev/stderr", "-c", str(conf)])
-
-
-def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
-    """Write the edge proxy's files for this machine, with its addresses and ports, and return the main one."""
-    source = DEPLOY / "components" / "edge-proxy"
-    changes = {
-        "/tmp/": f"{folder}/",
-        "/etc/nginx/cigpose/": f"{folder}/",
-        "kube-dns.kube-system.svc.cluster.local": resolver,
-        "listen 8080": f"listen {listen}",
-        "grpc://$pods:8001": f"grpc://$pods:{port}",
-    }
-    for name in ("nginx.conf", "grpc.conf"):
-        text = (source / name).read_text(encoding="utf-8")
-        for there, here in changes.items():
-            text = text.replace(there, here)
-        (folder / name).write_text(text, encoding="utf-8")
-    return folder / "nginx.conf"
 
 
 def _run(command: list[str]) -> list[str]:

@@ -1,0 +1,266 @@
+"""`python -m deploy.rollout`: two servers behind the edge proxy; one is drained and restarted under load.
+
+The proxy runs the very nginx.conf of the component `edge-proxy`. A small DNS server stands in for the cluster's: it
+answers with the ready servers' addresses, as a headless Service does. So a pod that leaves takes its real way: out of
+the DNS, preStop while it serves on, SIGTERM, end; then a new one starts, gets ready, and joins.
+
+Also measured: a SIGTERM without any warning, under our client, which balances by itself and tries again.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cigpose_client import PoseClient, PoseClientError, Retry
+
+from deploy import tools
+from deploy.dns import running_dns
+from deploy.edge import local_nginx
+
+_PICTURE = np.full((128, 128, 3), 128, np.uint8)
+_BOX = (0.0, 0.0, 64.0, 64.0)
+_ADDRESSES = ("127.0.0.2", "127.0.0.3")
+NAME = "cigpose-pods.cigpose.svc.cluster.local"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run's times in seconds, and its load."""
+
+    repository: Path
+    profile: str = "cpu"
+    callers: int = 4
+    steady_s: float = 4.0
+    prestop_s: float = 15.0  # as in the Deployment
+
+
+@dataclass
+class Load:
+    """What the callers saw."""
+
+    calls: int = 0
+    failures: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def note(self, failure: str = "") -> None:
+        """Count one call."""
+        with self.lock:
+            self.calls += 1
+            if failure:
+                self.failures.append(failure)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Of one run."""
+
+    path: str
+    calls: int
+    failed: int
+    retries: int
+    balance: float  # the busier server's calls over the other's, while both served
+    failures: dict[str, int]
+
+
+def drained(plan: Plan, folder: Path) -> Result:
+    """Restart one of two servers behind the proxy as Kubernetes does: out of the Service, preStop, SIGTERM."""
+    port = _common_port()
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(_server(plan, 0, port, folder))
+        leaving = stack.enter_context(_server(plan, 1, port, folder))
+        ready = set(_ADDRESSES)
+        dns = stack.enter_context(running_dns(NAME, lambda: sorted(ready)))
+        url = stack.enter_context(_proxy(folder, dns, port))
+        with _calling(plan, url, retry=None) as (load, clients):
+            time.sleep(plan.steady_s)
+            balance = _balance(kept, leaving)
+            ready.discard(_ADDRESSES[1])
+            time.sleep(plan.prestop_s)
+            leaving.stop()
+            stack.enter_context(_server(plan, 1, port, folder))
+            ready.add(_ADDRESSES[1])
+            time.sleep(plan.steady_s)
+        return _result("edge proxy, drained", load, clients, balance)
+
+
+def abrupt(plan: Plan, folder: Path) -> Result:
+    """SIGTERM one of two servers without warning, under our client's own balancing and retries."""
+    port = _common_port()
+    with contextlib.ExitStack() as stack:
+        kept = stack.enter_context(_server(plan, 0, port, folder))
+        leaving = stack.enter_context(_server(plan, 1, port, folder))
+        url = "ipv4:" + ",".join(f"{address}:{port}" for address in _ADDRESSES)
+        with _calling(plan, url, retry=Retry()) as (load, clients):
+            time.sleep(plan.steady_s)
+            balance = _balance(kept, leaving)
+            leaving.stop()
+            stack.enter_context(_server(plan, 1, port, folder))
+            time.sleep(plan.steady_s)
+        return _result("client round_robin, abrupt SIGTERM", load, clients, balance)
+
+
+@dataclass(frozen=True)
+class _Server:
+    """One of the two, as a process of its own: forking here, while gRPC's threads run, is not safe."""
+
+    metrics_url: str
+    process: "subprocess.Popen[str]"
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end."""
+        self.process.terminate()
+        self.process.wait(60)
+
+
+@contextlib.contextmanager
+def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Server]:
+    address = _ADDRESSES[number]
+    command = [sys.executable, "-m", "server", f"--repository={plan.repository}", f"--profile={plan.profile}"]
+    command += [f"--address={address}", f"--grpc-port={port}", f"--metrics-port={port + 1}"]
+    log = folder / f"server-{number}-{time.monotonic_ns()}.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        server = _Server(f"http://{address}:{port + 1}/metrics", process)
+        try:
+            if process.stdout is None or not process.stdout.readline().startswith("ready"):
+                raise RuntimeError(f"the server does not start: {log.read_text()[-2000:]}")
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def _proxy(folder: Path, dns: str, port: int) -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"127.0.0.1:{probe.getsockname()[1]}"
+    conf = local_nginx(folder, resolver=dns, listen=url, port=port)
+    command = [tools.need("nginx"), "-e", "/dev/stderr", "-c", str(conf), "-g", "daemon off;"]
+    with (folder / "nginx.log").open("ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            _wait_until(lambda: _accepts(url), 10, "nginx does not listen")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextlib.contextmanager
+def _calling(plan: Plan, url: str, retry: Retry | None) -> Iterator[tuple[Load, list[PoseClient]]]:
+    """Call all the time, each caller with a connection of its own, until the end of the block."""
+    load, stop = Load(), threading.Event()
+    clients = [PoseClient(url, timeout_s=20, retry=retry) for _ in range(plan.callers)]
+    threads = [threading.Thread(target=_call, args=(client, load, stop)) for client in clients]
+    try:
+        for thread in threads:
+            thread.start()
+        yield load, clients
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for client in clients:
+            client.close()
+
+
+def _call(client: PoseClient, load: Load, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            poses = client.estimate_boxes(_PICTURE, [_BOX])
+            load.note("" if len(poses.keypoints) == 1 else "wrong answer")
+        except PoseClientError as error:
+            load.note(f"{type(error).__name__}: {str(error)[:120]}")
+            time.sleep(0.01)
+
+
+def _balance(*servers: _Server) -> float:
+    counts = sorted(_answers(server) for server in servers)
+    return round(counts[1] / max(counts[0], 1), 3)
+
+
+def _answers(server: _Server) -> int:
+    with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:
+        text = answer.read().decode()
+    return sum(map(int, re.findall(r'^nv_inference_request_success{model="pose_from_boxes",.*} (\d+)$', text, re.M)))
+
+
+def _result(path: str, load: Load, clients: Sequence[PoseClient], balance: float) -> Result:
+    retries = sum(client.retries for client in clients)
+    return Result(path, load.calls, len(load.failures), retries, balance, dict(Counter(load.failures)))
+
+
+def _common_port() -> int:
+    """Return a port that is free, with the one above it, on the addresses of both servers."""
+    while True:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            probe = stack.enter_context(socket.socket())
+            probe.bind((_ADDRESSES[0], 0))
+            port = int(probe.getsockname()[1])
+            for address, number in [(_ADDRESSES[1], port)] + [(address, port + 1) for address in _ADDRESSES]:
+                stack.enter_context(socket.socket()).bind((address, number))
+            return port
+
+
+def _accepts(url: str) -> bool:
+    host, _, port = url.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float, complaint: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(complaint)
+        time.sleep(0.05)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run all, print a line each, write the results; return 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.rollout", description=__doc__.splitlines()[0])
+    parser.add_argument("--repository", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=5, help="drained restarts (default: 5)")
+    parser.add_argument("--output", type=Path, help="file for the results (JSON)")
+    options = parser.parse_args(argv)
+    results = []
+    for run in [drained] * options.runs + [abrupt]:
+        with tempfile.TemporaryDirectory(prefix="cigpose-rollout-") as folder:
+            result = run(Plan(options.repository), Path(folder))
+        print(json.dumps(asdict(result)), flush=True)
+        results.append(result)
+    if options.output:
+        options.output.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+    missed = [*misses(results)]
+    for miss in missed:
+        print(f"FAILED {miss}", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def misses(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the goals that were missed."""
+    for result in results:
+        allowed = 0.005 * result.calls if "abrupt" in result.path else 0
+        if result.failed > allowed:
+            yield f"{result.path}: {result.failed} of {result.calls} calls failed"
+        if result.balance > 1.3:
+            yield f"{result.path}: one server had {result.balance} times the other's calls"
+        if result.calls < 100:
+            yield f"{result.path}: {result.calls} calls prove nothing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
