@@ -83,7 +83,7 @@ def drained(plan: Plan, folder: Path) -> Result:
         leaving = stack.enter_context(_server(plan, 1, port, folder))
         ready = set(_ADDRESSES)
         dns = stack.enter_context(running_dns(NAME, lambda: sorted(ready)))
-        url = stack.enter_context(_proxy(folder, dns, port))
+        url = stack.enter_context(proxy(folder, dns, port))
         with _calling(plan, url, retry=None) as (load, clients):
             time.sleep(plan.steady_s)
             balance = _balance(kept, leaving)
@@ -143,7 +143,8 @@ def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Serve
 
 
 @contextlib.contextmanager
-def _proxy(folder: Path, dns: str, port: int) -> Iterator[str]:
+def proxy(folder: Path, dns: str, port: int) -> Iterator[str]:
+    """Run the edge proxy in front of the servers that a DNS server names, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{probe.getsockname()[1]}"

@@ -1,0 +1,71 @@
+"""The edge proxy's own configuration in front of a real server."""
+
+import os
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from cigpose_client import PoseClient, PoseClientError
+
+from deploy import rollout, tools
+from deploy.dns import running_dns
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture(scope="module")
+def edge(server, tmp_path_factory):
+    if not tools.find("nginx"):
+        if os.environ.get("CI"):
+            raise AssertionError("nginx is missing; run `python -m deploy.tools`")
+        pytest.skip("no nginx here; `python -m deploy.tools` fetches it")
+    folder = tmp_path_factory.mktemp("edge")
+    with (
+        running_dns(rollout.NAME, lambda: ["127.0.0.1"]) as dns,
+        rollout.proxy(folder, dns, server.options.grpc_port) as url,
+    ):
+        yield url
+
+
+def test_inference_passes(edge):
+    with PoseClient(edge, timeout_s=30) as client:
+        assert client.is_ready()
+        assert client.estimate_boxes(np.zeros((40, 60, 3), np.uint8), [(0, 0, 30, 40)]).keypoints.shape == (1, 17, 2)
+
+
+@pytest.mark.parametrize("call", ["is_server_ready", "is_server_live"])
+def test_health_passes(edge, call):
+    with tritonclient.grpc.InferenceServerClient(edge) as client:
+        assert getattr(client, call)()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.get_model_repository_index(),
+        lambda client: client.get_model_config("pose"),
+        lambda client: client.get_inference_statistics("pose"),
+        lambda client: client.get_system_shared_memory_status(),
+        lambda client: client.load_model("pose"),
+        lambda client: client.unload_model("pose"),
+    ],
+)
+def test_nothing_else_does(edge, call):
+    with tritonclient.grpc.InferenceServerClient(edge) as client:
+        with pytest.raises(tritonclient.grpc.InferenceServerException, match="not open to callers") as refused:
+            call(client)
+    assert "PERMISSION_DENIED" in str(refused.value.status())
+
+
+def test_a_body_over_the_limit_is_refused_and_the_next_call_is_served(edge):
+    with PoseClient(edge, timeout_s=30, retry=None) as client:
+        with pytest.raises(PoseClientError):
+            client.estimate(b"\xff\xd8\xff" + bytes(40_000_000))
+        assert client.is_ready()
+        client.estimate_boxes(np.zeros((40, 60, 3), np.uint8), [(0, 0, 30, 40)])
+
+
+def test_a_picture_near_the_servers_own_limit_passes(edge):
+    picture = np.zeros((3000, 3400, 3), np.uint8)  # 30.6 MB as the client sends it
+    with PoseClient(edge, timeout_s=60, retry=None) as client:
+        assert client.estimate_boxes(picture, [(0, 0, 30, 40)]).keypoints.shape == (1, 17, 2)
