@@ -1,0 +1,51 @@
+"""What a result was measured on; stands in every result file."""
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+_CHECKOUT = Path(__file__).parents[1]
+_PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "nvidia-pytriton", "tritonclient")
+
+
+def describe() -> dict[str, Any]:
+    """Return commit, date, processor, cores, load of the machine at this moment, and versions."""
+    return {
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=_CHECKOUT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in _flags()]
+            return f"{line.split(':')[1].strip()} ({', '.join(flags) or 'no AVX-512'})"
+    return platform.processor()
+
+
+def _flags() -> set[str]:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))

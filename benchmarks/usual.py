@@ -1,0 +1,81 @@
+"""The usual way without a server: one picture after the other, one person a run of the pose network.
+
+This is what pose toolkits' inference loops do. The steps are the served ones, so that both find the same people; the
+networks are the files before anything is folded into them.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ensemble.crop import centers_and_scales, crop_persons
+from ensemble.letterbox import letterbox, letterbox_ratio
+from ensemble.persons import select_persons
+from ensemble.picture import PictureLimits, decode_picture
+from ensemble.request_parameters import RequestParameters
+from ensemble.simcc import bins_to_picture, decode_simcc
+from export.cigpose.variants import MEAN, STD
+from export.yolox_file import grid
+
+Floats = NDArray[np.float32]
+
+
+class UsualPipeline:
+    """Detector and pose network as sessions of this process.
+
+    Args:
+        pose: CIGPose ONNX file (normalised RGB in).
+        detector: raw YOLOX file.
+        threads: of each session.
+
+    Attributes:
+        size: (w, h) of the detector's input.
+        crop_size: (w, h) of the pose network's input.
+    """
+
+    def __init__(self, pose: Path, detector: Path, threads: int):
+        self._pose, self._detector = _session(pose, threads), _session(detector, threads)
+        self.size = _input_size(self._detector)
+        self.crop_size = _input_size(self._pose)
+        self._cells, self._strides = grid(self.size)
+
+    def __call__(self, encoded: bytes) -> tuple[Floats, Floats, Floats]:
+        """Return bboxes (N, 4), keypoints (N, K, 2) and keypoint scores (N, K) of one encoded picture."""
+        image_bgr = decode_picture(encoded, PictureLimits())
+        bboxes = self._detect(image_bgr)
+        answers = [self._estimate(image_bgr, bbox[None]) for bbox in bboxes]
+        if not answers:
+            return bboxes, np.zeros((0, 0, 2), np.float32), np.zeros((0, 0), np.float32)
+        keypoints, scores = (np.concatenate(arrays) for arrays in zip(*answers, strict=True))
+        return bboxes, keypoints, scores
+
+    def _detect(self, image_bgr: NDArray[np.uint8]) -> Floats:
+        tensor = letterbox(image_bgr, self.size).transpose(2, 0, 1)[None].astype(np.float32)
+        raw = self._detector.run(None, {self._detector.get_inputs()[0].name: tensor})[0][0]
+        center, half = (raw[:, :2] + self._cells) * self._strides, np.exp(raw[:, 2:4]) * self._strides / 2
+        boxes, scores = np.hstack([center - half, center + half]), raw[:, 4] * raw[:, 5]
+        ratio = letterbox_ratio((image_bgr.shape[1], image_bgr.shape[0]), self.size)
+        return select_persons(boxes, scores, ratio=ratio, **vars(RequestParameters())).bboxes
+
+    def _estimate(self, image_bgr: NDArray[np.uint8], bbox: Floats) -> tuple[Floats, Floats]:
+        centers, scales = centers_and_scales(bbox, self.crop_size)
+        crop = crop_persons(image_bgr, centers, scales, self.crop_size)[..., ::-1].transpose(0, 3, 1, 2)
+        mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (MEAN, STD))
+        feeds = {self._pose.get_inputs()[0].name: (crop.astype(np.float32) - mean) / std}
+        simcc_x, simcc_y = self._pose.run(None, feeds)
+        bins, scores = decode_simcc(simcc_x, simcc_y)
+        return bins_to_picture(bins, (simcc_x.shape[2], simcc_y.shape[2]), centers, scales), scores
+
+
+def _input_size(session: onnxruntime.InferenceSession) -> tuple[int, int]:
+    height, width = session.get_inputs()[0].shape[2:]
+    return width, height
+
+
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
