@@ -28,6 +28,10 @@ def load(path: Path) -> onnx.ModelProto:
         raise ValueError(f"{path}: no such file") from None
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError: they share no narrower base
         raise ValueError(f"{path}: not a valid ONNX file ({type(error).__name__})") from error
+    weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them as inputs, too
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    del model.graph.input[:]
+    model.graph.input.extend(inputs)
     return model
 
 
@@ -56,18 +60,6 @@ def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values]
 
 
-def image_input(path: Path, model: onnx.ModelProto) -> tuple[int, int]:
-    """Return (w, h) of the one input [batch, 3, H, W].
-
-    Raises:
-        ValueError: the model has other inputs (the message shows them).
-    """
-    inputs = shapes(model.graph.input)
-    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3 or min(inputs[0][2:]) < 1:
-        raise ValueError(f"{path}: inputs {inputs} (0: not fixed); one is expected, [batch, 3, H, W]")
-    return inputs[0][3], inputs[0][2]
-
-
 def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Sequence[int]) -> str:
     """Add an initializer (integers become int64) and return its name."""
     array = np.asarray(values)
@@ -78,15 +70,16 @@ def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Se
 def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy whose first axis is dynamic everywhere it was fixed to 1.
 
-    Inputs and outputs get a symbolic first axis; a Reshape to a constant shape that begins with 1 copies the
-    input's first axis instead. Whether that is right for a given file, `batches_correctly` has to say.
+    Inputs and outputs get a symbolic first axis; a Reshape of pictures' values to a constant shape that begins with 1
+    copies the input's first axis instead. Whether that is right for a given file, `batches_correctly` has to say.
     """
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     for value in (*opened.graph.input, *opened.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
     del opened.graph.value_info[:]  # they repeat the fixed batch
-    targets = {node.input[1] for node in opened.graph.node if node.op_type == "Reshape"}
+    values = _computed_from_inputs(opened)
+    targets = {n.input[1] for n in opened.graph.node if n.op_type == "Reshape" and n.input[0] in values}
     for tensor in _constants(opened):
         shape = numpy_helper.to_array(tensor[1])
         if tensor[0] in targets and shape.size > 1 and shape[0] == 1:
@@ -103,11 +96,11 @@ def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
         model: one input with a dynamic first axis, uint8 or float32, all other axes fixed.
         tolerance: largest difference, relative to the output's largest value.
     """
-    session = cpu_session(model)
-    source = session.get_inputs()[0]
-    pixels = np.random.default_rng(0).integers(0, 256, (2, *source.shape[1:]))
-    batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
     try:
+        session = cpu_session(model)
+        source = session.get_inputs()[0]
+        pixels = np.random.default_rng(0).integers(0, 256, (2, *source.shape[1:]))
+        batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
         together = session.run(None, {source.name: batch})
         alone = [session.run(None, {source.name: batch[i : i + 1]}) for i in range(2)]
     except Exception:  # ONNX Runtime's own errors share no narrower base: any of them means "no"
@@ -144,11 +137,28 @@ def uint8_input(model: onnx.ModelProto, name: str, source: str, size: tuple[int,
     ]
 
 
+def set_outputs(model: onnx.ModelProto, shapes: dict[str, list[int]]) -> None:
+    """Make these float32 tensors the model's outputs; shapes are without the batch axis."""
+    del model.graph.output[:]
+    for name, shape in shapes.items():
+        value = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [BATCH_AXIS, *shape])
+        model.graph.output.append(value)
+
+
 def insert_first(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
     """Put nodes before all others (ONNX wants them in order of use)."""
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
+
+
+def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the tensors that hold values of the inputs, not constants or shapes alone."""
+    found = {value.name for value in model.graph.input}
+    for node in model.graph.node:  # in order of use
+        if node.op_type not in ("Shape", "Size") and found.intersection(node.input):
+            found.update(node.output)
+    return found
 
 
 def _constants(model: onnx.ModelProto) -> list[tuple[str, onnx.TensorProto]]:

@@ -1,7 +1,6 @@
 """A network in, a checked ONNX file out: batch axis dynamic, weights and provenance inside."""
 
 import io
-import json
 import time
 import warnings
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import onnx
 import torch
 from torch import nn
 
-from export import graph_edit
+from export import graph_edit, metadata
 from export.cigpose.forms import FlipTested, HalfBackbone
 from export.cigpose.network import CigPose, example_crops
 from export.cigpose.variants import MEAN, STD, Variant
@@ -23,7 +22,6 @@ from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
 EXPORTER = "cigpose-triton export 1"  # raise the number when the same checkpoint would give another graph
 OPSET = 17
-METADATA_KEY = "cigpose_meta"
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def export_onnx(
     form = HalfBackbone(network) if precision == "fp16" else network
     model = trace(FlipTested(form, network.variant.keypoint_set) if flip_test else form, network.variant)
     model = store_half(model) if precision == "fp16-weights" else model
-    describe(model, metadata(network.variant, precision, flip_test, checkpoint_sha256))
+    metadata.write(model, provenance(network.variant, precision, flip_test, checkpoint_sha256))
     found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)
     if not found.difference.rms <= bound:  # also when it is NaN
         raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {found}; allowed rms: {bound:g}")
@@ -120,7 +118,7 @@ def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
     return model
 
 
-def metadata(variant: Variant, precision: str, flip_test: bool, checkpoint_sha256: str) -> dict[str, Any]:
+def provenance(variant: Variant, precision: str, flip_test: bool, checkpoint_sha256: str) -> dict[str, Any]:
     """Return what the file says about itself: how to feed and read it, and where it comes from."""
     width, height = variant.input_size
     return {
@@ -137,8 +135,3 @@ def metadata(variant: Variant, precision: str, flip_test: bool, checkpoint_sha25
         "checkpoint_sha256": checkpoint_sha256,
         "exporter": EXPORTER,
     }
-
-
-def describe(model: onnx.ModelProto, content: dict[str, Any]) -> None:
-    """Write the metadata into the model."""
-    onnx.helper.set_model_props(model, {METADATA_KEY: json.dumps(content)})

@@ -9,22 +9,30 @@ from ensemble.graph.pipeline import pipeline
 from ensemble.graph.profiles import PROFILES
 from ensemble.graph.steps import DETECTOR
 from export import graph_edit
-from export.pose_file import serve_pose_file
-from export.yolox_file import serve_yolox_file
+from export.detector_file import DetectorOptions, serve_detector_file
+from export.pose_file import PoseOptions, serve_pose_file
 
 CHECKOUT = Path(__file__).parents[1]
 _ADAPTERS = CHECKOUT / "model_repository"
 _PACKAGE = CHECKOUT / "ensemble"
 
 
-def build_repository(pose_files: list[Path], detector_file: Path, output: Path) -> tuple[Model | Ensemble, ...]:
+def build_repository(
+    pose_files: list[Path],
+    detector_file: Path,
+    output: Path,
+    pose_options: PoseOptions | None = None,
+    detector_options: DetectorOptions | None = None,
+) -> tuple[Model | Ensemble, ...]:
     """Make `output` a complete, self-contained repository; the first pose file is the default network.
+
+    The options are for what the files leave unsaid.
 
     Raises:
         ValueError: a file cannot be served, or `output` holds models that do not belong to this repository.
     """
-    networks = [serve_pose_file(path) for path in pose_files]
-    detector = serve_yolox_file(detector_file)
+    networks = [serve_pose_file(path, pose_options) for path in pose_files]
+    detector = serve_detector_file(detector_file, detector_options)
     models = pipeline(tuple(served.network for served in networks), detector.detector)
     _refuse_strangers(output, {model.name for model in models})
     for model in models:

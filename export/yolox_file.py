@@ -1,113 +1,170 @@
-"""A YOLOX ONNX file as Megvii publishes it -> its served form: uint8 picture in, boxes and person scores out."""
+"""A YOLOX ONNX file as Megvii's tool writes it -> its served form; raw, or with the decoding inside.
 
-from dataclasses import dataclass
+Megvii publishes raw files (nano, tiny, s, m, l, x): centre offsets and log sizes in grid cells. The same tool called
+with `--decode_in_inference` writes centres and sizes in pixels instead. Names and shapes are the same, so the numbers
+themselves have to tell: see `is_decoded`.
+"""
+
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import compose, helper
+from onnx import helper
 
-from ensemble.graph.networks import Detector
-from export import graph_edit
+from export import graph_edit, network_file
+from export.served_detector import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
 
 STRIDES = (8, 16, 32)
-_PERSON = 0  # the first class of COCO
+_FINEST, _COARSEST = 4, 128  # strides that YOLOX and its relatives use
+_GEOMETRY = 5  # columns before the classes: centre, size, objectness
+_CLEARER = 4.0  # how much better one reading of the numbers must fit than the other
+Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class ServedDetector:
-    """A detector ready to be served: what the graph must know of it, and its ONNX model."""
+class Head(NamedTuple):
+    """What a YOLOX file is, read from the file."""
 
-    detector: Detector
-    model: onnx.ModelProto
+    strides: tuple[int, ...]
+    classes: int
+    decoded: bool
 
 
 def serve_yolox_file(path: Path) -> ServedDetector:
-    """Read a raw YOLOX ONNX file and fold everything around it into the graph.
-
-    The file has one input FP32 [batch, 3, H, W] of BGR 0..255 and one output [batch, A, 5 + classes]: centre offsets
-    and log sizes in grid cells, objectness and class scores after the sigmoid, levels in order of strides 8, 16, 32.
-    Folded in: uint8 and layout, the grid, corners instead of centre and size, objectness times person score.
+    """Read a YOLOX file, raw or decoded, that finds people as class 0.
 
     Raises:
         ValueError: the file is no such detector (the message says what it is instead).
     """
     model = graph_edit.load(path)
-    size, candidates = _shapes(path, model)
-    served = _fold(graph_edit.open_batch_axis(model), size)
-    limit = {}
-    if not graph_edit.batches_correctly(served):
-        served, limit = _fold(model, size), {"max_batch_size": 1}
-    source = {"source_file": path.name, "source_sha256": graph_edit.sha256(path)}
-    return ServedDetector(Detector(size, candidates, source=source, **limit), served)
+    size = network_file.fix_size(path, model, None, "--detector-size")
+    network_file.refuse_other_inputs(path, model)
+    network_file.with_float32_ends(model)
+    return serve_yolox(path, model, size)
 
 
-def grid(size: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def serve_yolox(
+    path: Path, model: onnx.ModelProto, size: tuple[int, int], decoded: bool | None = None, person: int = 0
+) -> ServedDetector:
+    """Fold everything around a YOLOX network into its graph.
+
+    The input is FP32 [1, 3, H, W] of BGR 0..255; the one output [1, A, 5 + classes]: centre, size, then objectness and
+    class scores after the sigmoid; levels in order of stride, rows first.
+
+    Args:
+        path: for messages and provenance.
+        model: with one float32 input of fixed size.
+        size: (w, h) of that input.
+        decoded: whether centres and sizes are in pixels; None: the numbers tell.
+        person: index of the class.
+
+    Raises:
+        ValueError: the model is no such detector, has no such class, or the numbers do not tell.
+    """
+    head, raw = _head(path, model, size, decoded), f"network/{model.graph.output[0].name}"
+    if not 0 <= person < head.classes:
+        raise ValueError(f"{path}: {head.classes} classes; there is no class {person}")
+    nodes, constants = joined(
+        [
+            columns(raw, 0, 2, "xy"),
+            columns(raw, 2, 4, "wh"),
+            corners("xy", "wh") if head.decoded else _in_pixels(size, head.strides),
+            column(raw, 4, "objectness"),
+            column(raw, _GEOMETRY + person, "person"),
+            ([helper.make_node("Mul", ["objectness", "person"], ["scores"])], {}),
+        ]
+    )
+    strides = ", ".join(map(str, head.strides))
+    return serve(
+        path,
+        model,
+        size,
+        Decoding(
+            form=f"yolox-{'decoded' if head.decoded else 'raw'}, strides {strides}, {head.classes} classes",
+            candidates=sum(size[0] // stride * (size[1] // stride) for stride in head.strides),
+            before=lambda inner: [helper.make_node("Identity", ["pixels"], [inner])],
+            after=nodes,
+            constants=constants,
+        ),
+    )
+
+
+def grid(size: tuple[int, int], strides: tuple[int, ...] = STRIDES) -> tuple[Floats, Floats]:
     """Return the cell (A, 2) and the stride (A, 1) of every candidate, float32, for an input of (w, h).
 
     Source: Megvii YOLOX, YOLOXHead.decode_outputs (rows first, levels in order of stride).
     """
-    cells, strides = [], []
-    for stride in STRIDES:
-        columns, rows = size[0] // stride, size[1] // stride
-        x, y = np.meshgrid(np.arange(columns), np.arange(rows))
+    cells, scales = [], []
+    for stride in strides:
+        columns_, rows = size[0] // stride, size[1] // stride
+        x, y = np.meshgrid(np.arange(columns_), np.arange(rows))
         cells.append(np.stack([x, y], axis=2).reshape(-1, 2))
-        strides.append(np.full((rows * columns, 1), stride))
-    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+        scales.append(np.full((rows * columns_, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(scales).astype(np.float32)
 
 
-def _shapes(path: Path, model: onnx.ModelProto) -> tuple[tuple[int, int], int]:
-    """Return (w, h) of the input and the number of candidates."""
-    size, outputs = graph_edit.image_input(path, model), graph_edit.shapes(model.graph.output)
-    candidates = len(grid(size)[0])
-    if len(outputs) != 1 or len(outputs[0]) != 3 or outputs[0][1] != candidates or outputs[0][2] < 6:
+def strides_of(size: tuple[int, int], candidates: int) -> tuple[int, ...] | None:
+    """Return the strides, each twice the one before, whose cells add up to `candidates`; None where there are none."""
+    powers = [_FINEST << i for i in range(_COARSEST.bit_length()) if _FINEST << i <= _COARSEST]
+    for first in range(len(powers)):
+        for end in range(first + 1, len(powers) + 1):
+            strides = tuple(powers[first:end])
+            if sum((size[0] // stride) * (size[1] // stride) for stride in strides) == candidates:
+                return strides
+    return None
+
+
+def is_decoded(rows: Floats, size: tuple[int, int], strides: tuple[int, ...]) -> bool | None:
+    """Tell whether YOLOX rows are in pixels (True), in grid cells (False), or either could be (None).
+
+    Every candidate predicts a centre near its own cell, whatever the picture shows and however well it is trained. Read
+    as what they are, the centres of all candidates therefore lie about a cell from their cells; read as the other, they
+    miss by the cells' own distance from the corner, tens of cells. Decoded sizes are exponentials, never negative.
+
+    Args:
+        rows: (A, 5 + classes) for any picture.
+        size: (w, h) of the input.
+        strides: of the levels.
+    """
+    cells, scales = grid(size, strides)
+    miss_if_raw = float(np.median(np.abs(rows[:, :2])))
+    miss_if_decoded = float(np.median(np.abs(rows[:, :2] / scales - cells)))
+    if miss_if_decoded * _CLEARER < miss_if_raw and (rows[:, 2:4] >= 0).all():
+        return True
+    if miss_if_raw * _CLEARER < miss_if_decoded:
+        return False
+    return None
+
+
+def _head(path: Path, model: onnx.ModelProto, size: tuple[int, int], decoded: bool | None) -> Head:
+    found = network_file.answers(model)
+    rows = next(iter(found.values())).astype(np.float32)
+    strides = strides_of(size, rows.shape[0]) if len(found) == 1 and rows.ndim == 2 else None
+    if strides is None or rows.shape[1] <= _GEOMETRY:
+        listing = ", ".join(f"{name} {[1, *value.shape]}" for name, value in found.items())
+        expected = len(grid(size)[0])
         raise ValueError(
-            f"{path}: outputs {outputs} (0: not fixed); "
-            f"a raw YOLOX of {size[0]}x{size[1]} pixels has one, [batch, {candidates}, 5 + classes]"
+            f"{path}: answers {listing}; a YOLOX of {size[0]}x{size[1]} pixels and strides 8, 16, 32 "
+            f"answers one, [batch, {expected}, 5 + classes]"
         )
-    return size, candidates
+    told = is_decoded(rows, size, strides) if decoded is None else decoded
+    if told is None:
+        raise ValueError(
+            f"{path}: the numbers do not tell whether the boxes are decoded; "
+            "say it with --detector-form yolox-raw or yolox-decoded"
+        )
+    return Head(strides, rows.shape[1] - _GEOMETRY, told)
 
 
-def _fold(model: onnx.ModelProto, size: tuple[int, int]) -> onnx.ModelProto:
-    model = compose.add_prefix(model, "network/")
-    inner, raw = model.graph.input[0].name, model.graph.output[0].name
-    graph_edit.insert_first(model, graph_edit.uint8_input(model, "letterboxed", inner, size))
-    cells, strides = grid(size)
-    constants: dict[str, NDArray[np.generic]] = {
-        "cells": cells,
-        "strides": strides,
-        "half": np.array(0.5, np.float32),
-        "axis": np.array([2]),
-        "0": np.array([0]),
-        "2": np.array([2]),
-        "4": np.array([4]),
-        "objectness_index": np.array(4),
-        "person_index": np.array(5 + _PERSON),
-    }
-    names = {key: graph_edit.constant(model, f"decode/{key}", value) for key, value in constants.items()}
-    model.graph.node.extend(_decode_nodes(raw, names))
-    del model.graph.output[:]
-    for name, tail in (("boxes", [len(cells), 4]), ("scores", [len(cells)])):
-        shape = [graph_edit.BATCH_AXIS, *tail]
-        model.graph.output.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
-    return model
-
-
-def _decode_nodes(raw: str, names: dict[str, str]) -> list[onnx.NodeProto]:
-    node = helper.make_node
-    return [
-        node("Slice", [raw, names["0"], names["2"], names["axis"]], ["offsets"]),
-        node("Add", ["offsets", names["cells"]], ["centers_in_cells"]),
-        node("Mul", ["centers_in_cells", names["strides"]], ["centers"]),
-        node("Slice", [raw, names["2"], names["4"], names["axis"]], ["log_sizes"]),
-        node("Exp", ["log_sizes"], ["sizes_in_cells"]),
-        node("Mul", ["sizes_in_cells", names["strides"]], ["sizes"]),
-        node("Mul", ["sizes", names["half"]], ["half_sizes"]),
-        node("Sub", ["centers", "half_sizes"], ["top_left"]),
-        node("Add", ["centers", "half_sizes"], ["bottom_right"]),
-        node("Concat", ["top_left", "bottom_right"], ["boxes"], axis=2),
-        node("Gather", [raw, names["objectness_index"]], ["objectness"], axis=2),
-        node("Gather", [raw, names["person_index"]], ["person"], axis=2),
-        node("Mul", ["objectness", "person"], ["scores"]),
+def _in_pixels(size: tuple[int, int], strides: tuple[int, ...]) -> Part:
+    """Return nodes from offsets `xy` and log sizes `wh`, in cells, to `boxes`."""
+    cells, scales = grid(size, strides)
+    nodes = [
+        helper.make_node("Add", ["xy", "decode/cells"], ["centers_in_cells"]),
+        helper.make_node("Mul", ["centers_in_cells", "decode/strides"], ["centers"]),
+        helper.make_node("Exp", ["wh"], ["sizes_in_cells"]),
+        helper.make_node("Mul", ["sizes_in_cells", "decode/strides"], ["sizes"]),
     ]
+    boxes, constants = corners("centers", "sizes")
+    return nodes + boxes, constants | {"decode/cells": cells, "decode/strides": scales}

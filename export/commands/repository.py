@@ -1,9 +1,12 @@
 """`python -m export repository`: ONNX files in, a complete Triton model repository out."""
 
 import argparse
+import re
 from pathlib import Path
 
 from ensemble.graph.model import Model
+from export.detector_file import FORMS, DetectorOptions
+from export.pose_file import PoseOptions
 from export.repository import build_repository
 
 
@@ -14,19 +17,61 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         required=True,
-        help="pose network; may be repeated, the first is the default",
+        help="pose network: CIGPose or any SimCC file of MMPose; may be repeated, the first is the default",
     )
-    parser.add_argument("--detector", type=Path, required=True, help="YOLOX person detector")
+    parser.add_argument("--detector", type=Path, required=True, help="person detector: YOLOX or RT-DETR")
     parser.add_argument("--output", type=Path, required=True, help="the repository's folder")
+    unsaid = parser.add_argument_group("what files may leave unsaid (an error asks for what is missing)")
+    unsaid.add_argument(
+        "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop, for pose files that leave it open"
+    )
+    unsaid.add_argument(
+        "--simcc-outputs",
+        type=_names,
+        metavar="X,Y",
+        help="the pose outputs along x and y, where neither names nor shapes tell",
+    )
+    unsaid.add_argument(
+        "--detector-size", type=_size, metavar="WIDTHxHEIGHT", help="letterboxed picture, where the file leaves it open"
+    )
+    unsaid.add_argument("--detector-form", choices=FORMS, help="otherwise names, shapes and numbers tell")
+    unsaid.add_argument("--person-class", type=int, default=0, help="the detector's class of people (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the repository and say what is in it."""
-    models = build_repository(arguments.pose, arguments.detector, arguments.output)
+    models = build_repository(
+        arguments.pose,
+        arguments.detector,
+        arguments.output,
+        PoseOptions(arguments.input_size, arguments.simcc_outputs),
+        DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class),
+    )
     for model in models:
         if isinstance(model, Model) and model.backend == "onnxruntime":
-            print(f"{model.name}: max_batch_size {model.max_batch_size}")
+            print(_line(model))
             if model.max_batch_size == 1:
-                print("  a batch of two differs from two single runs, so requests are not merged")
+                print("  a batch of two fails or differs from two single runs, so requests are not merged")
     print(f"{arguments.output}: {len(models)} models")
     return 0
+
+
+def _line(model: Model) -> str:
+    (height, width, _), sha256 = model.inputs[0].dims, model.parameters["source_sha256"]
+    source = f"{model.parameters['source_file']} (sha256 {sha256[:12]})"
+    form = f", {model.parameters['source_form']}" if "source_form" in model.parameters else ""
+    return f"{model.name}: max_batch_size {model.max_batch_size}, {width}x{height} pixels, from {source}{form}"
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or "0" in found.groups():
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 192x256")
+    return int(found[1]), int(found[2])
+
+
+def _names(text: str) -> tuple[str, str]:
+    names = text.split(",")
+    if len(names) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not two names with a comma between them")
+    return names[0], names[1]

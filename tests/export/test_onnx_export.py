@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from export import graph_edit, onnx_check, onnx_export  # noqa: E402
+from export import graph_edit, metadata, onnx_check, onnx_export  # noqa: E402
 from export.__main__ import main  # noqa: E402
 from export.cigpose.forms import FlipTested  # noqa: E402
 from export.cigpose.network import build  # noqa: E402
@@ -100,13 +100,13 @@ def test_the_same_network_gives_the_same_bytes(exported, tmp_path):
 
 
 def test_nothing_is_written_when_the_file_would_answer_differently(tiny_network, tmp_path, monkeypatch):
-    def wrong(model, content, describe=onnx_export.describe):
-        describe(model, content)
+    def wrong(model, content, write=metadata.write):
+        write(model, content)
         largest = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
         values = onnx.numpy_helper.to_array(largest) * np.float32(1.2)
         largest.CopyFrom(onnx.numpy_helper.from_array(values, largest.name))
 
-    monkeypatch.setattr(onnx_export, "describe", wrong)
+    monkeypatch.setattr(metadata, "write", wrong)
     (tmp_path / "a.onnx").write_text("old")
     with pytest.raises(ValueError, match=r"a\.onnx not written: .* differ, .*; allowed rms: 0\.0002"):
         export_onnx(tiny_network(), tmp_path / "a.onnx")

@@ -6,7 +6,8 @@ import onnxruntime
 import pytest
 
 from export import graph_edit
-from export.pose_file import MEAN, STD, serve_pose_file
+from export.cigpose.variants import MEAN, STD
+from export.pose_file import serve_pose_file
 from tests.networks import save_pose_network
 
 
@@ -75,7 +76,7 @@ def test_statistics_of_the_metadata_are_used(tmp_path):
 def test_what_is_no_pose_network_is_refused(tmp_path):
     from tests.networks import save_detector
 
-    with pytest.raises(ValueError, match=r"outputs \[\[1, 3549, 6\]\].*two outputs, SimCC rows"):
+    with pytest.raises(ValueError, match=r"answers output \[1, 3549, 6\]; a pose network answers two, SimCC rows"):
         serve_pose_file(save_detector(tmp_path / "detector.onnx"))
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.onnx: not a valid ONNX file"):

@@ -44,7 +44,9 @@ def test_the_grid_runs_along_rows_from_the_finest_level():
 
 
 def test_what_is_no_yolox_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"a raw YOLOX of 192x256 pixels has one, \[batch, 1008, 5 \+ classes\]"):
+    with pytest.raises(
+        ValueError, match=r"a YOLOX of 192x256 pixels and strides 8, 16, 32 answers one, \[batch, 1008, 5 \+ classes\]"
+    ):
         serve_yolox_file(save_pose_network(tmp_path / "pose.onnx"))
 
 

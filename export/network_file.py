@@ -1,0 +1,95 @@
+"""What a published network file takes and answers: read from the file, or seen by running it once."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from export import graph_edit
+
+Size = tuple[int, int]  # (w, h)
+
+
+def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str) -> Size:
+    """Return (w, h) of the picture input [batch, 3, H, W] and write it into the model where the file leaves it open.
+
+    Args:
+        path: for messages.
+        model: changed in place.
+        known: what to use where the file leaves the size open.
+        option: of the command line, that says the size; for messages.
+
+    Raises:
+        ValueError: there is no such input, or neither the file nor `known` says its size.
+    """
+    dims = picture(path, model).type.tensor_type.shape.dim
+    stated = dims[3].dim_value, dims[2].dim_value
+    if min(stated) < 1:
+        if known is None:
+            raise ValueError(f"{path}: the input's height and width are left open; say them with {option} WIDTHxHEIGHT")
+        stated = known
+        dims[3].dim_value, dims[2].dim_value = known
+        del model.graph.value_info[:]  # what was inferred for the open size
+    return stated
+
+
+def picture(path: Path, model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    """Return the one input [batch, 3, H, W].
+
+    Raises:
+        ValueError: there is none, or more than one (the message shows them).
+    """
+    shapes = graph_edit.shapes(model.graph.input)
+    found = [value for value, shape in zip(model.graph.input, shapes, strict=True) if len(shape) == 4 and shape[1] == 3]
+    if len(found) != 1:
+        raise ValueError(f"{path}: inputs {shapes} (0: not fixed); one is expected to be a picture, [batch, 3, H, W]")
+    return found[0]
+
+
+def refuse_other_inputs(path: Path, model: onnx.ModelProto) -> None:
+    """Raise ValueError when the model takes more than one input."""
+    if len(model.graph.input) != 1:
+        names = ", ".join(value.name for value in model.graph.input)
+        raise ValueError(f"{path}: inputs {names}; only the picture can be fed")
+
+
+def with_float32_ends(model: onnx.ModelProto) -> None:
+    """Give a model with float16 inputs and outputs float32 ones of the same names, in place."""
+    half = {v.name for v in (*model.graph.input, *model.graph.output) if _elem(v) == TensorProto.FLOAT16}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"{name}/float16" if name in half else name for name in names]
+    first: list[onnx.NodeProto] = []
+    last: list[onnx.NodeProto] = []
+    for values, casts, to in (
+        (model.graph.input, first, TensorProto.FLOAT16),
+        (model.graph.output, last, TensorProto.FLOAT),
+    ):
+        for value in values:
+            if value.name in half:
+                value.type.tensor_type.elem_type = TensorProto.FLOAT
+                ends = (value.name, f"{value.name}/float16")
+                source, target = ends if to == TensorProto.FLOAT16 else reversed(ends)
+                casts.append(helper.make_node("Cast", [source], [target], to=to))
+    graph_edit.insert_first(model, first)
+    model.graph.node.extend(last)
+
+
+def answers(model: onnx.ModelProto, seed: int = 0) -> dict[str, NDArray[np.generic]]:
+    """Run one picture of noise, pixels 0 to 255, and return the answer by output name, without the batch axis.
+
+    The shapes that files state for their outputs are often symbolic or missing; these are true. The first axis must be
+    of one picture.
+    """
+    (source,) = model.graph.input
+    shape = [1, *graph_edit.shapes([source])[0][1:]]
+    noise = np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32)
+    session = graph_edit.cpu_session(model)
+    names = [output.name for output in session.get_outputs()]
+    return {name: value[0] for name, value in zip(names, session.run(names, {source.name: noise}), strict=True)}
+
+
+def _elem(value: onnx.ValueInfoProto) -> int:
+    return int(value.type.tensor_type.elem_type)
