@@ -53,7 +53,7 @@ def build(folder, repository):
     for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", stage, re.M):
         for source in sources.split():
             _copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
-    image = Image(root, shutil.copytree(repository, folder / "models"))
+    image = Image(root, shutil.copytree(repository, folder / "models", ignore=shutil.ignore_patterns("__pycache__")))
     (backends,) = re.findall(r"^RUN python3 (-m deploy\.backends) /opt/cigpose/backends$", stage, re.M)
     command = [sys.executable, *backends.split(), str(root / "backends")]
     subprocess.run(command, cwd=root, env=image.environment, check=True)
@@ -68,10 +68,14 @@ def running(image, port, log, flags=(), wrapper=(), timeout_s=120):
     prefix = f"cigpose-image-{os.getpid()}-{port}-"  # a pod has its /dev/shm to itself, this machine has not
     where.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
     command = [*wrapper, *image.command([*default_flags(), *where, *flags])]
-    for cache in list(image.models.rglob("__pycache__")):  # a pod mounts the models read-only; here Python can write
+    for cache in list(
+        Path(image.models).rglob("__pycache__")
+    ):  # a pod mounts the models read-only; here Python can write
         shutil.rmtree(cache)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=image.root, env=image.environment, stdout=output, stderr=output)
+        place = None if wrapper else image.root  # a wrapper makes its own
+        environment = {**image.environment, "PYTHON": sys.executable}
+        process = subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=output)
         try:
             _wait(process, port, log, timeout_s)
             yield process
