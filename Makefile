@@ -34,6 +34,14 @@ repository: install  ## model_repository/ complete, from the default weights
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository model_repository --profile $(PROFILE)
 
+bench: .venv/.bench  ## comparison and load tests; results under benchmarks/results
+	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.load steady
+	$(BIN)/python -m benchmarks.load closed-16
+
+accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json
+	$(BIN)/python -m demo.accuracy
+
 format: .venv/.test  ## rewrite the sources in the one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -63,4 +71,8 @@ clean:  ## remove what was built here
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
-.PHONY: help install demo test test-all repository serve format check lock clean
+.venv/.bench: .venv/.base requirements/bench.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
+	@touch $@
+
+.PHONY: help install demo test test-all repository serve bench accuracy format check lock clean
