@@ -16,7 +16,8 @@ import tritonclient.grpc
 from deploy import manifest
 
 CHECKOUT = Path(__file__).parents[2]
-DOCKERFILE = CHECKOUT / "deploy" / "docker" / "Dockerfile.cpu"
+_DEPLOY = CHECKOUT / "deploy"
+DOCKERFILE = _DEPLOY / "docker" / "Dockerfile.cpu"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ def default_flags():
     return _instruction("CMD")
 
 
+def manifest_flags(*patches):
+    """Return the flags of base/deployment.yaml and of patches (files below deploy/), without addresses and ports."""
+    base = (_DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^ +- (--\S+)", base, re.M)
+    assert len(found) > 10
+    for patch in patches:
+        found += re.findall(r"value: (--\S+)", (_DEPLOY / patch).read_text(encoding="utf-8"))
+    return [flag for flag in found if not re.match(r"--(grpc|metrics)-(address|port)=", flag)]
+
+
 def build(folder, repository):
     """Run the last stage's COPY lines and what lays out the backends; the packages are this environment's."""
     root = folder / "opt"
@@ -62,12 +73,17 @@ def build(folder, repository):
 
 
 @contextlib.contextmanager
-def running(image, port, log, flags=(), wrapper=(), timeout_s=120):
-    """Run the image's command with its default flags and these, until the end of the block."""
-    where = ["--grpc-address=127.0.0.1", f"--grpc-port={port}", "--allow-metrics=false"]
+def running(image, port, log, flags=(), *, instead=None, wrapper=(), ready=None, timeout_s=120):
+    """Run the image's command until the end of the block, with more flags, or other ones `instead` of its own.
+
+    `ready` says whether it is, where a plain call cannot.
+    """
+    where = ["--grpc-address=127.0.0.1", f"--grpc-port={port}"]
+    if not any(flag.startswith("--metrics-port=") for flag in flags):
+        where.append("--allow-metrics=false")
     prefix = f"cigpose-image-{os.getpid()}-{port}-"  # a pod has its /dev/shm to itself, this machine has not
     where.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
-    command = [*wrapper, *image.command([*default_flags(), *where, *flags])]
+    command = [*wrapper, *image.command([*(instead or default_flags()), *where, *flags])]
     for cache in list(
         Path(image.models).rglob("__pycache__")
     ):  # a pod mounts the models read-only; here Python can write
@@ -77,7 +93,7 @@ def running(image, port, log, flags=(), wrapper=(), timeout_s=120):
         environment = {**image.environment, "PYTHON": sys.executable}
         process = subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=output)
         try:
-            _wait(process, port, log, timeout_s)
+            _wait(process, ready or (lambda: _is_ready(port)), log, timeout_s)
             yield process
         finally:
             process.terminate()
@@ -89,16 +105,19 @@ def running(image, port, log, flags=(), wrapper=(), timeout_s=120):
                 region.unlink(missing_ok=True)
 
 
-def _wait(process, port, log, timeout_s):
+def _wait(process, ready, log, timeout_s):
     deadline = time.monotonic() + timeout_s
+    while not ready():
+        assert process.poll() is None, log.read_text()[-3000:]
+        assert time.monotonic() < deadline, f"not ready after {timeout_s} s: {log.read_text()[-3000:]}"
+        time.sleep(0.1)
+
+
+def _is_ready(port):
     with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
-        while time.monotonic() < deadline:
-            assert process.poll() is None, log.read_text()[-3000:]
-            with contextlib.suppress(tritonclient.grpc.InferenceServerException):
-                if client.is_server_ready(client_timeout=1.0):
-                    return
-            time.sleep(0.1)
-    raise AssertionError(f"not ready after {timeout_s} s: {log.read_text()[-3000:]}")
+        with contextlib.suppress(tritonclient.grpc.InferenceServerException):
+            return client.is_server_ready(client_timeout=1.0)
+    return False
 
 
 def _instruction(name):

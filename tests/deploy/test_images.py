@@ -28,8 +28,9 @@ def image(tmp_path_factory, tritonserver, repository):
 
 @pytest.fixture(scope="module")
 def container(image, tmp_path_factory):
-    port = free_port()
-    with plain_folder.running(image, port, tmp_path_factory.mktemp("log") / "server.log") as process:
+    port, log = free_port(), tmp_path_factory.mktemp("log") / "server.log"
+    flags = plain_folder.manifest_flags("overlays/cpu/deployment.yaml")
+    with plain_folder.running(image, port, log, instead=flags) as process:
         yield process, f"127.0.0.1:{port}"
 
 

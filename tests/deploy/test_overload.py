@@ -1,0 +1,48 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+from cigpose_client import PoseClient, PoseClientError
+
+from deploy import canary
+from server.process import free_port
+from tests.deploy import plain_folder
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+_CALLERS = 48  # of one request each at all times; a handful keeps this server busy
+_DURATION_S = 60
+_PROBE_PERIOD_S = 20  # as in the Deployment
+
+
+def test_the_canary_stays_green_under_overload(tmp_path, tritonserver, repository):
+    image = plain_folder.build(tmp_path, repository)
+    port, stop, delays_s = free_port(), threading.Event(), []
+    picture = np.zeros((720, 1280, 3), np.uint8)
+    picture[:, :, 2] = 255
+
+    def call():
+        with PoseClient(f"127.0.0.1:{port}", timeout_s=10, retry=None) as client:
+            while not stop.is_set():
+                started = time.monotonic()
+                try:
+                    client.estimate(picture)
+                except PoseClientError:
+                    pass
+                delays_s.append(time.monotonic() - started)
+
+    with plain_folder.running(image, port, tmp_path / "server.log"):
+        threads = [threading.Thread(target=call) for _ in range(_CALLERS)]
+        for thread in threads:
+            thread.start()
+        try:
+            results = []
+            for _ in range(_DURATION_S // _PROBE_PERIOD_S):
+                time.sleep(_PROBE_PERIOD_S)
+                results.append(canary.main([f"--url=127.0.0.1:{port}"]))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert results == [0] * len(results)
+        assert np.median(delays_s) > 1, "this was no overload"
