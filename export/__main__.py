@@ -6,6 +6,7 @@ import sys
 
 COMMANDS = {
     "variants": "list the published CIGPose networks",
+    "download": "published weights, by name, checked",
     "onnx": "official checkpoint to ONNX",
     "repository": "ONNX files to a complete Triton model repository",
 }

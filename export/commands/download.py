@@ -1,0 +1,35 @@
+"""`python -m export download`: published weights, by name, checked."""
+
+import argparse
+from pathlib import Path
+
+from export.zoo import Entry, entry, zoo
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command line."""
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="files to fetch; without any, those that exist are listed"
+    )
+    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="folder for the files (default: .)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fetch the files, or list what there is."""
+    if not arguments.names:
+        print("\n".join(_line(known) for known in zoo().values()))
+        return 0
+    entries = [entry(name) for name in arguments.names]
+    try:  # not above: the list and the help need no packages
+        from export.download import fetch
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; downloads need: pip install -r requirements/download.txt") from error
+    for known in entries:
+        print(f"{known.name}: {known.publisher}; licence of the weights: {known.licence}")
+        print(fetch(known, arguments.output))
+    return 0
+
+
+def _line(known: Entry) -> str:
+    keypoints = f"{known.keypoints} points" if known.keypoints else "detector"
+    return f"{known.name:<39} {keypoints:>10} {known.input:>8}  {known.accuracy}; {known.publisher}"

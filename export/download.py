@@ -1,0 +1,133 @@
+"""Fetch published files: resumed when interrupted, checked, and under their name only when they are whole and right.
+
+gdown fetches from Google Drive and from plain addresses, remotezip single members of zip files.
+"""
+
+import shutil
+import socket
+import urllib.parse
+import zipfile
+from pathlib import Path
+
+import gdown
+import gdown.exceptions
+import remotezip  # type: ignore[import-untyped]
+import requests
+import tqdm  # type: ignore[import-untyped]
+import urllib3
+
+from export import graph_edit
+from export.zoo import Entry
+
+RECORD = "SHA256SUMS"  # in the folder of the files; `sha256sum --check SHA256SUMS` reads it, too
+_TIMEOUT_S = (10.0, 60.0)  # to connect, and between bytes
+_RETRIES = 3
+_CHUNK = 1 << 20
+_BROKEN = (
+    gdown.exceptions.DownloadError,
+    requests.exceptions.RequestException,
+    remotezip.RemoteZipError,
+    urllib3.exceptions.HTTPError,
+)
+
+
+def fetch(entry: Entry, folder: Path) -> str:
+    """Make `folder` hold the file and return one line that says how it was checked.
+
+    A file that is there already is checked, not fetched. Bytes of a broken download are kept beside it and used by the
+    next one (not for members of zip files, which start anew).
+
+    Raises:
+        ValueError: the file has another checksum than the publisher's or than the one recorded when it was first
+            fetched; nothing of that name is left behind by a download.
+        OSError: the publisher could not be reached, or the connection broke.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target, recorded = folder / entry.name, _recorded(folder)
+    if target.exists():
+        return f"{target}: there already, {_check(target, entry, recorded)}"
+    fetched = folder / f"{entry.name}.unchecked"
+    fetched.unlink(missing_ok=True)
+    try:
+        if entry.member:
+            _fetch_member(entry, entry.member, fetched)
+        else:
+            _fetch_file(entry, fetched)
+    except _BROKEN as error:
+        raise OSError(f"{entry.name}: {_explain(entry, error)}") from error
+    try:
+        checked = _check(fetched, entry, recorded)
+    except ValueError:
+        fetched.unlink()
+        raise
+    fetched.replace(target)
+    return f"{target}: {checked}"
+
+
+def _fetch_file(entry: Entry, path: Path) -> None:
+    gdown.download(entry.address, str(path), use_cookies=False, resume=True, timeout=_TIMEOUT_S, retries=_RETRIES)
+
+
+def _fetch_member(entry: Entry, member: str, path: Path) -> None:
+    part = path.with_suffix(".part")
+    try:
+        with (
+            remotezip.RemoteZip(entry.address, timeout=_TIMEOUT_S) as archive,
+            archive.open(member) as source,
+            part.open("wb") as sink,
+            tqdm.tqdm(total=archive.getinfo(member).file_size, unit="B", unit_scale=True, desc=entry.name) as progress,
+        ):
+            while chunk := source.read(_CHUNK):  # zipfile checks length and CRC at the end
+                sink.write(chunk)
+                progress.update(len(chunk))
+        part.replace(path)
+    except (KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise OSError(f"{entry.name}: {entry.address} does not hold {member} whole: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check(path: Path, entry: Entry, recorded: dict[str, str]) -> str:
+    """Compare with the publisher's checksum, else the recorded one, else record this one; return what was done."""
+    _refuse_web_page(path)
+    digest = graph_edit.sha256(path)
+    for wanted, whose in ((entry.sha256, "published"), (recorded.get(entry.name), "recorded")):
+        if wanted is None:
+            continue
+        if digest != wanted:
+            raise ValueError(f"{entry.name}: sha256 is {digest}, {whose} is {wanted}; the file is damaged or another")
+        return f"sha256 {digest} as {whose}"
+    _write_record(path.parent, recorded | {entry.name: digest})
+    return f"sha256 {digest}, recorded in {path.parent / RECORD}: none is published, it is checked from now on"
+
+
+def _refuse_web_page(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        raise ValueError(f"{path.name}: a web page came instead of the file; try the address in a browser")
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    path = folder / RECORD
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def _write_record(folder: Path, digests: dict[str, str]) -> None:
+    part = folder / f"{RECORD}.part"
+    part.write_text("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)), encoding="utf-8")
+    shutil.move(part, folder / RECORD)
+
+
+def _explain(entry: Entry, error: Exception) -> str:
+    """Return what went wrong in words for people, from the chain of the libraries' exceptions."""
+    chain: list[BaseException] = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    host = urllib.parse.urlsplit(entry.address).netloc
+    if any(isinstance(link, requests.exceptions.HTTPError) for link in chain):
+        return f"{entry.address} is not offered now: {error}"
+    if any(isinstance(link, socket.gaierror | ConnectionRefusedError) for link in chain):
+        return f"{host} cannot be reached; is this machine online? ({chain[-1]})"
+    return f"the transfer from {host} failed; try again to continue ({error})"
