@@ -14,6 +14,7 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 FOLDER = _HERE.parent / "out" / "deploy" / "tools"
 PYTHON = FOLDER / "venv" / "bin" / "python"
+CHECKOV = FOLDER / "checkov" / "bin" / "checkov"
 NODE_MODULES = FOLDER / "npm" / "node_modules"
 _UNPACKED = FOLDER / "debian"
 _DEBIAN = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx"}  # command: package
@@ -40,7 +41,8 @@ def need(command: str) -> str:
 def main() -> int:
     """Fetch what is missing; return 1 when something could not be had."""
     try:
-        _fetch_python()
+        _fetch_python(PYTHON.parents[1], _HERE / "requirements.txt")
+        _fetch_python(CHECKOV.parents[1], _HERE / "checkov.txt")
         _fetch_npm()
         _fetch_debian()
         for command in (*_DEBIAN, "hadolint", "yamllint"):
@@ -54,14 +56,13 @@ def main() -> int:
     return 0
 
 
-def _fetch_python() -> None:
-    requirements = _HERE / "requirements.txt"
-    if _is_fresh(FOLDER / "venv" / ".done", requirements):
+def _fetch_python(folder: Path, requirements: Path) -> None:
+    if _is_fresh(folder / ".done", requirements):
         return
-    venv.create(FOLDER / "venv", with_pip=True, clear=True)
-    pip = [str(PYTHON), "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    venv.create(folder, with_pip=True, clear=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install"]
     subprocess.run([*pip, "--require-hashes", "--no-deps", "-r", str(requirements)], check=True)
-    (FOLDER / "venv" / ".done").touch()
+    (folder / ".done").touch()
 
 
 def _fetch_npm() -> None:

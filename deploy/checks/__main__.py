@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **{f"render {name}": partial(_all, objects, known) for name, objects in rendered.items()},
         **{f"mutants of {name}": partial(_mutants, name, rendered[name], known) for name in MUTANTS},
         "lint": lint.problems,
+        **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in ("cpu", "gpu-keda", "gpu+tls+tracing")},
         "rules": prometheus.problems,
         "mutants of the rules": prometheus.mutant_problems,
     }

@@ -1,11 +1,14 @@
-"""yamllint, hadolint, and nginx on its own configuration."""
+"""yamllint, hadolint, checkov, and nginx on its own configuration."""
 
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
 from deploy import tools
-from deploy.checks.render import DEPLOY
+from deploy.checks.render import DEPLOY, Object
 from deploy.edge import local_nginx
 
 _YAML = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: {max-spaces-inside: 0}}}"
@@ -22,6 +25,15 @@ def problems() -> list[str]:
         *_run([tools.need("hadolint"), *dockerfiles]),
         *_nginx(),
     ]
+
+
+def checkov(objects: Sequence[Object]) -> list[str]:
+    """Return what checkov says of the objects; nothing is waived."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "objects.yaml"
+        path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+        flags = ["--framework", "kubernetes", "--skip-download", "--compact", "--quiet"]
+        return _run([str(tools.CHECKOV), *flags, "--file", str(path)])
 
 
 def _nginx() -> list[str]:
