@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from deploy import capacity
+from deploy import capacity, capacity_check
 
 METRICS = """\
 nv_inference_request_success{model="net",version="1"} 8
@@ -55,3 +55,19 @@ def test_the_command_writes_what_the_checks_read(tmp_path):
     assert json.loads(output.read_text())["service_ms"] == 10.5
     assert capacity.read(output).instances == 1
     assert capacity.main([*command, "--model=nobody"]) == 1
+
+
+def test_a_point_compares_the_formula_with_the_counters():
+    before = {"requests": 10.0, "queue_us": 0.0, "compute_us": 0.0}
+    after = {"requests": 110.0, "queue_us": 500_000.0, "compute_us": 2_000_000.0}
+    found = capacity_check.point(before, after, 4.0)
+    assert (found.arrivals_per_s, found.service_ms, found.load, found.queue_ms) == (25, 20, 0.5, 5)
+    assert found.formula_ms == 10
+    assert found.error == 1
+
+
+def test_too_few_trusted_points_are_a_failure():
+    good = capacity_check.Point(25, 20, 0.5, 10, 10)
+    assert list(capacity_check.misses([good, good])) == []
+    assert "off by 50%" in next(capacity_check.misses([good, good, capacity_check.Point(25, 20, 0.5, 10, 5)]))
+    assert "prove nothing" in next(capacity_check.misses([good, capacity_check.Point(25, 20, 0.9, 10, 99)]))
