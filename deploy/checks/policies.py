@@ -6,16 +6,16 @@ mutants reach it, too.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from deploy.checks import pods
-from deploy.checks.pods import Object, containers, deployments, flag, named, of_kind, pod_spec
+from deploy.checks.pods import Object, containers, deployments, flag, of_kind, pod_spec
+from deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, services, tls
 
 Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 
 _UNSET = "sha256:" + "0" * 64
 _MARGIN_S = 10
-_DNS_CACHE_S = 5  # what CoreDNS keeps of a Service's addresses unless told otherwise
 
 
 def restricted_pods(objects: Sequence[Object]) -> Iterator[str]:
@@ -82,8 +82,8 @@ def drain(objects: Sequence[Object]) -> Iterator[str]:
             continue
         if int(spec.get("terminationGracePeriodSeconds", 30)) < int(stop[1]) + exit_s + _MARGIN_S:
             yield f"{name}: terminationGracePeriodSeconds below {stop[1]} + {exit_s} + {_MARGIN_S} s"
-        if int(stop[1]) < 2 * _DNS_CACHE_S:
-            yield f"{name}: preStop of {stop[1]} s; resolvers and the proxy need {2 * _DNS_CACHE_S} s to forget a pod"
+        if int(stop[1]) < 2 * DNS_CACHE_S:
+            yield f"{name}: preStop of {stop[1]} s; resolvers and the proxy need {2 * DNS_CACHE_S} s to forget a pod"
         strategy = deployment["spec"].get("strategy", {})
         if strategy.get("type") != "RollingUpdate" or strategy["rollingUpdate"].get("maxUnavailable") != 0:
             yield f"{name}: a rollout must not take pods away (maxUnavailable 0)"
@@ -92,7 +92,7 @@ def drain(objects: Sequence[Object]) -> Iterator[str]:
 def _exit_timeout_s(container: Object, objects: Sequence[Object]) -> int | None:
     stated = flag(container, "--exit-timeout-secs")
     if stated is None and container["name"] == "nginx":
-        match = re.search(r"worker_shutdown_timeout (\d+)s;", _nginx_conf(objects))
+        match = re.search(r"worker_shutdown_timeout (\d+)s;", nginx_conf(objects))
         return int(match[1]) if match else None
     return int(stated) if stated else None
 
@@ -186,49 +186,6 @@ def server_flags(objects: Sequence[Object]) -> Iterator[str]:
             yield "triton: the image's entry point verifies the models and locks the API; command would replace it"
 
 
-def services(objects: Sequence[Object]) -> Iterator[str]:
-    """Every Service and PodMonitor selects pods, and names a port of theirs; the pods have a headless one."""
-    for item in of_kind(objects, "Service", "PodMonitor"):
-        name, spec = pods.name(item), item["spec"]
-        monitor = item["kind"] == "PodMonitor"
-        selector = spec["selector"].get("matchLabels", {}) if monitor else spec.get("selector", {})
-        ports = pods.selected_ports(objects, selector)
-        if ports is None:
-            yield f"{name}: selects no pods"
-            continue
-        wanted = [entry["port"] for entry in spec["podMetricsEndpoints"]] if monitor else []
-        wanted += [] if monitor else [entry.get("targetPort") for entry in spec["ports"]]
-        for port in wanted:
-            if port not in ports:
-                yield f"{name}: port {port} is not the name of a port of its pods"
-    if not any(item["spec"].get("clusterIP") == "None" for item in of_kind(objects, "Service")):
-        yield "no headless Service, so gRPC clients cannot see the pods"
-
-
-def network(objects: Sequence[Object]) -> Iterator[str]:
-    """A NetworkPolicy for every Deployment, both ways, without a rule that lets everything through."""
-    for deployment in deployments(objects):
-        labels = deployment["spec"]["template"]["metadata"]["labels"]
-        policies = [
-            item["spec"]
-            for item in of_kind(objects, "NetworkPolicy")
-            if pods.matches(item["spec"]["podSelector"].get("matchLabels", {}), labels)
-        ]
-        if not policies or any(set(spec.get("policyTypes", [])) != {"Ingress", "Egress"} for spec in policies):
-            yield f"{pods.name(deployment)}: a NetworkPolicy for both directions"
-        for spec in policies:
-            for way, key in (("ingress", "from"), ("egress", "to")):
-                if any(not rule.get(key) or not rule.get("ports") for rule in spec.get(way) or []):
-                    yield f"{pods.name(deployment)}: an {way} rule without peers or without ports"
-    for container in pods.servers(objects):
-        url = next(
-            (arg for arg in container.get("args", []) if arg.startswith("--trace-config=opentelemetry,url=")), ""
-        )
-        port = re.search(r":(\d+)/", url.partition("url=")[2])
-        if url and int(port[1] if port else 80) not in pods.egress_ports(objects, "cigpose"):
-            yield "cigpose: the NetworkPolicy keeps traces from leaving"
-
-
 def availability(objects: Sequence[Object]) -> Iterator[str]:
     """Two pods or more, spread, with a PodDisruptionBudget that cannot block a node's drain for ever."""
     budgets = of_kind(objects, "PodDisruptionBudget")
@@ -257,62 +214,6 @@ def namespaces(objects: Sequence[Object]) -> Iterator[str]:
     for item in objects:
         if item["kind"] != "Namespace" and item["metadata"].get("namespace") != namespace["metadata"]["name"]:
             yield f"{pods.name(item)}: outside the namespace {namespace['metadata']['name']}"
-
-
-def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
-    """The proxy finds the pods, forgets them in time, opens only what callers need, and limits size and rate."""
-    conf = _nginx_conf(objects)
-    if not conf:
-        return
-    namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
-    if f"set $pods cigpose-pods.{namespace}.svc.cluster.local;" not in conf or not named(
-        objects, "Service", "cigpose-pods"
-    ):
-        yield "edge proxy: the headless Service of this namespace"
-    valid = re.search(r"^\s*resolver .* valid=(\d+)s", conf, re.M)
-    if valid is None or int(valid[1]) > _DNS_CACHE_S:
-        yield f"edge proxy: addresses are asked for anew every {_DNS_CACHE_S} s"
-    opened = set(re.findall(r"location = (/\S+\.\S+/\S+) \{ include", conf))
-    allowed = {f"/inference.GRPCInferenceService/{method}" for method in _OPEN_METHODS} | {
-        "/grpc.health.v1.Health/Check"
-    }
-    if opened != allowed or re.search(r"location (/|~)[^{]*\{[^}]*(grpc_pass|include)", conf):
-        yield f"edge proxy: opens exactly {', '.join(_OPEN_METHODS)} and the health check"
-    for limit in ("client_max_body_size", "limit_req zone=", 'grpc_set_header traceparent "";'):
-        if limit not in conf:
-            yield f"edge proxy: without {limit}"
-    if any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects)):
-        yield "edge proxy: it speaks no TLS to the servers; leave it or the component tls out"
-
-
-_OPEN_METHODS = ("ModelInfer", "ModelReady", "ModelMetadata", "ServerReady", "ServerLive")
-
-
-def _nginx_conf(objects: Sequence[Object]) -> str:
-    """The ConfigMap that the proxy really mounts."""
-    for deployment in deployments(objects):
-        mounted = [
-            volume["configMap"]["name"] for volume in pod_spec(deployment).get("volumes", []) if "configMap" in volume
-        ]
-        for name in mounted:
-            for item in named(objects, "ConfigMap", name):
-                if "nginx.conf" in item.get("data", {}):
-                    return "\n".join(item["data"].values())
-    return ""
-
-
-def tls(objects: Sequence[Object]) -> Iterator[str]:
-    """TLS is mutual, and its files are mounted."""
-    for container in pods.servers(objects):
-        if flag(container, "--grpc-use-ssl") is None:
-            continue
-        if flag(container, "--grpc-use-ssl") != "true" or flag(container, "--grpc-use-ssl-mutual") != "true":
-            yield "triton: TLS asks for the client's certificate"
-        mounts: dict[str, Any] = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
-        for name in ("--grpc-server-cert", "--grpc-server-key", "--grpc-root-cert"):
-            folder = (flag(container, name) or "").rpartition("/")[0]
-            if not mounts.get(folder, {}).get("readOnly"):
-                yield f"triton: the file of {name} is mounted, read-only"
 
 
 RULES: tuple[Rule, ...] = (
