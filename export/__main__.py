@@ -9,6 +9,7 @@ COMMANDS = {
     "download": "published weights, by name, checked",
     "onnx": "official checkpoint to ONNX",
     "repository": "ONNX files to a complete Triton model repository",
+    "verify": "PyTorch, ONNX Runtime and a server on the same crops",
 }
 
 

@@ -74,14 +74,19 @@ def compare(
 
 
 def decided_crops(network: CigPose, count: int) -> Tensor:
-    """Return `count` fixed crops (count, 3, H, W) on which the network's decision is clear.
-
-    Of twice as many, those with the widest gap between the two least certain keypoints, in the crop and in its mirror
-    image: where two keypoints tie, rounding decides, and two right implementations may answer differently.
-    """
+    """Return `count` fixed crops (count, 3, H, W) on which the network's decision is clear."""
     crops = example_crops(network.variant, 2 * count)
+    return crops[clearest(network, crops, count)]
+
+
+def clearest(network: CigPose, crops: Tensor, count: int) -> Tensor:
+    """Return the indices, in order, of the `count` crops on which the network's decision is clearest.
+
+    They have the widest gap between the two least certain keypoints, in the crop and in its mirror image: where two
+    keypoints tie, rounding decides, and two right implementations may answer differently.
+    """
     gaps = [torch.minimum(_gaps(network, part), _gaps(network, part.flip(3))) for part in crops.split(4)]
-    return crops[torch.cat(gaps).topk(count).indices.sort().values]
+    return torch.cat(gaps).topk(count).indices.sort().values
 
 
 def _gaps(network: CigPose, crops: Tensor) -> Tensor:

@@ -42,7 +42,14 @@ def test_a_mirrored_crop_gives_the_mirrored_answer(tiny_network):
 
 
 @pytest.mark.parametrize(
-    "name", ["cigpose-m_coco-wholebody_256x192", "cigpose-m_coco_256x192", "cigpose-m_crowdpose_256x192"]
+    "name",
+    [
+        "cigpose-m_coco-wholebody_256x192",
+        "cigpose-l_coco-wholebody_384x288",
+        "cigpose-l_coco-ubody_256x192",
+        "cigpose-m_coco_256x192",
+        "cigpose-m_crowdpose_256x192",
+    ],
 )
 def test_the_flip_test_equals_the_recorded_one(name, golden):
     network, crops, recorded = golden(name)
