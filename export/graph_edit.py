@@ -92,19 +92,26 @@ def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
 def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
     """Tell whether a batch of two different inputs gives what two single runs give.
 
+    A network that decides something by comparing numbers (CIGPose's intervention, the best queries of RT-DETR) may meet
+    a tie, in which rounding alone makes the answers differ; so after a pair that disagrees, two others have to agree.
+
     Args:
         model: one input with a dynamic first axis, uint8 or float32, all other axes fixed.
         tolerance: largest difference, relative to the output's largest value.
     """
     try:
         session = cpu_session(model)
-        source = session.get_inputs()[0]
-        pixels = np.random.default_rng(0).integers(0, 256, (2, *source.shape[1:]))
-        batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
-        together = session.run(None, {source.name: batch})
-        alone = [session.run(None, {source.name: batch[i : i + 1]}) for i in range(2)]
+        return _agree(session, 0, tolerance) or all(_agree(session, seed, tolerance) for seed in (1, 2))
     except Exception:  # ONNX Runtime's own errors share no narrower base: any of them means "no"
         return False
+
+
+def _agree(session: onnxruntime.InferenceSession, seed: int, tolerance: float) -> bool:
+    source = session.get_inputs()[0]
+    pixels = np.random.default_rng(seed).integers(0, 256, (2, *source.shape[1:]))
+    batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
+    together = session.run(None, {source.name: batch})
+    alone = [session.run(None, {source.name: batch[i : i + 1]}) for i in range(2)]
     for output, singles in zip(together, zip(*alone, strict=True), strict=True):
         expected = np.concatenate(singles)
         if output.shape != expected.shape or np.abs(output - expected).max() > tolerance * np.abs(expected).max():

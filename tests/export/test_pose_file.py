@@ -58,6 +58,12 @@ def test_a_file_that_mixes_its_batch_keeps_a_batch_of_one(tmp_path):
     assert serve_pose_file(path).network.max_batch_size == 1
 
 
+@pytest.mark.parametrize(("agreeing", "expected"), [((0,), 32), ((1, 2), 32), ((1,), 1), ((2,), 1), ((), 1)])
+def test_one_tie_does_not_cost_a_network_its_batches(tmp_path, monkeypatch, agreeing, expected):
+    monkeypatch.setattr(graph_edit, "_agree", lambda session, seed, tolerance: seed in agreeing)
+    assert serve_pose_file(save_pose_network(tmp_path / "net.onnx")).network.max_batch_size == expected
+
+
 def test_statistics_of_the_metadata_are_used(tmp_path):
     path = save_pose_network(tmp_path / "net.onnx")
     model = onnx.load(path)
