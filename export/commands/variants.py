@@ -3,6 +3,7 @@
 import argparse
 
 from export.cigpose.variants import BENCHMARKS, SOURCE, VARIANTS, Variant
+from export.zoo import zoo
 
 _COLUMNS = "{:<34} {:>10} {:>8} {:>7}  {}"
 
@@ -25,5 +26,6 @@ def _line(variant: Variant) -> str:
         f"{variant.num_keypoints} points",
         f"{height}x{width}",
         f"{(variant.parameters or 0) / 1e6:.1f} M",
-        f"AP {variant.average_precision} on {BENCHMARKS[variant.keypoint_set]}, with flip test ({SOURCE})",
+        f"AP {variant.average_precision} on {BENCHMARKS[variant.keypoint_set]}, with flip test ({SOURCE}); "
+        f"weights: {zoo()[f'{variant.name}.pth'].address}",
     )

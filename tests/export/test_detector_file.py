@@ -7,6 +7,7 @@ import pytest
 from export import graph_edit
 from export.__main__ import main
 from export.detector_file import DetectorOptions, serve_detector_file
+from export.network_file import answers
 from export.repository import build_repository
 from export.yolox_file import grid, is_decoded, strides_of
 from tests.export.detr_networks import save_detr
@@ -81,6 +82,14 @@ def test_the_numbers_tell_raw_from_decoded(size):
     assert is_decoded(raw * 30, size, (8, 16, 32)) is None
 
 
+def test_the_numbers_of_the_published_nano_tell(shared):
+    (rows,) = answers(graph_edit.load(shared / "weights" / "yolox_nano.onnx")).values()
+    cells, strides = grid((416, 416))
+    decoded = np.hstack([(rows[:, :2] + cells) * strides, np.exp(rows[:, 2:4]) * strides, rows[:, 4:]])
+    assert is_decoded(rows, (416, 416), (8, 16, 32)) is False
+    assert is_decoded(decoded, (416, 416), (8, 16, 32)) is True
+
+
 def test_where_they_do_not_tell_an_option_does(tmp_path):
     path = save_detector(tmp_path / "d.onnx", (96, 64))
     model = onnx.load(path)
@@ -115,12 +124,12 @@ def test_options_on_the_command_line(tmp_path, capsys):
 def test_rt_detr_in_the_place_of_yolox(serve, tmp_path):
     """The same people from both families: the contract is all that the pipeline knows of its detector."""
     pose, size, cells = save_pose_network(tmp_path / "spots.onnx"), (416, 416), [(10, 10), (30, 20)]
-    picture, answers = encode(picture_with_persons(cells)), []
+    picture, found = encode(picture_with_persons(cells)), []
     for detector in (save_detector(tmp_path / "yolox.onnx", size), save_detr(tmp_path / "detr.onnx", size, box=(6, 6))):
         build_repository([pose], detector, tmp_path / detector.stem)
         with serve(tmp_path / detector.stem, profile="cpu") as server:
-            answers.append(call(server, "pose", picture))
-    yolox, detr = answers
+            found.append(call(server, "pose", picture))
+    yolox, detr = found
     assert yolox["persons_detected"] == detr["persons_detected"] == 2
     np.testing.assert_allclose(yolox["bboxes"], detr["bboxes"], atol=1e-3)
     np.testing.assert_allclose(yolox["keypoints"], detr["keypoints"], atol=1e-2)

@@ -15,6 +15,7 @@ def test_one_network_a_line_its_name_first(capsys):
     assert "256x192" in lines[0]
     assert "18.7 M" in lines[0]
     assert "AP 59.9 on COCO-WholeBody" in lines[0]
+    assert all("; weights: https://drive.google.com/" in line for line in lines)
 
 
 def test_it_needs_no_pytorch():
