@@ -7,8 +7,8 @@ from pathlib import Path
 from server.options import ServerOptions, ServerTls
 
 
-def parse(argv: Sequence[str] | None) -> ServerOptions:
-    """Return what the command line says; ends the process with a sentence when it is wrong."""
+def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None]:
+    """Return what to serve, and the health file; ends the process with a sentence when the command line is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C"
     )
@@ -18,6 +18,7 @@ def parse(argv: Sequence[str] | None) -> ServerOptions:
     parser.add_argument("--grpc-port", type=int, default=8001)
     parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
     parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
+    parser.add_argument("--health-file", type=Path, metavar="FILE", help="to be read by python -m server.health FILE")
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="the server's certificate")
     tls.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
@@ -31,7 +32,7 @@ def parse(argv: Sequence[str] | None) -> ServerOptions:
     options = parser.parse_args(argv)
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
         parser.error("--tls-cert and --tls-key belong together, and --tls-client-ca needs both")
-    return ServerOptions(
+    server = ServerOptions(
         repository=options.repository,
         profile=options.profile,
         address=options.address,
@@ -40,6 +41,7 @@ def parse(argv: Sequence[str] | None) -> ServerOptions:
         metrics_port=options.metrics_port,
         tls=_tls(options),
     )
+    return server, options.health_file
 
 
 def _tls(options: argparse.Namespace) -> ServerTls | None:

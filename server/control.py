@@ -32,6 +32,15 @@ class Control:
         index = self.client.get_model_repository_index(headers=self._headers, client_timeout=_CALL_S)
         return {model.name: model.state or "UNAVAILABLE" for model in index.models}
 
+    def missing(self, patience_s: float) -> list[str]:
+        """Return the models that are not ready, as soon as there are none, or when patience ends."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            found = [name for name, state in self.states().items() if state != "READY"]
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.05)
+
     def config(self, model: str) -> Any:
         """Return one model's configuration, Triton's protobuf message."""
         return self.client.get_model_config(model, client_timeout=_CALL_S).config

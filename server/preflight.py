@@ -10,13 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
+from deploy import manifest
 from server.installation import Installation, python_version
 from server.options import ServerOptions, ServerTls
 
 
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
     """Return what would keep the server from working, one sentence each; an empty list is good news."""
-    found = [*_repository_problems(options.repository), *_port_problems(options.address, options.ports)]
+    found = [*_repository_problems(options.repository), *_manifest_problems(options.repository)]
+    found += _port_problems(options.address, options.ports)
     found += _tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
         found += [*_numpy_problems(np.__version__), *_stub_problems(installation.wheel), *_libpython_problems()]
@@ -32,6 +34,14 @@ def _repository_problems(repository: Path) -> list[str]:
     if missing:
         return [f"{repository} lacks the network of {', '.join(missing)}; build it with `make repository`"]
     return []
+
+
+def _manifest_problems(repository: Path) -> list[str]:
+    """Compare a repository with its manifest, where it has one. Its own stubs leave compiled Python in it."""
+    if not (repository / manifest.NAME).is_file():
+        return []
+    found = manifest.problems(repository)
+    return [f"{repository}: {problem}" for problem in found if not problem.partition(" ")[0].endswith(".pyc")]
 
 
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:

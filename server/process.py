@@ -1,12 +1,12 @@
 """Starts one tritonserver, waits until it is ready, and stops it without a trace."""
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +26,7 @@ from server.scratch import remove_leftovers, scratch_folder
 __all__ = ["RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
+_CHILD = Path(__file__).with_name("child.py")
 
 
 @dataclass(frozen=True)
@@ -96,19 +97,13 @@ def running_server(
 
 def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        arguments,
+        [sys.executable, "-I", str(_CHILD), str(os.getpid()), *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=output or 2,  # our stdout carries the ready line alone
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches us; we stop the server in order
-        preexec_fn=_die_with_parent,
     )
-
-
-def _die_with_parent() -> None:
-    """In the child: be terminated when our own process is killed (Linux, prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _wait_until_ready(

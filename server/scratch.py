@@ -7,6 +7,7 @@ the launcher dies, however it dies, so a name whose lock is free belongs to nobo
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -22,13 +23,14 @@ _LOCK = ".lock"
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
     """Yield an empty folder, to be removed at the end with every shared memory region that begins with its name."""
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as name:
-        folder = Path(name)
-        with _lock(folder.name):
-            try:
-                yield folder
-            finally:
-                _remove_regions(folder.name)
+    name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    folder = Path(tempfile.gettempdir(), name)
+    with _lock(name):
+        try:
+            folder.mkdir(mode=0o700)
+            yield folder
+        finally:
+            _remove(name)
 
 
 def remove_leftovers(patience_s: float = 15) -> None:
@@ -42,8 +44,7 @@ def remove_leftovers(patience_s: float = 15) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             name = path.name.removesuffix(_LOCK)
             _end_processes(name, patience_s)
-            shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
-            _remove_regions(name)
+            _remove(name)
 
 
 @contextlib.contextmanager
@@ -54,7 +55,8 @@ def _lock(name: str) -> Iterator[None]:
         yield
 
 
-def _remove_regions(name: str) -> None:
+def _remove(name: str) -> None:
+    shutil.rmtree(Path(tempfile.gettempdir(), name), ignore_errors=True)
     for region in sorted(_SHM.glob(f"{name}*"), key=lambda path: path.suffix == _LOCK):  # the lock last
         region.unlink(missing_ok=True)
 

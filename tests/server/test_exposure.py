@@ -122,6 +122,7 @@ def test_missing_certificates_are_named(tmp_path, repository, capsys):
 def listening(pid):
     """Return the (address, port) pairs on which a process listens, from /proc; IPv4 as itself when mapped into IPv6."""
     sockets = {path.readlink().name for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
-    lines = [line.split() for table in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{table}").open()]
+    tables = (Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
+    lines = [line.split() for table in tables for line in table.splitlines()]
     ours = [line[1].split(":") for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
     return {(socket.inet_ntoa(bytes.fromhex(address[-8:])[::-1]), int(port, 16)) for address, port in ours}

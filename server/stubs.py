@@ -1,0 +1,61 @@
+"""The Python backend's processes, one for each instance of a model, as Linux tells of them.
+
+Triton neither notices nor restarts one that has died, and goes on saying that the model is ready.
+"""
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+_PROC = Path("/proc")
+_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def stubs_of(server: int) -> dict[int, str]:
+    """Return the living stub processes of one tritonserver: process id -> model."""
+    found = {}
+    for folder in _PROC.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            state, parent, _ = _stat(int(folder.name))
+            if parent == server and state != "Z" and (model := _model(folder)):
+                found[int(folder.name)] = model
+    return found
+
+
+def is_alive(stub: int, server: int) -> bool:
+    """Return whether `stub` still is a living child of `server` (its number may have been given away)."""
+    try:
+        state, parent, _ = _stat(stub)
+    except OSError:
+        return False
+    return parent == server and state != "Z"
+
+
+def kill(stub: int, server: int) -> None:
+    """End a stub of `server` that does not answer any more."""
+    if is_alive(stub, server):
+        with contextlib.suppress(OSError):
+            os.kill(stub, signal.SIGKILL)
+
+
+def cpu_time_s(stub: int) -> float:
+    """Return how long a process has been computing; 0 when it is gone."""
+    try:
+        return _stat(stub)[2]
+    except OSError:
+        return 0.0
+
+
+def _stat(pid: int) -> tuple[str, int, float]:
+    """State, parent and processor time of a process (proc(5): fields 3, 4, 14 and 15 of its stat)."""
+    fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1]), (int(fields[11]) + int(fields[12])) * _TICK_S
+
+
+def _model(folder: Path) -> str:
+    """A stub's first argument is <repository>/<model>/<version>/<file>."""
+    arguments = (folder / "cmdline").read_bytes().split(b"\0")
+    if not arguments[0].endswith(b"triton_python_backend_stub"):
+        return ""
+    return Path(os.fsdecode(arguments[1])).parents[1].name

@@ -1,0 +1,76 @@
+"""Keeps a server running: watches it, starts it anew when it dies, and gives up after a bounded number of tries."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tritonclient.utils import InferenceServerException
+
+from server.health import Health
+from server.process import ServerOptions, running_server
+from server.tries import Tries
+from server.watchdog import RestartNeeded, Watchdog
+
+_LOG = logging.getLogger(__name__)
+_RESTARTS, _WINDOW_S = 4, 900.0
+
+
+def supervise(options: ServerOptions, should_stop: Callable[[], bool], health_file: Path | None = None) -> int:
+    """Serve until `should_stop`; return 0 then, and 1 when the server keeps dying (for a supervisor of ours).
+
+    Raises:
+        KeyboardInterrupt: `should_stop` said so while the server was getting ready.
+        RuntimeError: the first start failed.
+        ValueError: something is missing.
+    """
+    health, tries = Health(), Tries(_RESTARTS, _WINDOW_S)
+
+    def tell() -> None:
+        if health_file:
+            health.write(health_file)
+
+    tell()
+    try:
+        while (reason := _serve_once(options, health, tell, should_stop)) is not None:
+            pause_s = tries.take(time.monotonic())
+            if pause_s is None:
+                _LOG.error("%s; giving up after %d restarts", reason, _RESTARTS)
+                return 1
+            _LOG.error("%s; starting the server anew in %.0f s (%d of %d)", reason, pause_s, tries.count, _RESTARTS)
+            _wait(pause_s, should_stop)
+            health.restarts += 1
+        return 0
+    finally:
+        health.ready = False
+        tell()
+
+
+def _serve_once(
+    options: ServerOptions, health: Health, tell: Callable[[], None], should_stop: Callable[[], bool]
+) -> str | None:
+    """Run one server to its end; return why another one is needed, or None when told to stop."""
+    try:
+        with running_server(options, should_stop=should_stop) as server:
+            health.ready = True
+            health.broken.clear()
+            tell()
+            print(f"ready: gRPC on {server.grpc_url}", flush=True)
+            try:
+                Watchdog(server, health, tell).run(should_stop)
+            finally:
+                health.ready = False
+                tell()
+    except (RestartNeeded, InferenceServerException) as need:
+        return str(need)
+    except (RuntimeError, ValueError) as error:
+        if not health.restarts:
+            raise
+        return str(error)
+    return None
+
+
+def _wait(pause_s: float, should_stop: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + pause_s
+    while time.monotonic() < deadline and not should_stop():
+        time.sleep(0.1)

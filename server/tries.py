@@ -1,0 +1,28 @@
+"""Bounded tries with growing pauses."""
+
+from collections import deque
+
+
+class Tries:
+    """Counts the tries within a window of time; a thing that has behaved for that long starts anew."""
+
+    def __init__(self, limit: int, window_s: float, first_pause_s: float = 1.0):
+        self.limit = limit
+        self._window_s = window_s
+        self._first_pause_s = first_pause_s
+        self._taken: deque[float] = deque()
+
+    def take(self, now_s: float) -> float | None:
+        """Return how long to wait before the next try, the first of all at once; None when there is none left."""
+        while self._taken and self._taken[0] <= now_s - self._window_s:
+            self._taken.popleft()
+        count = len(self._taken)
+        if count == self.limit:
+            return None
+        self._taken.append(now_s)
+        return self._first_pause_s * float(2 ** (count - 1)) if count else 0.0
+
+    @property
+    def count(self) -> int:
+        """How many were taken within the window that ended with the last one."""
+        return len(self._taken)

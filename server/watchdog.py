@@ -1,0 +1,196 @@
+"""Watches every model of one running server, and brings back the ones that break.
+
+Three signs, from the surest to the most careful:
+
+- a process of the Python backend is gone: the model is broken;
+- a canary comes back with a fault of the server's: broken, when the next canary says the same;
+- a canary is late: broken only when the model then does nothing for a long time, neither answers nor computes.
+
+A model that has answered real requests since the last look needs no canary. So a busy server is not given more to do,
+and overload never looks like death.
+"""
+
+import logging
+import queue
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tritonclient.utils import InferenceServerException
+
+from server import stubs
+from server.canary import Verdict, canary_inputs, verdict
+from server.health import Health
+from server.process import RunningServer
+from server.tries import Tries
+
+_LOG = logging.getLogger(__name__)
+_TICK_S = 0.25
+_PERIOD_S = 5.0  # of canaries; jittered, so that replicas do not beat in time
+_SECOND_OPINION_S = 1.0
+_TIMEOUT_S = 5.0
+_HUNG_S = 20.0
+_BUSY_SHARE = 0.05  # of a core: an idle stub's own housekeeping takes far less
+_RELOADS, _WINDOW_S = 5, 300.0
+
+
+class RestartNeeded(Exception):
+    """A model cannot be brought back by itself; the text says why."""
+
+
+@dataclass
+class _Watched:
+    """One model: what its canary sends, what was last known of it, and what is to be done."""
+
+    inputs: list[Any]
+    tries: Tries = field(default_factory=lambda: Tries(_RELOADS, _WINDOW_S))
+    canary_due_s: float = 0.0
+    asked: bool = False
+    faults: int = 0
+    answered: int = 0
+    busy_s: float = 0.0
+    idle_since_s: float | None = None  # first late canary since the model last did anything
+    reload_due_s: float | None = None
+
+
+class Watchdog:
+    """Watches one running server until it is told to stop, or a restart is needed."""
+
+    def __init__(self, server: RunningServer, health: Health, on_change: Callable[[], None] = lambda: None):
+        self._server, self._health, self._on_change = server, health, on_change
+        self._control = server.control
+        self._verdicts: queue.SimpleQueue[tuple[str, _Watched, Verdict, str]] = queue.SimpleQueue()
+        configs = {name: self._control.config(name) for name in self._control.states()}
+        # an ensemble is as alive as its steps
+        self._models = {
+            name: _Watched(canary_inputs(config)) for name, config in configs.items() if config.platform != "ensemble"
+        }
+        self._stubs = stubs.stubs_of(server.process.pid)
+        self._told_s = now = time.monotonic()
+        for model in self._models.values():
+            model.canary_due_s = now + random.uniform(0, _PERIOD_S)
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Watch until `should_stop`.
+
+        Raises:
+            RestartNeeded: reloading does not help.
+        """
+        while not should_stop():
+            if (code := self._server.process.poll()) is not None:
+                raise RestartNeeded(f"tritonserver ended with {code}")
+            now = time.monotonic()
+            self._look_at_processes(now)
+            self._look_at_verdicts(now)
+            self._send_canaries(now)
+            for name, model in self._models.items():
+                if model.reload_due_s is not None and model.reload_due_s <= now:
+                    self._reload(name, model)
+            if now > self._told_s + _PERIOD_S:
+                self._told_s = now
+                self._on_change()
+            time.sleep(_TICK_S)
+
+    def _look_at_processes(self, now: float) -> None:
+        for stub, name in list(self._stubs.items()):
+            if not stubs.is_alive(stub, self._server.process.pid):
+                del self._stubs[stub]
+                self._break(name, f"process {stub} has died", now)
+
+    def _look_at_verdicts(self, now: float) -> None:
+        while not self._verdicts.empty():
+            name, model, answer, text = self._verdicts.get()
+            if self._models[name] is not model:
+                continue  # it was asked before it was loaded again
+            model.asked = False
+            model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
+            model.faults = model.faults + 1 if answer is Verdict.BROKEN else 0
+            if answer is Verdict.ALIVE:
+                model.idle_since_s = None
+            elif answer is Verdict.LATE:
+                self._judge_late(name, model, now)
+            elif model.faults > 1:
+                self._break_living(name, text, now)
+            else:
+                model.canary_due_s = now + _SECOND_OPINION_S
+
+    def _judge_late(self, name: str, model: _Watched, now: float) -> None:
+        """A late model is hung when it has neither answered nor computed since it was first late."""
+        busy_s = self._busy_s(name)
+        if model.idle_since_s is None or busy_s - model.busy_s > _BUSY_SHARE * (now - model.idle_since_s):
+            model.idle_since_s, model.busy_s = now, busy_s
+        elif now - model.idle_since_s > _HUNG_S:
+            self._break_living(name, f"no answer and no work for {now - model.idle_since_s:.0f} s", now)
+
+    def _send_canaries(self, now: float) -> None:
+        due = [
+            (name, model)
+            for name, model in self._models.items()
+            if model.canary_due_s <= now and not model.asked and model.reload_due_s is None
+        ]
+        if not due:
+            return
+        try:
+            answered = self._control.executions()
+        except InferenceServerException as error:  # the front end is busy, or gone: then the process says so
+            _LOG.debug("no statistics: %s", error)
+            return
+        for name, model in due:
+            count = answered.get(name, 0)
+            if count != model.answered:  # real requests, or our last canary: with no others, every second look asks
+                model.answered, model.idle_since_s, model.faults = count, None, 0
+                model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
+            else:
+                self._send_canary(name, model)
+
+    def _send_canary(self, name: str, model: _Watched) -> None:
+        def note(result: Any, error: InferenceServerException | None) -> None:  # called by another thread
+            self._verdicts.put((name, model, verdict(error), str(error)))
+
+        model.asked = True
+        self._control.client.async_infer(name, model.inputs, note, client_timeout=_TIMEOUT_S)
+
+    def _busy_s(self, name: str) -> float:
+        return sum(stubs.cpu_time_s(stub) for stub, of in self._stubs.items() if of == name)
+
+    def _break_living(self, name: str, reason: str, now: float) -> None:
+        """Break a model whose processes live; what hangs in them would keep the model from being unloaded."""
+        self._break(name, reason, now)
+        for stub, of in self._stubs.items():
+            if of == name:
+                stubs.kill(stub, self._server.process.pid)
+
+    def _break(self, name: str, reason: str, now: float) -> None:
+        """Note that a model is broken, and when it is to be loaded again."""
+        model = self._models[name]
+        if model.reload_due_s is not None:
+            return
+        pause_s = model.tries.take(now)
+        if pause_s is None:
+            raise RestartNeeded(f"{name} keeps breaking: {reason}")
+        model.reload_due_s = now + pause_s
+        _LOG.warning("%s is broken: %s; loading it again (%d of %d)", name, reason, model.tries.count, _RELOADS)
+        self._health.broken[name] = reason
+        self._on_change()
+
+    def _reload(self, name: str, model: _Watched) -> None:
+        started = time.monotonic()
+        before = stubs.stubs_of(self._server.process.pid)  # those of this model may take a while to end
+        try:
+            self._control.reload(name)
+            missing = self._control.missing(_TIMEOUT_S)
+        except InferenceServerException as error:
+            raise RestartNeeded(f"{name} cannot be loaded again: {error.message()}") from error
+        if missing:
+            raise RestartNeeded(f"{name} was loaded again, but {', '.join(missing)} did not come back")
+        now = time.monotonic()
+        after = stubs.stubs_of(self._server.process.pid)
+        others = {stub: of for stub, of in self._stubs.items() if of != name}
+        self._stubs = others | {stub: of for stub, of in after.items() if of == name and stub not in before}
+        self._models[name] = _Watched(model.inputs, model.tries, canary_due_s=now + _SECOND_OPINION_S)
+        _LOG.warning("%s is back after %.1f s", name, now - started)
+        del self._health.broken[name]
+        self._health.recoveries[name] = self._health.recoveries.get(name, 0) + 1
+        self._on_change()

@@ -1,0 +1,32 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.pictures import encode, picture_with_persons
+from tests.reliability.load import expected_answers
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """Pictures with 0 to 3 people, all different."""
+    return [encode(picture_with_persons([(6 + 9 * i, 5 * n + 4) for i in range(n % 4)], seed=n)) for n in range(6)]
+
+
+@pytest.fixture(scope="session")
+def expected(alone, pictures):
+    return expected_answers(alone, pictures)
+
+
+@pytest.fixture(scope="session")
+def record():
+    """Return a function that keeps a row of the report, when RELIABILITY_RESULTS names a folder for it."""
+
+    def keep(name, **row):
+        folder = os.environ.get("RELIABILITY_RESULTS")
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (Path(folder) / f"{name}.json").write_text(json.dumps(row, indent=2, sort_keys=True) + "\n")
+
+    return keep

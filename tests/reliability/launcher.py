@@ -1,0 +1,80 @@
+"""`python -m server` as people start it, with its health file and its log, for tests that do it harm."""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server import health, stubs
+from server.process import free_port
+
+
+@dataclass(frozen=True)
+class Launched:
+    process: subprocess.Popen
+    port: int
+    health: Path
+    log: Path
+
+    @property
+    def grpc_url(self):
+        return f"127.0.0.1:{self.port}"
+
+    def tritonserver(self):
+        """Return the process id of the launcher's own child."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
+
+    def stubs(self):
+        return stubs.stubs_of(self.tritonserver())
+
+    def is_red(self):
+        return bool(health.problem(self.health, time.time()))
+
+    def wait_until(self, condition, timeout_s):
+        """Return after how many seconds `condition()` was true; fail with the log's end when it never was."""
+        started = time.monotonic()
+        while not condition():
+            assert time.monotonic() - started < timeout_s, self.log.read_text(errors="replace")[-3000:]
+            time.sleep(0.05)
+        return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def launched(repository, folder, *options, port=None):
+    """Start the command and wait for its ready line; stop it at the end, if it still runs."""
+    port = port or free_port()
+    files = {"health": folder / f"health-{port}.json", "log": folder / f"server-{port}.log"}
+    command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
+    with files["log"].open("wb") as log:
+        process = subprocess.Popen(
+            [*command, "--health-file", str(files["health"]), *options], stdout=subprocess.PIPE, stderr=log
+        )
+    server = Launched(process, port, **files)
+    try:
+        if not process.stdout.readline().startswith(b"ready: "):
+            pytest.fail(f"it did not get ready:\n{files['log'].read_text(errors='replace')[-3000:]}")
+        yield server
+    finally:
+        stop(process)
+
+
+def stop(process):
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        process.communicate(timeout=45)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+
+
+def is_alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,99 @@
+"""Stopping answers what was accepted; killing leaves nothing that is in the way of the next start."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
+
+from server.process import free_port
+from tests.reliability.launcher import is_alive, launched
+from tests.reliability.load import ask
+
+pytestmark = pytest.mark.server
+
+
+def traces(launcher):
+    """Return what a launcher of that process id has left: folders and shared memory."""
+    name = f"cigpose-server-{launcher}-*"
+    return [*Path(tempfile.gettempdir()).glob(name), *Path("/dev/shm").glob(name)]
+
+
+def test_a_stop_answers_what_was_accepted(tritonserver, repository, tmp_path, pictures, record):
+    """40 requests are on their way when the signal comes; what the server has begun, it ends."""
+    with launched(repository, tmp_path) as launcher:
+        answers, done = [], threading.Semaphore(0)
+
+        def note(result, error):
+            answers.append(error)
+            done.release()
+
+        with tritonclient.grpc.InferenceServerClient(launcher.grpc_url) as client:
+            image = tritonclient.grpc.InferInput("image", [1], "BYTES")
+            image.set_data_from_numpy(np.array([pictures[3]], dtype=object))
+            assert client.infer("pose", [image], client_timeout=60)
+            for _ in range(40):
+                client.async_infer("pose", [image], note, client_timeout=60)
+            done.acquire(timeout=60)  # the first is answered, so the others are accepted
+            launcher.process.send_signal(signal.SIGTERM)
+            for _ in range(39):
+                assert done.acquire(timeout=60)
+            time.sleep(0.3)
+            with pytest.raises(InferenceServerException):  # it takes no more
+                client.infer("pose", [image], client_timeout=5)
+        assert launcher.process.wait(30) == 0
+        lost = [str(error) for error in answers if error]
+        record("stop", fault="SIGTERM with 40 requests accepted", tries=1, lost=len(lost))
+        assert not lost
+    assert not traces(launcher.process.pid)
+
+
+@pytest.mark.parametrize("victim", ["launcher", "launcher and server", "everything"])
+def test_a_kill_leaves_nothing_in_the_way(tritonserver, repository, tmp_path, pictures, expected, victim):
+    port = free_port()
+    with launched(repository, tmp_path, port=port) as first:
+        server, stubs = first.tritonserver(), list(first.stubs())
+        for pid in {"launcher": [], "launcher and server": [server], "everything": [server, *stubs]}[victim]:
+            os.kill(pid, signal.SIGKILL)
+        first.process.kill()
+        first.process.wait()
+        with launched(repository, tmp_path, port=port) as second:
+            assert ask(second, pictures[3], expected[3]) == "right"
+            assert not traces(first.process.pid)
+            assert not any(is_alive(pid) for pid in [server, *stubs])
+
+
+def killed_at_random(repository, folder, port, kills, random):
+    """Start and kill launchers, at moments from the first millisecond to well after the server is ready."""
+    pids = []
+    for _ in range(kills):
+        command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
+        with (folder / "killed.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+        time.sleep(random.uniform(0.0, 6.0))
+        process.kill()
+        process.wait()
+        pids.append(process.pid)
+    return pids
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_in_a_row_at_random_moments(tritonserver, repository, tmp_path, pictures, expected, record, kills):
+    port = free_port()
+    pids = killed_at_random(repository, tmp_path, port, kills, random.Random(kills))
+    started = time.monotonic()
+    with launched(repository, tmp_path, port=port) as server:
+        seconds = time.monotonic() - started
+        assert ask(server, pictures[3], expected[3]) == "right"
+        left = [path for pid in pids for path in traces(pid)]
+        record(f"kills-{kills}", fault="launcher killed at random moments", tries=kills, lost=0, recovery_s=seconds)
+        assert not left

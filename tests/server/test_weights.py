@@ -1,0 +1,47 @@
+"""A repository that is not what its manifest says does not start, and the file is named."""
+
+import shutil
+
+import pytest
+
+from deploy import manifest
+from server import preflight
+from server.__main__ import main
+
+
+@pytest.fixture
+def sealed(repository, tmp_path):
+    copy = shutil.copytree(repository, tmp_path / "repository", ignore=shutil.ignore_patterns("__pycache__"))
+    manifest.write(copy)
+    return copy
+
+
+def test_what_its_own_stubs_leave_is_no_problem(sealed):
+    cache = sealed / "decode_image" / "1" / "__pycache__" / "model.cpython-311.pyc"
+    cache.parent.mkdir()
+    cache.touch()
+    assert preflight._manifest_problems(sealed) == []
+
+
+def test_a_changed_network_is_refused_by_name(sealed, capsys):
+    path = sealed / "spots" / "1" / "model.onnx"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert main(["--repository", str(sealed)]) == 1
+    assert "spots/1/model.onnx was changed" in capsys.readouterr().err
+
+
+def test_a_truncated_network_is_refused_by_name(sealed, capsys):
+    path = sealed / "detector" / "1" / "model.onnx"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert main(["--repository", str(sealed)]) == 1
+    assert "detector/1/model.onnx was changed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["spots/1/other.py", "added/config.pbtxt"])
+def test_added_files_are_refused(sealed, name, capsys):
+    (sealed / name).parent.mkdir(exist_ok=True)
+    (sealed / name).touch()
+    assert main(["--repository", str(sealed)]) == 1
+    assert f"{name} is not in the manifest" in capsys.readouterr().err
