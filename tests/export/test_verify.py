@@ -63,9 +63,13 @@ def test_a_folder_without_networks_and_an_unknown_name(tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def exported(tiny_network, tmp_path_factory):
-    """Folder with a repository of one tiny network with flip test, and the checkpoint it was exported from."""
-    torch = pytest.importorskip("torch", reason="needs PyTorch")
+def torch():
+    return pytest.importorskip("torch", reason="needs PyTorch")
+
+
+@pytest.fixture(scope="module")
+def exported(torch, tiny_network, tmp_path_factory):
+    """Folder with a repository of a tiny network with flip test and another, and the tiny one's checkpoint."""
     from export import graph_edit
     from export.onnx_export import export_onnx
 
