@@ -57,7 +57,9 @@ def test_a_stop_answers_what_was_accepted(tritonserver, repository, tmp_path, pi
     assert not traces(launcher.process.pid)
 
 
-@pytest.mark.parametrize("victim", ["launcher", "launcher and server", "everything"])
+@pytest.mark.parametrize(
+    "victim", ["launcher", pytest.param("launcher and server", marks=pytest.mark.slow), "everything"]
+)
 def test_a_kill_leaves_nothing_in_the_way(tritonserver, repository, tmp_path, pictures, expected, victim):
     port = free_port()
     with launched(repository, tmp_path, port=port) as first:
