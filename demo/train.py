@@ -21,8 +21,8 @@ from demo.seeds import TRAIN
 from demo.trainer import Schedule, Task, Trainer, resume, run
 
 _TASKS: dict[str, tuple[str, Schedule, Callable[[Dataset, int], Task], Callable[[Trainer, Path], None]]] = {
-    "pose": (POSE.name, Schedule(steps=7000, rate=1e-3), PoseTask, export_pose),
-    "detector": (DETECTOR_NAME, Schedule(steps=1500, rate=2e-3), DetectorTask, export_detector),
+    "pose": (POSE.name, Schedule(steps=12_000, rate=1e-3), PoseTask, export_pose),
+    "detector": (DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector),
 }
 
 

@@ -1,0 +1,27 @@
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pycocotools", reason="needs pycocotools")
+
+from demo.gate import BBOX_THRESHOLD, measure
+from demo.in_process import in_process
+
+WEIGHTS = Path(__file__).parents[2] / "weights"
+MAY_FALL_BY = 0.01
+
+
+def test_committed_weights_stay_below_8_mb() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("*.onnx")) <= 8_000_000
+
+
+@pytest.mark.slow
+def test_accuracy_is_what_was_recorded() -> None:
+    recorded = json.loads((WEIGHTS / "gate.json").read_text())["average_precision"]
+    chain = in_process(
+        WEIGHTS / "cigpose-t_rendered_256x192.onnx", WEIGHTS / "yolox-t_rendered_416.onnx", BBOX_THRESHOLD
+    )
+    measured = measure(chain).average_precision
+    for part, expected in recorded.items():
+        assert measured[part] > expected - MAY_FALL_BY, part
