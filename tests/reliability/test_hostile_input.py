@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tritonclient.utils import InferenceServerException
 
 from server import stubs
 from tests.pictures import encode, noise_picture, picture_with_persons
+from tests.reliability.launcher import launched
 from tests.reliability.load import ask
 
 pytestmark = pytest.mark.server
@@ -122,7 +124,6 @@ BAD_BOXES = {
     "wrong columns": ([1, 5], bytes(20)),
     "one axis": ([4], bytes(16)),
     "overflow": ([2**60, 4], bytes(16)),
-    "product is zero": ([2**62, 4], b""),
     "negative": ([-1, 4], bytes(16)),
     "infinite": ([1, 4], np.full(4, np.inf, np.float32).tobytes()),
 }
@@ -138,5 +139,20 @@ def test_malformed_requests(private, pictures, expected, name):
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
         error = infer(client, inputs, model)
     assert error is not None
-    assert error.status() in ("StatusCode.INVALID_ARGUMENT", "StatusCode.INTERNAL"), str(error)
+    assert error.status() == "StatusCode.INVALID_ARGUMENT", str(error)
     assert ask(private, pictures[3], expected[3]) == "right"
+
+
+def test_a_shape_that_overflows_to_nothing_kills_a_step_and_the_watchdog_brings_it_back(
+    tritonserver, repository, tmp_path, pictures, record
+):
+    """A weakness of tritonserver 2.51: 2^62 x 4 elements count as 0, and the Python backend's process dies of it."""
+    with launched(repository, tmp_path) as launcher:
+        with tritonclient.grpc.InferenceServerClient(launcher.grpc_url) as client:
+            started = time.monotonic()
+            infer(client, [bytes_input(pictures[0]), raw("bboxes", [2**62, 4], "FP32", b"")], "pose_from_boxes")
+            good = [bytes_input(pictures[0]), raw("bboxes", [1, 4], "FP32", np.float32([0, 0, 9, 9]).tobytes())]
+            launcher.wait_until(lambda: "accept_boxes is back" in launcher.log.read_text(), 10)
+            assert infer(client, good, "pose_from_boxes") is None
+            seconds = time.monotonic() - started
+    record("overflow", fault="a shape that kills a step", tries=1, lost=1, recovery_s=seconds)
