@@ -53,7 +53,7 @@ check: .venv/.test  ## format, lint, types, generated files up to date
 	$(BIN)/python -m tests.drift
 
 lock: .venv/.test  ## pin the environment anew (requirements/*.txt)
-	for set in base test bench; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	for set in base download test bench; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
 
 clean:  ## remove what was built here

@@ -5,6 +5,7 @@ Writes what it measured to `weights/accuracy.json`, which the tests hold later r
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cigpose_client import PoseClient
+from cigpose_client import Options, PoseClient
 
 from demo.evaluation import PARTS
-from demo.gate import measure
+from demo.gate import BBOX_THRESHOLD, measure
 from demo.in_process import Estimate
 from demo.seeds import GATE
 from export.repository import build_repository
@@ -35,7 +36,7 @@ def measure_profile(repository: Path, profile: str, scenes: int = len(GATE), out
     with _client(repository, profile) as client:
 
         def estimate(picture: bytes) -> Estimate:
-            poses = client.estimate(picture)
+            poses = client.estimate(picture, Options(bbox_threshold=BBOX_THRESHOLD))
             return Estimate(poses.bboxes, poses.bbox_scores, poses.keypoints, poses.keypoint_scores)
 
         result = measure(estimate, GATE[:scenes], out)
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by profile")
     options = parser.parse_args(argv)
     pose, detector = default_weights()
+    shutil.rmtree(options.out, ignore_errors=True)  # the worst cases of an earlier run would stand among these
     build_repository([pose], detector, options.out / "model_repository")
     record = {
         profile: measure_profile(options.out / "model_repository", profile, out=options.out / profile)
