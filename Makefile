@@ -15,7 +15,7 @@ PICTURES ?=
 PROFILE ?= cpu
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.base  ## the environment (.venv), nothing else
 
@@ -27,6 +27,9 @@ test: .venv/.test  ## all tests, with real servers
 
 test-all: .venv/.test  ## also the tests that take minutes
 	$(BIN)/python -m pytest
+
+test-reliability: .venv/.test  ## faults, kills and hostile input, also what takes minutes
+	$(BIN)/python -m pytest tests/reliability
 
 repository: install  ## model_repository/ complete, from the default weights
 	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output model_repository
@@ -75,4 +78,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all repository serve bench accuracy format check lock clean
+.PHONY: help install demo test test-all test-reliability repository serve bench accuracy format check lock clean
