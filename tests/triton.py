@@ -1,6 +1,7 @@
 """A bare v2 protocol caller, so that server tests do not rest on our own client."""
 
 import re
+import time
 import urllib.request
 
 import numpy as np
@@ -34,7 +35,20 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
 
 
 def counters(server, name, label="model"):
-    """Return one of the server's counters (`nv_inference_exec_count`, ...) by the value of a label, "" without it."""
+    """Return one of the server's counters (`nv_inference_exec_count`, ...) by the value of a label, "" without it.
+
+    Triton counts a request after it has answered it, so the counters are read until they stand still.
+    """
+    found = _read_counters(server, name, label)
+    while True:
+        time.sleep(0.1)
+        again = _read_counters(server, name, label)
+        if again == found:
+            return found
+        found = again
+
+
+def _read_counters(server, name, label):
     url = f"http://127.0.0.1:{server.options.metrics_port}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
         lines = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer.read().decode(), re.M)

@@ -54,6 +54,7 @@ PICTURE_FAILURES = (PoseClientError, OSError, ValueError)
 """What may be wrong with one picture while the next one is fine."""
 
 _BY_STATUS: dict[str, type[PoseClientError]] = {
+    "CANCELLED": ServerUnavailable,  # by a server that goes away: who cancels here gets no error of ours
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "INVALID_ARGUMENT": RequestRejected,
     "NOT_FOUND": ModelNotReady,
@@ -90,4 +91,4 @@ def _sort(status: str, message: str) -> tuple[type[PoseClientError], bool]:
     for of_status, sentence, kind, transient in _BY_SENTENCE:
         if sentence in message and of_status in ("", status):
             return kind, transient
-    return _BY_STATUS.get(status, ServerFailed), status == "UNAVAILABLE"
+    return _BY_STATUS.get(status, ServerFailed), status in ("UNAVAILABLE", "CANCELLED")

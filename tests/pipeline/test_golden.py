@@ -83,3 +83,16 @@ def test_served_equals_in_process(shared, golden_server, golden_repository, case
     keypoints, scores = InProcess(golden_repository, CASES[case]).estimate_boxes(photo, golden["boxes"])
     np.testing.assert_array_equal(answer["keypoints"], keypoints)
     np.testing.assert_array_equal(answer["keypoint_scores"], scores)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_alone_and_together_differ_by_rounding_at_most(shared, golden_server, case):
+    """docs/contract.md, Equality: the batch's composition moves logits by rounding alone."""
+    golden = np.load(shared / "reference" / f"e2e_000000000785_{case}.npz")
+    photo = (shared / "data" / "coco_sample" / "000000000785.jpg").read_bytes()
+    together = call(golden_server, f"pose_from_boxes_{CASES[case]}", photo, golden["boxes"])
+    for row, box in enumerate(golden["boxes"]):
+        alone = call(golden_server, f"pose_from_boxes_{CASES[case]}", photo, box[None])
+        sure = np.stack([golden["margin_x"][row], golden["margin_y"][row]], axis=1) > 2 * TOLERANCE
+        np.testing.assert_array_equal(alone["keypoints"][0][sure], together["keypoints"][row][sure])
+        np.testing.assert_allclose(alone["keypoint_scores"][0], together["keypoint_scores"][row], atol=TOLERANCE)

@@ -146,11 +146,12 @@ def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
         for name in ("empty", "bomb", "truncated PNG"):
             call(server, "pose", REFUSED[name][0], error=True)
 
-    refuse_all()
+    for _ in range(10):  # until each instance has met each of them
+        refuse_all()
     before, kb = counters(server, "cigpose_pictures_refused_total", "reason"), resident_kb()
     for _ in range(50):
         refuse_all()
     after = counters(server, "cigpose_pictures_refused_total", "reason")
     grown = {reason: after[reason] - before[reason] for reason in ("format", "pixels", "damaged")}
     assert grown == {"format": 50, "pixels": 50, "damaged": 50}
-    assert resident_kb() - kb < 8_000
+    assert resident_kb() - kb < 32_000  # one bomb decoded would be hundreds of megabytes
