@@ -45,6 +45,15 @@ bench: .venv/.bench  ## comparison and load tests; results under benchmarks/resu
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json
 	$(BIN)/python -m demo.accuracy
 
+deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
+	$(BIN)/python -m deploy.tools
+
+deploy-check: deploy-tools  ## manifests, rules, images and their mutants, without a cluster
+	out/deploy/tools/venv/bin/python -m deploy.checks
+
+rollout-test: repository deploy-tools  ## two servers, one drained and restarted under load
+	$(BIN)/python -m deploy.rollout --repository model_repository --output out/rollout.json
+
 format: .venv/.test  ## rewrite the sources in the one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -78,4 +87,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all test-reliability repository serve bench accuracy format check lock clean
+.PHONY: help install demo test test-all test-reliability repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
