@@ -18,7 +18,7 @@ def boxes(*values):
 def test_padding_and_aspect():
     centers, scales = centers_and_scales(boxes([100, 100, 200, 300], [0, 0, 400, 100]), SIZE)
     assert centers.tolist() == [[150, 200], [200, 50]]
-    assert scales.tolist() == [[187.5, 250], [500, 500 / 0.75]] or np.allclose(scales[1], [500, 500 / 0.75])
+    np.testing.assert_allclose(scales, [[187.5, 250], [500, 500 / 0.75]], rtol=1e-6)
     assert (centers.dtype, scales.dtype) == (np.float32, np.float32)
 
 
