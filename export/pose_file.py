@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ensemble.graph.networks import Network
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
 from export import graph_edit, metadata, network_file
 from export.cigpose.variants import MEAN, STD
+from export.flip_test import with_flip_test
 
 OUTPUTS = ("simcc_x", "simcc_y")
 Statistics = NDArray[np.float32]
@@ -27,10 +29,12 @@ class PoseOptions:
     Attributes:
         input_size: (w, h) of the crop, for files that leave it open.
         outputs: names of the rows along x and along y, for files where neither names nor shapes tell.
+        flip_test: average with the mirrored crop inside the graph; doubles the work.
     """
 
     input_size: tuple[int, int] | None = None
     outputs: tuple[str, str] | None = None
+    flip_test: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,14 +67,21 @@ def serve_pose_file(path: Path, options: PoseOptions | None = None) -> ServedNet
     names = _order(path, rows, size, options.outputs)
     count, bins = rows[names[0]][0], (rows[names[0]][1], rows[names[1]][1])
     _check_metadata(path, meta, size, count, bins)
+    named_set = _keypoint_set(path, meta, count)
     mean, std = (np.array(meta.get(key, default), np.float32) for key, default in (("mean", MEAN), ("std", STD)))
-    served = _fold(graph_edit.open_batch_axis(model), names, size, (mean, std), (count, *bins))
-    limit = {}
-    if not graph_edit.batches_correctly(served):
-        served, limit = _fold(model, names, size, (mean, std), (count, *bins)), {"max_batch_size": 1}
+    fold = partial(_fold, names=names, size=size, statistics=(mean, std), shape=(count, *bins))
+    opened, limit = graph_edit.open_batch_axis(model), {}
+    served = fold(opened)
+    merges = graph_edit.batches_correctly(served)
+    if not merges:
+        served, limit = fold(model), {"max_batch_size": 1}
+    if options.flip_test:
+        _refuse_flip_test(path, merges, meta)
+        served = fold(with_flip_test(opened, names, (count, *bins), keypoint_set(named_set).flip_indices))
+        meta |= {"flip_test": True}
     source = {"source_file": path.name, "source_sha256": graph_edit.sha256(path)}
     source |= {key: str(meta[key]) for key in metadata.PROVENANCE if key in meta}
-    network = Network(path.stem, _keypoint_set(path, meta, count), size, bins, source=source, **limit)
+    network = Network(path.stem, named_set, size, bins, source=source, **limit)
     return ServedNetwork(network, served)
 
 
@@ -124,6 +135,16 @@ def _keypoint_set(path: Path, meta: dict[str, Any], count: int) -> str:
     if len(named) != count:
         raise ValueError(f"{path}: the metadata says {named.name}, which has {len(named)} points, not {count}")
     return named.name
+
+
+def _refuse_flip_test(path: Path, merges: bool, meta: dict[str, Any]) -> None:
+    if meta.get("flip_test"):
+        raise ValueError(f"{path}: averages with the mirrored crop already; leave --flip-test out")
+    if not merges:
+        raise ValueError(
+            f"{path}: a batch of two fails or differs from two single runs, and the flip test runs every crop with its "
+            "mirror image; export the network with a dynamic batch axis or leave --flip-test out"
+        )
 
 
 def _fold(

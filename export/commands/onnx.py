@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from export import graph_edit
 from export.cigpose.variants import variant
 from export.comparison import PRECISIONS
+from export.flip_test import FACTS
 
 if TYPE_CHECKING:
     from export.onnx_export import ExportReport
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     network = load_network(arguments.checkpoint, variant(arguments.variant) if arguments.variant else None)
     print(f"{arguments.checkpoint}: {network.variant.name}")
     if arguments.flip_test:
-        print("flip test: every published accuracy uses it; it doubles the cost of every request")
+        print(FACTS)
     report = export_onnx(
         network,
         arguments.output,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ensemble.graph.model import Model
 from export.detector_file import FORMS, DetectorOptions
+from export.flip_test import FACTS
 from export.pose_file import PoseOptions
 from export.repository import build_repository
 
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--detector", type=Path, required=True, help="person detector: YOLOX or RT-DETR")
     parser.add_argument("--output", type=Path, required=True, help="the repository's folder")
+    parser.add_argument(
+        "--flip-test", action="store_true", help="average every pose with that of the mirrored crop: twice the work"
+    )
     unsaid = parser.add_argument_group("what files may leave unsaid (an error asks for what is missing)")
     unsaid.add_argument(
         "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop, for pose files that leave it open"
@@ -40,11 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the repository and say what is in it."""
+    if arguments.flip_test:
+        print(FACTS)
     models = build_repository(
         arguments.pose,
         arguments.detector,
         arguments.output,
-        PoseOptions(arguments.input_size, arguments.simcc_outputs),
+        PoseOptions(arguments.input_size, arguments.simcc_outputs, arguments.flip_test),
         DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class),
     )
     for model in models:

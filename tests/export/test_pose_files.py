@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from ensemble.keypoints import keypoint_set
 from export import graph_edit
 from export.__main__ import main
 from export.pose_file import PoseOptions, serve_pose_file
@@ -189,6 +190,38 @@ def test_the_command_says_that_a_network_is_not_batched(batch_of_one, tmp_path, 
     out = capsys.readouterr().out
     assert "alone: max_batch_size 1," in out
     assert "a batch of two fails or differs from two single runs, so requests are not merged" in out
+
+
+def test_the_flip_test_of_any_file(tmp_path):
+    path = save_pose_network(tmp_path / "spots.onnx")
+    plain, tested = serve_pose_file(path), serve_pose_file(path, PoseOptions(flip_test=True))
+    partners, crops = list(keypoint_set("coco").flip_indices), crops_of((192, 256), 3)
+    simcc_x, simcc_y = run(plain, crops)
+    mirrored_x, mirrored_y = run(plain, np.ascontiguousarray(crops[:, :, ::-1]))
+    expected = (simcc_x + mirrored_x[:, partners, ::-1]) / 2, (simcc_y + mirrored_y[:, partners]) / 2
+    for ours, theirs in zip(run(tested, crops), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert tested.network.source["flip_test"] == "True"
+
+
+def test_the_flip_test_of_the_command(tmp_path, capsys):
+    pose, detector = save_pose_network(tmp_path / "p.onnx"), save_detector(tmp_path / "d.onnx")
+    arguments = ["--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]
+    assert main(["repository", *arguments, "--flip-test"]) == 0
+    assert "it doubles the cost of every request" in capsys.readouterr().out
+    assert 'key: "flip_test"' in (tmp_path / "r" / "p" / "config.pbtxt").read_text()
+
+
+def test_the_flip_test_is_not_done_twice(tmp_path):
+    path = save_pose_network(tmp_path / "p.onnx")
+    changed(path, lambda model: helper.set_model_props(model, {"cigpose_meta": json.dumps({"flip_test": True})}))
+    with pytest.raises(ValueError, match="mirrored crop already; leave --flip-test out"):
+        serve_pose_file(path, PoseOptions(flip_test=True))
+
+
+def test_the_flip_test_needs_batches(batch_of_one):
+    with pytest.raises(ValueError, match="runs every crop with its mirror image; export the network with a dynamic"):
+        serve_pose_file(batch_of_one, PoseOptions(flip_test=True))
 
 
 @pytest.mark.server
