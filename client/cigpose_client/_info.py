@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cigpose_client._errors import PoseClientError
 from cigpose_client._keypoints import find_keypoint_set
-from cigpose_client._protocol import is_pose_ensemble
+from cigpose_client._protocol import DEFAULT, is_pose_ensemble, pose_ensembles
 from cigpose_client._retry import Call
+
+Ask: TypeAlias = Callable[[str, dict[str, Any]], Call]
 
 
 @dataclass(frozen=True)
@@ -36,15 +38,17 @@ class ServerInfo:
     Attributes:
         name: the server's own name for itself.
         version: its version.
-        models: what it serves; only the client's own model when the server keeps its list to itself.
+        models: what it serves, the default first.
+        complete: False when the server keeps its list to itself; `models` is then the client's own alone.
     """
 
     name: str
     version: str
     models: tuple[ServedModel, ...]
+    complete: bool
 
 
-def info_call(ask: Callable[[str, dict[str, Any]], Call], own: str) -> Call:
+def info_call(ask: Ask, own: str) -> Call:
     """Ask the server what it serves.
 
     Args:
@@ -52,14 +56,33 @@ def info_call(ask: Callable[[str, dict[str, Any]], Call], own: str) -> Call:
         own: the client's ensemble, asked for when the server keeps its list to itself.
     """
     server = yield from ask("get_server_metadata", {})
-    index = yield from _if_allowed(ask("get_model_repository_index", {}))
-    names = [own] if index is None else [model.name for model in index.models if model.state == "READY"]
+    names = yield from _names(ask)
     models = []
-    for name in filter(is_pose_ensemble, names):
+    for name in (own,) if names is None else names:
         metadata = yield from ask("get_model_metadata", {"model_name": name})
-        config = yield from _if_allowed(ask("get_model_config", {"model_name": name}))
-        models.append(_model(metadata, config))
-    return ServerInfo(server.name, server.version, tuple(models))
+        parameters = yield from _parameters(ask, name)
+        models.append(_model(metadata, parameters))
+    return ServerInfo(server.name, server.version, tuple(models), complete=names is not None)
+
+
+def _names(ask: Ask) -> Generator[Any, Any, tuple[str, ...] | None]:
+    """Return the ensembles that find people, as the default one's configuration or else the server lists them.
+
+    None when neither is shown.
+    """
+    networks = (yield from _parameters(ask, DEFAULT)).get("networks")
+    if networks:
+        return pose_ensembles(networks)
+    index = yield from _if_allowed(ask("get_model_repository_index", {}))
+    if index is None:
+        return None
+    return tuple(filter(is_pose_ensemble, (model.name for model in index.models if model.state == "READY")))
+
+
+def _parameters(ask: Ask, name: str) -> Generator[Any, Any, dict[str, str]]:
+    """Return what the configuration of a model tells in its parameters; nothing when the server keeps it to itself."""
+    config = yield from _if_allowed(ask("get_model_config", {"model_name": name}))
+    return {} if config is None else {key: value.string_value for key, value in config.config.parameters.items()}
 
 
 def _if_allowed(call: Call) -> Generator[Any, Any, Any]:
@@ -69,10 +92,9 @@ def _if_allowed(call: Call) -> Generator[Any, Any, Any]:
         return None
 
 
-def _model(metadata: Any, config: Any) -> ServedModel:
+def _model(metadata: Any, told: dict[str, str]) -> ServedModel:
     count = next(int(output.shape[1]) for output in metadata.outputs if output.name == "keypoint_scores")
     known = find_keypoint_set(count)
-    told = {} if config is None else {name: value.string_value for name, value in config.config.parameters.items()}
     return ServedModel(
         name=metadata.name,
         network=told.get("network"),

@@ -10,7 +10,7 @@ from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 from cigpose_client._errors import ServerFailed
 from cigpose_client._poses import Detections, FloatArray, Poses
 
-_DEFAULT = "pose"
+DEFAULT = "pose"
 _FROM_BOXES = "pose_from_boxes"
 _DETECTION_OUTPUTS = ("bboxes", "bbox_scores", "persons_detected")
 _POSE_OUTPUTS = (*_DETECTION_OUTPUTS, "keypoints", "keypoint_scores")
@@ -37,18 +37,27 @@ def ensemble_name(model: str) -> str:
     Args:
         model: `pose` (the server's default network), a network's name, or an ensemble's name.
     """
-    return model if model == _DEFAULT or model.startswith(f"{_DEFAULT}_") else f"{_DEFAULT}_{model}"
+    return model if model == DEFAULT or model.startswith(f"{DEFAULT}_") else f"{DEFAULT}_{model}"
 
 
 def boxes_ensemble_name(model: str) -> str:
     """Return the ensemble that takes boxes for the same `model`: `pose_from_boxes`, or `pose_from_boxes_<network>`."""
-    network = ensemble_name(model).removeprefix(_FROM_BOXES).removeprefix(_DEFAULT)
+    network = ensemble_name(model).removeprefix(_FROM_BOXES).removeprefix(DEFAULT)
     return _FROM_BOXES + network
+
+
+def pose_ensembles(networks: str) -> tuple[str, ...]:
+    """Return the ensembles that find people and their keypoints by themselves, the default one first.
+
+    Args:
+        networks: the parameter `networks` of any ensemble: the repository's networks, parted by commas.
+    """
+    return (DEFAULT, *(f"{DEFAULT}_{network}" for network in networks.split(",")))
 
 
 def is_pose_ensemble(name: str) -> bool:
     """Return whether a served model of this name finds people and their keypoints by itself."""
-    return name == _DEFAULT or (name.startswith(f"{_DEFAULT}_") and not name.startswith(_FROM_BOXES))
+    return name == DEFAULT or (name.startswith(f"{DEFAULT}_") and not name.startswith(_FROM_BOXES))
 
 
 def pose_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:

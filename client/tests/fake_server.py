@@ -36,7 +36,8 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         failures: (status, message) to answer before the next requests, first to last.
         delay_s: seconds before each answer, or a function of the picture.
         max_boxes: more are refused.
-        closed: the repository and the configurations are not shown, as in production.
+        closed: which of "model-repository" and "model-config" are not shown; in production, both.
+        networks: the configuration's list of networks, parted by commas; empty for servers that have none.
         requests: what was asked.
         most_at_once: the largest number of requests under way at one time.
     """
@@ -44,7 +45,8 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     failures: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
     delay_s: object = 0.0
     max_boxes: int = 32
-    closed: bool = False
+    closed: tuple[str, ...] = ()
+    networks: str = ""
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
     url: str = ""
@@ -84,7 +86,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.ServerMetadataResponse(name="triton", version="2.51.0")
 
     def RepositoryIndex(self, message, context):
-        self._refuse_if_closed(context)
+        self._refuse_if_closed("model-repository", context)
         entry = pb.RepositoryIndexResponse.ModelIndex
         names = ["decode_image", *POINTS, *(name.replace("pose", "pose_from_boxes") for name in POINTS)]
         return pb.RepositoryIndexResponse(models=[entry(name=name, state="READY") for name in names])
@@ -96,14 +98,16 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.ModelMetadataResponse(name=message.name, outputs=outputs)
 
     def ModelConfig(self, message, context):
-        self._refuse_if_closed(context)
+        self._refuse_if_closed("model-config", context)
         answer = pb.ModelConfigResponse()
         answer.config.parameters["network"].string_value = "network of " + message.name
         answer.config.parameters["max_persons"].string_value = str(self.max_boxes)
+        if self.networks:
+            answer.config.parameters["networks"].string_value = self.networks
         return answer
 
-    def _refuse_if_closed(self, context):
-        if self.closed:
+    def _refuse_if_closed(self, api, context):
+        if api in self.closed:
             context.abort(grpc.StatusCode.UNAVAILABLE, "This protocol is restricted, expecting header 'admin-key'")
 
     def ServerReady(self, message, context):

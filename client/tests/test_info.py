@@ -4,6 +4,8 @@ import pytest
 from cigpose_client import ModelNotReady, PoseClient
 from cigpose_client.__main__ import main
 
+CLOSED = ("model-repository", "model-config")
+
 
 def test_info_lists_every_ensemble_that_finds_people(client):
     info = client.info()
@@ -18,16 +20,27 @@ def test_info_lists_every_ensemble_that_finds_people(client):
     assert info.models[0].max_persons == 32
 
 
-def test_a_server_that_tells_little_is_still_described(server):
-    server.closed = True
+def test_the_configuration_lists_what_a_server_with_a_closed_repository_serves(server, client):
+    server.closed, server.networks = CLOSED[:1], "body,crowd"
+    info = client.info()
+    assert [model.name for model in info.models] == ["pose", "pose_body", "pose_crowd"]
+    assert info.complete
+
+
+def test_a_server_that_tells_little_is_still_described(server, capsys):
+    server.closed, server.networks = CLOSED, "body,crowd"
     with PoseClient(server.url, model="body") as client:
-        (model,) = client.info().models
+        info = client.info()
+    (model,) = info.models
+    assert not info.complete
+    assert main(["check", "--url", server.url]) == 0
+    assert "keeps its list to itself" in capsys.readouterr().err
     assert (model.name, model.keypoints, model.keypoint_set) == ("pose_body", 17, "coco")
     assert model.network is model.max_persons is None
 
 
 def test_an_unknown_model_of_a_closed_server_is_an_error(server):
-    server.closed = True
+    server.closed = CLOSED
     with PoseClient(server.url, model="nope") as client, pytest.raises(ModelNotReady):
         client.info()
 

@@ -14,22 +14,25 @@ def pipeline(networks: tuple[Network, ...], detector: Detector) -> tuple[Model |
     """Return every model of the repository; the first network is the default one.
 
     Raises:
-        ValueError: no network, or two of one name.
+        ValueError: no network, two of one name, or a name with a comma.
     """
     names = [network.name for network in networks]
     if not names or len(set(names)) != len(names):
         raise ValueError(f"the networks' names must differ, and there must be one at least; got {names}")
-    default = networks[0]
+    if any("," in name for name in names):  # it parts the names in the ensembles' parameter `networks`
+        raise ValueError(f"a network's name must hold no comma; got {names}")
+    default, listed = networks[0], ",".join(names)
     models = [steps.decode_image(detector), steps.detector_model(detector), steps.accept_boxes(), steps.decode_simcc()]
     models += [steps.select_persons(_select_name(network, default), network, detector) for network in networks]
     models += [steps.crop_persons(_crop_name(network, default), network) for network in networks]
     models += [steps.network_model(network) for network in networks]
-    ensembles = [*_ensembles("", default, default)]
-    ensembles += [ensemble for network in networks for ensemble in _ensembles(f"_{network.name}", network, default)]
+    ensembles = [*_ensembles("", default, default, listed)]
+    for network in networks:
+        ensembles += _ensembles(f"_{network.name}", network, default, listed)
     return (*{model.name: model for model in models}.values(), *ensembles)
 
 
-def _ensembles(suffix: str, network: Network, default: Network) -> tuple[Ensemble, Ensemble]:
+def _ensembles(suffix: str, network: Network, default: Network, listed: str) -> tuple[Ensemble, Ensemble]:
     count = len(keypoint_set(network.keypoint_set))
     outputs = (
         steps.BBOXES,
@@ -42,6 +45,7 @@ def _ensembles(suffix: str, network: Network, default: Network) -> tuple[Ensembl
         "keypoint_set": network.keypoint_set,
         "network": network.name,
         "max_persons": str(network.max_batch_size),
+        "networks": listed,  # of the repository, the default first: the list of models is closed to the network
     }
     detect = (
         _step("decode_image", "image -> image_bgr image_size letterboxed"),

@@ -50,7 +50,7 @@ def test_tensors_are_the_ones_of_the_page(server, model):
     for tensor in tensors:
         kind = tensor["data_type"].removeprefix("TYPE_").replace("STRING", "BYTES")
         assert documented[tensor["name"]] == f"{kind}[{','.join(tensor['dims'])}]"
-    assert parameters == {"keypoint_set": "coco", "network": "spots", "max_persons": "32"}
+    assert parameters == {"keypoint_set": "coco", "network": "spots", "max_persons": "32", "networks": "spots"}
 
 
 def test_defaults_and_limits_are_the_ones_of_the_page():

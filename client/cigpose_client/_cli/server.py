@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,7 @@ def run_info(args: argparse.Namespace) -> int:
     with arguments.connect(args) as client:
         info = client.info()
     print(json.dumps(dataclasses.asdict(info), indent=2) if args.json else "\n".join(_lines(args.url, info)))
+    _note_gaps(info)
     return 0
 
 
@@ -50,11 +52,18 @@ def run_check(args: argparse.Namespace) -> int:
     """Run `check` and return the exit status."""
     image = args.picture or np.full((64, 64, 3), 128, np.uint8)
     with arguments.connect(args) as client:
-        names = [model.name for model in client.info().models]
+        info = client.info()
+    names = [model.name for model in info.models]
     if not names:
         raise ValueError("no pose ensemble is served")
+    _note_gaps(info)
     # a list, so that every ensemble is asked whatever the first one says
     return 0 if all([_answers(args, name, image) for name in names]) else 1
+
+
+def _note_gaps(info: ServerInfo) -> None:
+    if not info.complete:
+        print("The server keeps its list to itself: name other networks with --model, one at a time.", file=sys.stderr)
 
 
 def _answers(args: argparse.Namespace, name: str, image: Image) -> bool:

@@ -67,6 +67,13 @@ def test_the_network_limits_persons():
     assert models["crop_persons_256x192_max1"].parameters["max_crops"] == "1"
 
 
+def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
+    ensembles = [model for model in pipeline((BODY, WHOLE), DETECTOR) if isinstance(model, Ensemble)]
+    assert {ensemble.parameters["networks"] for ensemble in ensembles} == {"body,whole"}
+    with pytest.raises(ValueError, match="must hold no comma"):
+        pipeline((Network("a,b", "coco", (192, 256), (384, 512)),), DETECTOR)
+
+
 @pytest.mark.parametrize("networks", [(), (BODY, BODY)])
 def test_names_must_differ_and_one_be_there(networks):
     with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
