@@ -13,6 +13,7 @@ POSE ?= weights/cigpose-t_rendered_256x192.onnx
 DETECTOR ?= weights/yolox-t_rendered_416.onnx
 PICTURES ?=
 PROFILE ?= cpu
+ACCURACY ?=
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,8 +43,8 @@ bench: .venv/.bench  ## comparison and load tests; results under benchmarks/resu
 	$(BIN)/python -m benchmarks.load steady
 	$(BIN)/python -m benchmarks.load closed-16
 
-accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json
-	$(BIN)/python -m demo.accuracy
+accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
+	$(BIN)/python -m demo.accuracy $(ACCURACY)
 
 deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
 	$(BIN)/python -m deploy.tools

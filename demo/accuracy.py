@@ -1,45 +1,66 @@
-"""`python -m demo.accuracy`: the accuracy gate through a real server, once for each machine profile.
+"""`python -m demo.accuracy`: the accuracy gate through a real server, once for each way to compute that ships.
 
 Writes what it measured to `weights/accuracy.json`, which the tests hold later runs against, and prints it as a table.
+With `--photos`, also how a network for real photos fares by the same ways.
 """
 
 import argparse
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cigpose_client import Options, PoseClient
 
 from demo.evaluation import PARTS
 from demo.gate import BBOX_THRESHOLD, measure
 from demo.in_process import Estimate
+from demo.photos import measure_photos
 from demo.seeds import GATE
+from export.pose_file import PoseOptions
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
 
 CHECKOUT = Path(__file__).parents[1]
 RECORD = CHECKOUT / "weights" / "accuracy.json"
-PROFILES = ("cpu", "cpu-openvino", "cpu-bf16")
+Numbers = dict[str, Any]
 
 
-def measure_profile(repository: Path, profile: str, scenes: int = len(GATE), out: Path | None = None) -> dict[str, Any]:
-    """Serve a repository with a profile and return the gate's numbers.
+class Way(NamedTuple):
+    """A way to compute the answers.
+
+    Attributes:
+        profile: of the server.
+        flip_test: whether the mirrored crop is asked, too.
+    """
+
+    profile: str
+    flip_test: bool = False
+
+
+WAYS = {
+    "cpu": Way("cpu"),
+    "cpu-openvino": Way("cpu-openvino"),
+    "cpu-bf16": Way("cpu-bf16"),
+    "cpu, flip test": Way("cpu", flip_test=True),
+}
+
+
+def measure_gate(client: PoseClient, scenes: int = len(GATE), out: Path | None = None) -> Numbers:
+    """Send the gate's scenes to a server and return its numbers.
 
     Returns:
         `average_precision` by part (0 to 1), `people` in the scenes, `found` of them, `mean_error_px`.
     """
-    with _client(repository, profile) as client:
 
-        def estimate(picture: bytes) -> Estimate:
-            poses = client.estimate(picture, Options(bbox_threshold=BBOX_THRESHOLD))
-            return Estimate(poses.bboxes, poses.bbox_scores, poses.keypoints, poses.keypoint_scores)
+    def estimate(picture: bytes) -> Estimate:
+        poses = client.estimate(picture, Options(bbox_threshold=BBOX_THRESHOLD))
+        return Estimate(poses.bboxes, poses.bbox_scores, poses.keypoints, poses.keypoint_scores)
 
-        result = measure(estimate, GATE[:scenes], out)
+    result = measure(estimate, GATE[:scenes], out)
     return {
         "average_precision": {part: round(result.average_precision[part], 4) for part in PARTS},
         "people": result.people,
@@ -56,38 +77,50 @@ def default_weights() -> tuple[Path, Path]:
     return pose, detector
 
 
-def as_table(record: dict[str, Any]) -> str:
-    """Return the numbers as a Markdown table, one profile a row."""
-    head = ["profile", *PARTS, "found", "mean error, pixels"]
+def as_table(record: dict[str, Numbers]) -> str:
+    """Return the numbers as a Markdown table, one way a row."""
+    head = ["profile", *PARTS, "found", "mean error, pixels", "mean OKS on photos"]
     rows = []
-    for profile, row in record.items():
+    for name, row in record.items():
         precision = (f"{row['average_precision'][part]:.4f}" for part in PARTS)
-        rows.append([profile, *precision, f"{row['found']} of {row['people']}", f"{row['mean_error_px']:.2f}"])
+        photos = f"{row['photos']['mean_oks']:.4f}" if "photos" in row else ""
+        rows.append([name, *precision, f"{row['found']} of {row['people']}", f"{row['mean_error_px']:.2f}", photos])
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows])
 
 
 @contextmanager
-def _client(repository: Path, profile: str) -> Iterator[PoseClient]:
-    with tempfile.TemporaryDirectory() as folder:
-        options = ServerOptions(repository, profile, grpc_port=free_port())
-        with running_server(options, log=Path(folder) / "server.log") as server:
-            with PoseClient(server.grpc_url, timeout_s=60) as client:
-                yield client
+def served(pose: Path, detector: Path, way: Way, folder: Path) -> Iterator[PoseClient]:
+    """Serve two weight files in one way, the repository and the log in `folder`, and yield a client."""
+    build_repository([pose], detector, folder / "model_repository", PoseOptions(flip_test=way.flip_test))
+    options = ServerOptions(folder / "model_repository", way.profile, grpc_port=free_port())
+    with running_server(options, log=folder / "server.log") as server:
+        with PoseClient(server.grpc_url, timeout_s=60) as client:
+            yield client
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m demo.accuracy", description=__doc__)
-    parser.add_argument("--profiles", nargs="+", default=PROFILES)
-    parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by profile")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by way")
+    photos = parser.add_argument_group("photos (all or none)")
+    photos.add_argument("--photos", type=Path, help="folder of annotated photos")
+    photos.add_argument("--annotations", type=Path, help="their COCO key point annotations")
+    photos.add_argument("--photo-pose", type=Path, help="a network for photos, with COCO's 17 points first")
     options = parser.parse_args(argv)
+    given = (options.photos, options.annotations, options.photo_pose)
+    if any(given) and not all(given):
+        parser.error("--photos, --annotations and --photo-pose belong together")
     pose, detector = default_weights()
     shutil.rmtree(options.out, ignore_errors=True)  # the worst cases of an earlier run would stand among these
-    build_repository([pose], detector, options.out / "model_repository")
-    record = {
-        profile: measure_profile(options.out / "model_repository", profile, out=options.out / profile)
-        for profile in options.profiles
-    }
+    record: dict[str, Numbers] = {}
+    for name in options.ways:
+        folder = options.out / name.replace(", ", "-").replace(" ", "-")
+        with served(pose, detector, WAYS[name], folder) as client:
+            record[name] = measure_gate(client, out=folder)
+        if all(given):
+            with served(options.photo_pose, detector, WAYS[name], folder / "photos") as client:
+                record[name]["photos"] = measure_photos(client, options.photos, options.annotations)
     RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     print(as_table(record))
     return 0

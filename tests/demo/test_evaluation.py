@@ -5,10 +5,13 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
+from pycocotools.cocoeval import COCOeval
+
 from demo.annotations import annotated_visibility, annotations
 from demo.evaluation import PARTS, Prediction, evaluate, instance_scores
 from demo.gate import measure
 from demo.in_process import Estimate
+from demo.photos import object_keypoint_similarity
 from demo.scene import render_scene
 
 SEEDS = range(6_000, 6_012)
@@ -94,3 +97,14 @@ def test_gate_measures_any_callable_and_saves_the_worst(tmp_path) -> None:
     assert result.mean_error < 1e-3 and 0 < result.average_precision["body"] < 1
     assert result.cases[0].found is None
     assert (tmp_path / "histogram.png").exists() and len(list(tmp_path.glob("worst-*.jpg"))) == 20
+
+
+def test_similarity_of_photos_equals_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.column_stack((rng.uniform(0, 100, (17, 2)), rng.integers(0, 3, 17)))
+    person = {"keypoints": truth.ravel().tolist(), "area": 3000.0, "num_keypoints": int((truth[:, 2] > 0).sum())}
+    found = (truth[:, :2] + rng.normal(0, 3, (17, 2))).astype(np.float32)
+    run = COCOeval(iouType="keypoints")
+    run._gts[1, 1] = [person | {"bbox": [0, 0, 100, 100], "ignore": 0, "iscrowd": 0}]
+    run._dts[1, 1] = [{"keypoints": np.column_stack((found, np.ones(17))).ravel().tolist(), "score": 1.0}]
+    assert object_keypoint_similarity(found, person) == pytest.approx(run.computeOks(1, 1).item(), abs=1e-6)

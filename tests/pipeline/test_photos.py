@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ensemble.keypoints import keypoint_set
+from demo.photos import object_keypoint_similarity
 from export.repository import build_repository
 from tests.triton import call
 
@@ -49,15 +49,6 @@ def iou(box, boxes):
     overlap = np.prod(np.clip(bottom_right - top_left, 0, None), axis=1)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     return overlap / (np.prod(box[2:] - box[:2]) + areas - overlap)
-
-
-def object_keypoint_similarity(keypoints, annotation):
-    """Return OKS as COCO defines it: mean over labelled points of exp(-d^2 / (2 area (2 sigma)^2))."""
-    truth = np.array(annotation["keypoints"], float).reshape(-1, 3)
-    labelled = truth[:, 2] > 0
-    distances = ((keypoints - truth[:, :2]) ** 2).sum(axis=1)
-    variances = (2 * np.array(keypoint_set("coco").sigmas)) ** 2
-    return np.exp(-distances / variances / (annotation["area"] + np.spacing(1)) / 2)[labelled].mean()
 
 
 def test_every_person_of_some_size_is_found(photo_server, photos):
