@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from demo.effects import decode
 from ensemble.crop import centers_and_scales, crop_persons
+from ensemble.graph.networks import Network
 from ensemble.letterbox import letterbox, letterbox_ratio
 from ensemble.persons import select_persons
 from ensemble.simcc import bins_to_picture, decode_simcc
 from export.pose_file import serve_pose_file
+from export.served_detector import ServedDetector
 from export.yolox_file import serve_yolox_file
 
 Floats = NDArray[np.float32]
@@ -40,9 +42,17 @@ Estimator = Callable[[bytes], Estimate]
 
 def in_process(pose: Path, detector: Path, bbox_threshold: float = 0.5, nms_threshold: float = 0.45) -> Estimator:
     """Return the chain from an encoded picture to people, for the given ONNX files."""
-    find, look = serve_yolox_file(detector), serve_pose_file(pose)
+    look = serve_pose_file(pose)
+    model = look.model.SerializeToString()
+    return chain_of(serve_yolox_file(detector), look.network, model, bbox_threshold, nms_threshold)
+
+
+def chain_of(
+    find: ServedDetector, network: Network, model: bytes, bbox_threshold: float = 0.5, nms_threshold: float = 0.45
+) -> Estimator:
+    """Return the chain for a detector and a pose network in served form; `model` is the latter's ONNX file."""
     size = find.detector.input_size
-    finder, looker = _session(find.model.SerializeToString()), _session(look.model.SerializeToString())
+    finder, looker = _session(find.model.SerializeToString()), _session(model)
 
     def estimate(picture: bytes) -> Estimate:
         image = decode(picture)
@@ -54,11 +64,11 @@ def in_process(pose: Path, detector: Path, bbox_threshold: float = 0.5, nms_thre
             return Estimate(
                 people.bboxes, people.scores, np.zeros((0, 133, 2), np.float32), np.zeros((0, 133), np.float32)
             )
-        centers, scales = centers_and_scales(people.bboxes, look.network.input_size)
-        crops = crop_persons(image, centers, scales, look.network.input_size)
+        centers, scales = centers_and_scales(people.bboxes, network.input_size)
+        crops = crop_persons(image, centers, scales, network.input_size)
         simcc_x, simcc_y = looker.run(None, {"crops": crops})
         bins, keypoint_scores = decode_simcc(simcc_x, simcc_y)
-        keypoints = bins_to_picture(bins, look.network.bins, centers, scales)
+        keypoints = bins_to_picture(bins, network.bins, centers, scales)
         return Estimate(people.bboxes, people.scores, keypoints, keypoint_scores)
 
     return estimate
