@@ -91,7 +91,7 @@ class PoseTask:
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss, their sum under `loss`."""
-        head, weights = self.network.pose.head, batch["weights"] * self.importance
+        head, weights = self.network.pose.head, batch["weights"] * self.importance.to(batch["weights"].device)
         annotated = weights > 0
         points, kept = batch["points"][annotated], weights[annotated]
         with torch.autocast(weights.device.type, torch.bfloat16):

@@ -1,7 +1,7 @@
 """`python -m demo.train pose|detector --out DIR`: train one of the two small networks on rendered people.
 
 Writes DIR/<network>.pt (everything needed to resume) while it runs and DIR/<network>.onnx at the end. The same seed
-and the same number of threads give the same weights.
+and the same number of threads give the same weights; a GPU gives others.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def train(options: argparse.Namespace) -> Path:
     torch.use_deterministic_algorithms(True, warn_only=True)
     cache = options.cache or options.out
     data = load_or_render(cache / f"train-{options.scenes}.npz", list(TRAIN[: options.scenes]))
-    trainer = Trainer(make_task(data, options.seed), schedule)
+    trainer = Trainer(make_task(data, options.seed), schedule, options.device)
     checkpoint, path = options.out / f"{name}.pt", options.out / f"{name}.onnx"
     if options.resume:
         resume(trainer, checkpoint)
@@ -57,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where to compute: cpu or cuda (here: %(default)s)",
+    )
     sys.stdout.write(f"{train(parser.parse_args(argv))}\n")
     return 0
 

@@ -58,17 +58,19 @@ class Schedule:
 
 
 class Trainer:
-    """A task, its optimizer and its averaged weights, at some step.
+    """A task, its optimizer and its averaged weights, at some step, on one device.
 
     Attributes:
         step: steps done.
         averaged: the averaged network; these weights are the result.
     """
 
-    def __init__(self, task: Task, schedule: Schedule) -> None:
+    def __init__(self, task: Task, schedule: Schedule, device: torch.device | str = "cpu") -> None:
         self.task = task
         self.schedule = schedule
+        self.device = torch.device(device)
         self.step = 0
+        task.network.to(self.device)
         self.averaged = AveragedModel(task.network, avg_fn=self._average, use_buffers=True)
         matrices = [value for value in task.network.parameters() if value.ndim > 1]
         others = [value for value in task.network.parameters() if value.ndim <= 1]
@@ -80,7 +82,7 @@ class Trainer:
         """Learn from one batch and return the terms of the loss before the step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
-        terms = self.task.loss(batch)
+        terms = self.task.loss({name: value.to(self.device) for name, value in batch.items()})
         self.optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
         nn.utils.clip_grad_norm_(self.task.network.parameters(), 10.0)
@@ -146,7 +148,7 @@ def save(trainer: Trainer, checkpoint: Path) -> None:
 
 def resume(trainer: Trainer, checkpoint: Path) -> None:
     """Go on from a checkpoint file."""
-    trainer.load_state(torch.load(checkpoint, weights_only=True))
+    trainer.load_state(torch.load(checkpoint, weights_only=True, map_location=trainer.device))
 
 
 def _report(trainer: Trainer, sums: dict[str, float], seconds_per_step: float) -> None:

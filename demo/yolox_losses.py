@@ -28,7 +28,7 @@ def assign(bbox_xyxy: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
         (A,) int64; where boxes compete the smaller one wins.
     """
     if not len(bbox_xyxy):
-        return torch.full((len(corners),), -1)
+        return torch.full((len(corners),), -1, device=corners.device)
     centers = (corners + 0.5) * strides[:, None]
     sides = bbox_xyxy[:, 2:] - bbox_xyxy[:, :2]
     longer, area = sides.amax(1), sides.prod(1)
