@@ -45,10 +45,14 @@ class Control:
         """Return one model's configuration, Triton's protobuf message."""
         return self.client.get_model_config(model, client_timeout=_CALL_S).config
 
+    def statistics(self) -> dict[str, Any]:
+        """Return each model's counts and times since it was loaded, Triton's ModelStatistics messages."""
+        answer = self.client.get_inference_statistics(headers=self._headers, client_timeout=_CALL_S)
+        return {model.name: model for model in answer.model_stats}
+
     def executions(self) -> dict[str, int]:
         """Return how many requests each model has answered well since it was loaded."""
-        answer = self.client.get_inference_statistics(headers=self._headers, client_timeout=_CALL_S)
-        return {model.name: model.inference_stats.success.count for model in answer.model_stats}
+        return {name: model.inference_stats.success.count for name, model in self.statistics().items()}
 
     def reload(self, model: str) -> None:
         """Unload one model and load it again; loading alone would leave its dead processes in place.
