@@ -10,6 +10,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
+from ensemble.admission import leave
+
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -27,9 +29,11 @@ class PythonStep:
 
     Attributes:
         counters: name -> help text of the Prometheus counters that the step adds to Triton's own.
+        handed_on: outputs that a later step takes; where none of them is wanted, the request ends with this step.
     """
 
     counters: Mapping[str, str] = {}
+    handed_on: frozenset[str] = frozenset()
 
     def configure(self, parameters: Mapping[str, str]) -> None:
         """Take the settings of the model's config."""
@@ -64,8 +68,18 @@ class PythonStep:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:
+        read = _read(request)
+        if request.is_cancelled():
+            response = _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
+        else:
+            response = self._answer(read)
+        if "ticket" in read.tensors and (response.has_error() or not read.wanted & self.handed_on):
+            leave(read.tensors["ticket"])
+        return response
+
+    def _answer(self, request: Request) -> Any:
         try:
-            outputs = self.run(_read(request))
+            outputs = self.run(request)
         except ValueError as error:
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except Exception:  # ours: what escaped `execute` would fail the whole batch and show our file paths

@@ -18,8 +18,11 @@ class PictureLimits:
     max_pixels: int = 50_000_000
 
 
+REASONS = ("bytes", "format", "pixels", "damaged")
+
+
 class PictureRefused(ValueError):
-    """A picture that is not decoded; `reason` is one word for a metric's label, the text is for the caller."""
+    """A picture that is not decoded; `reason` is one of `REASONS`, for a metric's label; the text is for the caller."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(f"image: {message}")

@@ -3,7 +3,7 @@
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from ensemble.graph.model import Ensemble, Model, Tensor
+from ensemble.graph.model import DynamicBatching, Ensemble, Model, Tensor
 
 
 def render(model: Model | Ensemble) -> str:
@@ -22,9 +22,7 @@ def _model(model: Model) -> "pb.ModelConfig":
     _add_tensors(message, model.inputs, model.outputs)
     message.instance_group.add(kind=model.instances.kind, count=model.instances.count)
     if model.batching:
-        message.dynamic_batching.max_queue_delay_microseconds = model.batching.max_queue_delay_us
-        if model.batching.max_queue_size:
-            message.dynamic_batching.default_queue_policy.max_queue_size = model.batching.max_queue_size
+        _add_batching(message.dynamic_batching, model.batching)
     for field, accelerator in (
         ("cpu_execution_accelerator", model.cpu_accelerator),
         ("gpu_execution_accelerator", model.gpu_accelerator),
@@ -33,8 +31,19 @@ def _model(model: Model) -> "pb.ModelConfig":
             getattr(message.optimization.execution_accelerators, field).add(
                 name=accelerator.name, parameters=accelerator.parameters
             )
+    _add_warmup(message, model)
     _add_parameters(message, model)
     return message
+
+
+def _add_batching(message: "pb.ModelDynamicBatching", batching: DynamicBatching) -> None:
+    message.max_queue_delay_microseconds = batching.max_queue_delay_us
+    message.preferred_batch_size.extend(batching.preferred_sizes)
+    policy = message.default_queue_policy
+    if batching.max_queue_size:
+        policy.max_queue_size = batching.max_queue_size
+    if batching.max_wait_us:  # who waited too long is refused (REJECT), which is the policy's default
+        policy.default_timeout_microseconds, policy.allow_timeout_override = batching.max_wait_us, True
 
 
 def _ensemble(ensemble: Ensemble) -> "pb.ModelConfig":
@@ -53,6 +62,15 @@ def _add_tensors(message: "pb.ModelConfig", inputs: tuple[Tensor, ...], outputs:
         message.input.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.dims)
     for tensor in outputs:
         message.output.add(name=tensor.name, data_type=f"TYPE_{tensor.dtype}", dims=tensor.dims)
+
+
+def _add_warmup(message: "pb.ModelConfig", model: Model) -> None:
+    for size in model.warmup:
+        warmup = message.model_warmup.add(name=f"batch of {size}", batch_size=size)
+        for tensor in model.inputs:
+            sample = warmup.inputs[tensor.name]
+            sample.data_type, sample.zero_data = pb.DataType.Value(f"TYPE_{tensor.dtype}"), True
+            sample.dims.extend(tensor.dims)
 
 
 def _add_parameters(message: "pb.ModelConfig", model: Model | Ensemble) -> None:

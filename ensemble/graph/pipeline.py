@@ -1,7 +1,7 @@
 """The graph: which models a repository holds, and how the ensembles wire them.
 
-image -> decode_image -> detector -> select_persons -+
-image, bboxes ---------> accept_boxes ---------------+-> crop_persons -> <network> -> decode_simcc
+image -> admit_picture -> decode_image -> detector -> select_persons -+
+image, bboxes ----------------------------------> accept_boxes -------+-> crop_persons -> <network> -> decode_simcc
 """
 
 from ensemble.graph import steps
@@ -22,7 +22,8 @@ def pipeline(networks: tuple[Network, ...], detector: Detector) -> tuple[Model |
     if any("," in name for name in names):  # it parts the names in the ensembles' parameter `networks`
         raise ValueError(f"a network's name must hold no comma; got {names}")
     default, listed = networks[0], ",".join(names)
-    models = [steps.decode_image(detector), steps.detector_model(detector), steps.accept_boxes(), steps.decode_simcc()]
+    models = [steps.admit_picture(), steps.decode_image(detector), steps.detector_model(detector)]
+    models += [steps.accept_boxes(), steps.decode_simcc()]
     models += [steps.select_persons(_select_name(network, default), network, detector) for network in networks]
     models += [steps.crop_persons(_crop_name(network, default), network) for network in networks]
     models += [steps.network_model(network) for network in networks]
@@ -47,25 +48,28 @@ def _ensembles(suffix: str, network: Network, default: Network, listed: str) -> 
         "max_persons": str(network.max_batch_size),
         "networks": listed,  # of the repository, the default first: the list of models is closed to the network
     }
+    admit = _step("admit_picture", "image -> ticket")
     detect = (
-        _step("decode_image", "image -> image_bgr image_size letterboxed"),
+        admit,
+        _step("decode_image", "image ticket -> image_bgr image_size letterboxed"),
         _step(steps.DETECTOR, "letterboxed -> boxes scores"),
         _step(
             _select_name(network, default),
-            "boxes scores image_size -> bboxes bbox_scores persons_detected person_boxes",
+            "boxes scores image_size ticket -> bboxes bbox_scores persons_detected person_boxes",
         ),
     )
     accept = (
-        _step("decode_image", "image -> image_bgr"),
-        _step("accept_boxes", "bboxes -> bbox_scores persons_detected person_boxes"),
+        admit,
+        _step("decode_image", "image ticket -> image_bgr"),
+        _step("accept_boxes", "bboxes ticket -> bbox_scores persons_detected person_boxes"),
     )
     # The network comes first because of `pose_from_boxes`, where `bboxes` is input and output: Triton 2.51 takes it for
     # an output of the first step. Not asked for, it counts against that step's outputs, and a step with none left is
     # dropped although it is needed. The network's two outputs are used both or not at all, so one may be miscounted.
     estimate = (
         _step(network.name, "crops -> simcc_x simcc_y"),
-        _step(_crop_name(network, default), "image_bgr person_boxes -> crops centers scales"),
-        _step("decode_simcc", "simcc_x simcc_y centers scales -> keypoints keypoint_scores"),
+        _step(_crop_name(network, default), "image_bgr person_boxes ticket -> crops centers scales"),
+        _step("decode_simcc", "simcc_x simcc_y centers scales ticket -> keypoints keypoint_scores"),
     )
     return (
         Ensemble(f"pose{suffix}", (steps.IMAGE,), outputs, (*estimate, *detect), parameters),

@@ -19,6 +19,36 @@ PERSONS_DETECTED = Tensor("persons_detected", "INT32", (1,))
 PERSON_BOXES = Tensor("person_boxes", "FP32", (-1, 4))
 CENTERS = Tensor("centers", "FP32", (-1, 2))
 SCALES = Tensor("scales", "FP32", (-1, 2))
+TICKET = Tensor("ticket", "INT64", (2,))
+
+# Pictures between the first step and the last. A network executes MAX_PERSONS crops at once; so many pictures fill it
+# even with one person each, and with the usual three there are two more executions' worth being decoded and cropped.
+# More only makes callers wait in a place where nobody can be refused any more.
+MAX_IN_FLIGHT = MAX_PERSONS
+# Pictures in front of the first step; the next one is refused at once. The slowest machine that we measured (two CPU
+# cores, a published network, three people a picture) answers 20 a second: the last one in waits (32 + 32) / 20 = 3.2 s,
+# which is how long the server needs to be its old self after a spike, and a tenth of our client's default deadline. A
+# queue of the largest pictures holds 32 x 32 MB = 1 GB. On machines ten times as fast the limit only matters for
+# bursts of more than 64 callers at once.
+MAX_WAITING = 32
+# On a machine so slow that even this queue takes longer, an answer would come too late to be of use.
+MAX_WAIT_S = 10
+# Of the networks, in requests. The gate keeps them shorter; this holds for callers of a single step, and for what is
+# in flight while tickets of lost requests are not waited for any more.
+MAX_NETWORK_QUEUE = 4 * MAX_IN_FLIGHT
+
+
+def admit_picture() -> Model:
+    """Encoded picture -> a ticket for the steps that follow, as soon as there is room for it; here callers queue."""
+    return Model(
+        name="admit_picture",
+        backend="python",
+        adapter="admit_picture",
+        inputs=(IMAGE,),
+        outputs=(TICKET,),
+        parameters={"max_in_flight": str(MAX_IN_FLIGHT)},
+        batching=DynamicBatching(max_queue_size=MAX_WAITING, max_wait_us=MAX_WAIT_S * 1_000_000),
+    )
 
 
 def decode_image(detector: Detector) -> Model:
@@ -29,7 +59,7 @@ def decode_image(detector: Detector) -> Model:
         name="decode_image",
         backend="python",
         adapter="decode_image",
-        inputs=(IMAGE,),
+        inputs=(IMAGE, TICKET),
         outputs=(IMAGE_BGR, IMAGE_SIZE, Tensor("letterboxed", "UINT8", (1, height, width, 3))),
         parameters={
             **_size_parameters(detector.input_size),
@@ -53,7 +83,7 @@ def detector_model(detector: Detector) -> Model:
         ),
         parameters=detector.source,
         instances=Instances("KIND_AUTO"),
-        batching=DynamicBatching(),
+        batching=DynamicBatching(max_queue_size=MAX_NETWORK_QUEUE),
     )
 
 
@@ -68,6 +98,7 @@ def select_persons(name: str, network: Network, detector: Detector) -> Model:
             Tensor("boxes", "FP32", (detector.candidates, 4)),
             Tensor("scores", "FP32", (detector.candidates,)),
             IMAGE_SIZE,
+            TICKET,
         ),
         outputs=(BBOXES, BBOX_SCORES, PERSONS_DETECTED, PERSON_BOXES),
         parameters={
@@ -85,7 +116,7 @@ def accept_boxes() -> Model:
         name="accept_boxes",
         backend="python",
         adapter="accept_boxes",
-        inputs=(BBOXES,),
+        inputs=(BBOXES, TICKET),
         outputs=(BBOX_SCORES, PERSONS_DETECTED, PERSON_BOXES),
     )
 
@@ -97,7 +128,7 @@ def crop_persons(name: str, network: Network) -> Model:
         name=name,
         backend="python",
         adapter="crop_persons",
-        inputs=(IMAGE_BGR, PERSON_BOXES),
+        inputs=(IMAGE_BGR, PERSON_BOXES, TICKET),
         outputs=(Tensor("crops", "UINT8", (-1, height, width, 3)), CENTERS, SCALES),
         parameters={**_size_parameters(network.input_size), "max_crops": str(network.max_batch_size)},
     )
@@ -118,7 +149,7 @@ def network_model(network: Network) -> Model:
         ),
         parameters=network.source,
         instances=Instances("KIND_AUTO"),
-        batching=DynamicBatching(),
+        batching=DynamicBatching(max_queue_size=MAX_NETWORK_QUEUE),
     )
 
 
@@ -129,7 +160,7 @@ def decode_simcc() -> Model:
         name="decode_simcc",
         backend="python",
         adapter="decode_simcc",
-        inputs=(Tensor("simcc_x", "FP32", rows), Tensor("simcc_y", "FP32", rows), CENTERS, SCALES),
+        inputs=(Tensor("simcc_x", "FP32", rows), Tensor("simcc_y", "FP32", rows), CENTERS, SCALES, TICKET),
         outputs=(Tensor("keypoints", "FP32", (-1, -1, 2)), Tensor("keypoint_scores", "FP32", (-1, -1))),
     )
 

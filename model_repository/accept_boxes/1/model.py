@@ -8,6 +8,8 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
+    handed_on = frozenset({"person_boxes"})
+
     def run(self, request):
         parse_parameters(request.parameters, RequestParameters())  # nothing to set here, but a typo is told
         bboxes = request.tensors["bboxes"]

@@ -4,18 +4,21 @@ import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
 from ensemble.letterbox import letterbox
-from ensemble.picture import PictureLimits, PictureRefused, decode_picture
+from ensemble.picture import REASONS, PictureLimits, PictureRefused, decode_picture
 
 
 class TritonPythonModel(PythonStep):
     counters = {
         "cigpose_pictures_total": "Pictures decoded.",
-        "cigpose_pictures_refused_total": "Pictures refused, by reason: bytes, format, pixels or damaged.",
+        "cigpose_pictures_refused_total": f"Pictures refused, by reason: {', '.join(REASONS)}.",
     }
+    handed_on = frozenset({"image_bgr", "image_size", "letterboxed"})
 
     def configure(self, parameters):
         self.limits = PictureLimits(int(parameters["max_bytes"]), int(parameters["max_pixels"]))
         self.input_size = input_size(parameters)
+        for reason in REASONS:  # a counter that appears only with its first event hides that event from `rate`
+            self.count("cigpose_pictures_refused_total", 0, reason=reason)
 
     def run(self, request):
         try:
