@@ -51,15 +51,31 @@ def save_detector(path: Path, size: tuple[int, int] = (416, 416), box: tuple[flo
 
 
 def save_pose_network(
-    path: Path, keypoints: int = 17, size: tuple[int, int] = (192, 256), seed: int = 0, batch: str = "batch"
+    path: Path,
+    keypoints: int = 17,
+    size: tuple[int, int] = (192, 256),
+    seed: int = 0,
+    batch: str = "batch",
+    idle_channels: int = 0,
 ) -> Path:
-    """Write a CIGPose ONNX file of `keypoints` points that answers the brightest column and row of each colour mix."""
+    """Write a CIGPose ONNX file of `keypoints` points that answers the brightest column and row of each colour mix.
+
+    `idle_channels` of a convolution are computed besides and change nothing, so that the network takes its time.
+    """
     width, height = size
+    idle = """
+        effort = Conv<strides=[8, 8]>(input, heavy)
+        most = ReduceMax<keepdims=1>(effort)
+        nothing = Mul(most, zero)
+        mixed = Add(colourful, nothing)"""
+    if not idle_channels:
+        idle = "mixed = Identity(colourful)"
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
     bright_spots (float[{batch},3,{height},{width}] input)
         => (float[{batch},{keypoints},{2 * width}] simcc_x, float[{batch},{keypoints},{2 * height}] simcc_y) {{
-        mixed = Conv(input, colours)
+        colourful = Conv(input, colours)
+        {idle}
         columns = ReduceMax<axes=[2], keepdims=0>(mixed)
         simcc_x = Gather<axis=2>(columns, twice_x)
         rows = ReduceMax<axes=[3], keepdims=0>(mixed)
@@ -67,6 +83,8 @@ def save_pose_network(
     }}"""
     colours = np.random.default_rng(seed).normal(size=(keypoints, 3, 1, 1)).astype(np.float32)
     constants = {"colours": colours, "twice_x": np.arange(2 * width) // 2, "twice_y": np.arange(2 * height) // 2}
+    if idle_channels:
+        constants |= {"heavy": np.ones((idle_channels, 3, 31, 31), np.float32), "zero": np.array(0.0, np.float32)}
     return _save(text, constants, path)
 
 

@@ -26,11 +26,11 @@ TICKET = Tensor("ticket", "INT64", (2,))
 # More only makes callers wait in a place where nobody can be refused any more.
 MAX_IN_FLIGHT = MAX_PERSONS
 # Pictures in front of the first step; the next one is refused at once. The slowest machine that we measured (two CPU
-# cores, a published network, three people a picture) answers 20 a second: the last one in waits (32 + 32) / 20 = 3.2 s,
-# which is how long the server needs to be its old self after a spike, and a tenth of our client's default deadline. A
-# queue of the largest pictures holds 32 x 32 MB = 1 GB. On machines ten times as fast the limit only matters for
-# bursts of more than 64 callers at once.
-MAX_WAITING = 32
+# cores, a published network, three people a picture) answers 20 a second: the last one in waits (64 + 32) / 20 = 4.8 s,
+# which is how long the server needs to be its old self after a spike, and a sixth of our client's default deadline. A
+# queue of the largest pictures holds 64 x 32 MB = 2 GB. Faster machines meet the limit only when more callers than that
+# come at once.
+MAX_WAITING = 64
 # On a machine so slow that even this queue takes longer, an answer would come too late to be of use.
 MAX_WAIT_S = 10
 # Of the networks, in requests. The gate keeps them shorter; this holds for callers of a single step, and for what is
