@@ -1,5 +1,6 @@
 """Skeletons drawn into pictures: sides by colour family, body, feet, hands and face by tone and line width."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cigpose_client._extras import opencv
-from cigpose_client._keypoints import KeypointSet
+from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 from cigpose_client._poses import FloatArray, Poses
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -39,10 +40,18 @@ _FACE_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
 
 @dataclass(frozen=True)
 class _Stroke:
-    """A line between two rows of keypoints, or a dot when both are the same row."""
+    """A line between two rows of keypoints, or a dot at one."""
 
-    start: int
-    end: int
+    rows: tuple[int, ...]
+    part: str
+    side: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """Lines (M, 2), or dots (M, 1), of one look: rows of keypoints."""
+
+    rows: npt.NDArray[np.int_]
     part: str
     side: str
 
@@ -58,49 +67,66 @@ def draw_poses(image_bgr: Pixels, poses: Poses, threshold: float = DEFAULT_THRES
     Raises:
         ModuleNotFoundError: OpenCV is not installed (extra `draw`).
     """
-    cv2 = opencv("drawing")
     canvas = np.ascontiguousarray(image_bgr).copy()
-    strokes = list(_strokes(poses.keypoint_set, poses.keypoints.shape[1]))
+    draw_onto(canvas, poses, threshold)
+    return canvas
+
+
+def draw_onto(canvas: Pixels, poses: Poses, threshold: float) -> None:
+    """Do as `draw_poses` does, on the picture itself."""
+    cv2 = opencv("drawing")
+    runs = _runs(poses.keypoints.shape[1])
     sizes = np.sqrt(np.prod(np.maximum(poses.bboxes[:, 2:] - poses.bboxes[:, :2], 1), axis=1))
     for person in np.argsort(sizes):
         points = poses.keypoints[person]
         shown = (poses.keypoint_scores[person] >= threshold) & np.isfinite(points).all(axis=1)
-        visible = [stroke for stroke in strokes if shown[stroke.start] and shown[stroke.end]]
-        _draw_person(cv2, canvas, points, visible, float(sizes[person]) / _SIZE_PER_WIDTH)
-    return canvas
+        _draw_person(cv2, canvas, points, shown, runs, float(sizes[person]) / _SIZE_PER_WIDTH)
 
 
-def _draw_person(cv2: Any, canvas: Pixels, points: FloatArray, strokes: list[_Stroke], width: float) -> None:
-    fixed = np.rint(np.nan_to_num(points).clip(-1e6, 1e6) * 2.0**_SUBPIXEL_BITS).astype(int)
-    for stroke in strokes:  # a dark rim keeps lines legible on any background; thin ones would drown in it
-        if width * _WIDTHS[stroke.part] >= _RIM_FROM:
-            _draw(cv2, canvas, fixed, stroke, _OUTLINE, width * _WIDTHS[stroke.part] + 2)
-    for stroke in strokes:
-        _draw(cv2, canvas, fixed, stroke, _COLORS[stroke.part][stroke.side], width * _WIDTHS[stroke.part])
+def _draw_person(
+    cv2: Any, canvas: Pixels, points: FloatArray, shown: npt.NDArray[np.bool_], runs: tuple[_Run, ...], width: float
+) -> None:
+    fixed = np.rint(np.nan_to_num(points).clip(-1e6, 1e6) * 2.0**_SUBPIXEL_BITS).astype(np.int32)
+    visible = [(run, fixed[run.rows[shown[run.rows].all(axis=1)]]) for run in runs]
+    for run, ends in visible:  # a dark rim keeps lines legible on any background; thin ones would drown in it
+        if width * _WIDTHS[run.part] >= _RIM_FROM:
+            _draw(cv2, canvas, ends, _OUTLINE, width * _WIDTHS[run.part] + 2)
+    for run, ends in visible:
+        _draw(cv2, canvas, ends, _COLORS[run.part][run.side], width * _WIDTHS[run.part])
 
 
-def _draw(cv2: Any, canvas: Pixels, fixed: npt.NDArray[np.int_], stroke: _Stroke, color: Color, width: float) -> None:
-    start, end = (tuple(map(int, fixed[row])) for row in (stroke.start, stroke.end))
-    if stroke.start != stroke.end:
-        cv2.line(canvas, start, end, color, max(1, round(width)), cv2.LINE_AA, _SUBPIXEL_BITS)
+def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, width: float) -> None:
+    """Draw lines between the ends (M, 2, 2), or dots where they are (M, 1, 2), in one call where that is possible."""
+    if ends.shape[1] == 2:
+        cv2.polylines(canvas, list(ends), False, color, max(1, round(width)), cv2.LINE_AA, _SUBPIXEL_BITS)
         return
     radius = round(max(0.8, width * 0.8) * 2**_SUBPIXEL_BITS)
-    cv2.circle(canvas, start, radius, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+    for center in ends[:, 0].tolist():
+        cv2.circle(canvas, center, radius, color, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+@functools.cache
+def _runs(count: int) -> tuple[_Run, ...]:
+    """Return what is drawn for `count` keypoints; all of one look together, which saves most of the calls."""
+    looks: dict[tuple[str, str, int], list[tuple[int, ...]]] = {}
+    for stroke in _strokes(find_keypoint_set(count), count):
+        looks.setdefault((stroke.part, stroke.side, len(stroke.rows)), []).append(stroke.rows)
+    return tuple(_Run(np.array(rows), part, side) for (part, side, _), rows in looks.items())
 
 
 def _strokes(known: KeypointSet | None, count: int) -> Iterator[_Stroke]:
     """Yield lines, then dots, face first: what matters most is drawn last."""
     if known is None:
-        yield from (_Stroke(row, row, "body", "center") for row in range(count))
+        yield from (_Stroke((row,), "body", "center") for row in range(count))
         return
     part = _part_of(known)
     first = known.parts.get("face", (0, 0))[0]
     if "face" in known.parts:
-        yield from (_Stroke(first + a, first + b, "face", "center") for a, b in _face_edges())
+        yield from (_Stroke((first + a, first + b), "face", "center") for a, b in _face_edges())
     for a, b in known.edges:
         names = {part(a), part(b)} - {"body"}  # a line from the body to a foot or an ear is of the foot, the ear
-        yield _Stroke(a, b, max(names, default="body"), _shared(known.sides[a], known.sides[b]))
-    yield from (_Stroke(row, row, part(row), known.sides[row]) for row in range(len(known)) if part(row) != "face")
+        yield _Stroke((a, b), max(names, default="body"), _shared(known.sides[a], known.sides[b]))
+    yield from (_Stroke((row,), part(row), known.sides[row]) for row in range(len(known)) if part(row) != "face")
 
 
 def _part_of(known: KeypointSet) -> Callable[[int], str]:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any, Literal, TextIO, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from cigpose_client._poses import Poses
+from cigpose_client._poses import FloatArray, Poses
 
 Format: TypeAlias = Literal["json", "jsonl", "coco"]
 FORMATS: tuple[Format, ...] = ("json", "jsonl", "coco")
@@ -32,7 +33,7 @@ def record(key: Mapping[str, Any], poses: Poses) -> dict[str, Any]:
         **key,
         "keypoint_set": poses.keypoint_set.name if poses.keypoint_set else None,
         "persons_detected": poses.persons_detected,
-        "people": [_person(poses, row) for row in range(len(poses))],
+        "people": _people(poses),
     }
 
 
@@ -72,7 +73,7 @@ class Records:
     def _write(self, entry: dict[str, Any]) -> None:
         if self._form != "jsonl":
             self._stream.write(",\n" if self._count else "\n")
-        json.dump(entry, self._stream, separators=(",", ":"))
+        self._stream.write(json.dumps(entry, separators=(",", ":")))  # json.dump would not use the fast encoder
         if self._form == "jsonl":
             self._stream.write("\n")
         self._count += 1
@@ -98,11 +99,14 @@ def _array(records: Records) -> Iterator[Records]:
         records.end()
 
 
-def _person(poses: Poses, row: int) -> dict[str, Any]:
-    points = poses.keypoints[row].astype(np.float64).round(_PIXEL_DIGITS).tolist()
-    scores = poses.keypoint_scores[row].astype(np.float64).round(_SCORE_DIGITS).tolist()
-    return {
-        "bbox": poses.bboxes[row].astype(np.float64).round(_PIXEL_DIGITS).tolist(),
-        "bbox_score": round(float(poses.bbox_scores[row]), _SCORE_DIGITS),
-        "keypoints": [[x, y, score] for (x, y), score in zip(points, scores, strict=True)],
-    }
+def _people(poses: Poses) -> list[dict[str, Any]]:
+    points = np.concatenate(
+        [_rounded(poses.keypoints, _PIXEL_DIGITS), _rounded(poses.keypoint_scores, _SCORE_DIGITS)[..., None]], axis=-1
+    )
+    columns = (_rounded(poses.bboxes, _PIXEL_DIGITS), _rounded(poses.bbox_scores, _SCORE_DIGITS), points)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [{"bbox": bbox, "bbox_score": score, "keypoints": keypoints} for bbox, score, keypoints in rows]
+
+
+def _rounded(values: FloatArray, digits: int) -> npt.NDArray[np.float64]:
+    return np.asarray(values.astype(np.float64).round(digits))  # in float64, so that JSON shows no more digits

@@ -15,7 +15,7 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._cli.video_writer import VideoWriter, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import Pixels, draw_poses
+from cigpose_client._draw import Pixels, draw_onto
 from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Poses
 
@@ -104,11 +104,11 @@ def _run(
 def _answer(
     estimate: Callable[[Frame], Poses | Exception], threshold: float, draw: bool, frame: Frame
 ) -> tuple[Poses | Exception, Pixels]:
-    """Return one frame's people and its drawing; here, so that the workers share that load."""
+    """Return one frame's people and the frame, drawn upon if asked; here, so that the workers share that load."""
     outcome = estimate(frame)
-    if not draw or isinstance(outcome, Exception):
-        return outcome, frame.image_bgr
-    return outcome, draw_poses(frame.image_bgr, outcome, threshold)
+    if draw and isinstance(outcome, Poses):
+        draw_onto(frame.image_bgr, outcome, threshold)
+    return outcome, frame.image_bgr
 
 
 def _estimate(client: PoseClient, given: Boxes | None, frame: Frame) -> Poses:

@@ -1,0 +1,29 @@
+"""The film of moving people, and the measurement of `cigpose-client video` on it."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import video
+from benchmarks.moving import film
+
+
+def test_people_move_and_the_film_repeats():
+    frames = list(itertools.islice(film(30), 30))
+    moved = [np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(frames)]
+    assert min(moved) > 0.05, "somebody moves in every frame"
+    for frame, again in zip(frames[:3], film(3), strict=True):
+        np.testing.assert_array_equal(frame, again)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_the_command_answers_the_frames_of_the_load_in_order(tritonserver, tmp_path):
+    """`main` fails when a frame or the order is lost, or when the ways found different people."""
+    arguments = ["--rounds", "1", "--frames", "40", "--share", "0.1", "--output", str(tmp_path / "video.json")]
+    assert video.main(arguments) == 0
+    ways = json.loads((tmp_path / "video.json").read_text())["ways"]
+    assert set(ways) == {"load", "command, JSON", "command, drawn"}
+    assert video.main([*arguments, "--share", "99"]) == 1
