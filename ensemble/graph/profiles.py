@@ -15,43 +15,121 @@ Profile = Callable[[Model], Model]
 def cpu(model: Model) -> Model:
     """Throughput on few cores: two single-threaded sessions waste less than one session of two threads."""
     if model.backend == "onnxruntime":
-        parameters = {**model.parameters, "intra_op_thread_count": "1", "inter_op_thread_count": "1"}
-        return replace(model, instances=Instances("KIND_CPU", 2), parameters=parameters)
-    if model.adapter in ("decode_image", "crop_persons"):  # the steps that touch pixels
-        return replace(model, instances=Instances("KIND_CPU", 2))
-    return model
+        return _on_cpu(model, sessions=2, threads=1)
+    return _pixel_steps(model, processes=2)
 
 
 def cpu_openvino(model: Model) -> Model:
     """As `cpu`, the pose networks on OpenVINO in float32; the detector is as fast on ONNX Runtime."""
-    return _on_openvino(model, "FP32")
+    return _on_openvino(cpu(model), "FP32")
 
 
 def cpu_bf16(model: Model) -> Model:
     """As `cpu-openvino`, in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16)."""
-    return _on_openvino(model, "BF16")
+    return _on_openvino(cpu(model), "BF16")
+
+
+def cpu_latency(model: Model) -> Model:
+    """One caller at a time: one session of every core, so that a single picture has the whole machine."""
+    return _on_cpu(model, sessions=1, threads=0) if model.backend == "onnxruntime" else model
+
+
+def cpu_bf16_latency(model: Model) -> Model:
+    """As `cpu-latency`, the pose networks on OpenVINO in bfloat16."""
+    return _on_openvino(cpu_latency(model), "BF16")
+
+
+def gpu(model: Model) -> Model:
+    """Throughput on GPUs: one CUDA session each; decoding and cropping stay on the CPU and get more processes.
+
+    The pose networks wait 1 ms for company: a fuller execution costs a GPU hardly more, and 1 ms is short beside it.
+    """
+    if model.backend != "onnxruntime":
+        return _pixel_steps(model, processes=4)
+    parameters = {
+        **model.parameters,
+        "cudnn_conv_algo_search": "1",  # HEURISTIC: the default searches anew for every number of crops
+        "arena_extend_strategy": "1",  # as requested: doubling wastes memory when batch sizes vary
+        "intra_op_thread_count": "1",  # the GPU computes
+    }
+    model = replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters, warmup=_sizes(model))
+    return model if model.name == DETECTOR else _waiting(model, _GPU_DELAY_US)
+
+
+def tensorrt(model: Model) -> Model:
+    """As `gpu`, the networks as TensorRT engines in FP16, built at the first start and kept on disk."""
+    changed = gpu(model)
+    if model.backend != "onnxruntime":
+        return changed
+    cache = f"{_ENGINES}/{model.name}"
+    parameters = {
+        "precision_mode": "FP16",
+        "trt_layer_norm_fp32_fallback": "1",  # the sums of squares overflow FP16
+        "max_workspace_size_bytes": str(2**31),  # less, and the builder leaves its fastest kernels out
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": cache,
+        "trt_timing_cache_enable": "1",
+        "trt_timing_cache_path": cache,
+        **_shape_profiles(model),
+    }
+    changed = replace(changed, gpu_accelerator=Accelerator("tensorrt", parameters))
+    # what the engine is tuned for leaves at once
+    return _waiting(changed, 0 if model.name == DETECTOR else _GPU_DELAY_US, _sizes(model)[1:])
+
+
+_GPU_DELAY_US = 1000
+_ENGINES = "/var/cache/tensorrt"  # a volume of one kind of GPU, or every start builds anew
+
+
+def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
+    """Threads of 0 are as many as there are cores."""
+    parameters = {**model.parameters, "intra_op_thread_count": str(threads), "inter_op_thread_count": "1"}
+    return replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
 
 
 def _on_openvino(model: Model, precision: str) -> Model:
-    model = cpu(model)
     if model.backend != "onnxruntime" or model.name == DETECTOR:
         return model
     return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": precision}))
 
 
-def gpu(model: Model) -> Model:
-    """One session a GPU; the CPU keeps decoding and cropping, so these steps get more processes."""
-    if model.backend == "onnxruntime":
-        parameters = {
-            **model.parameters,
-            "cudnn_conv_algo_search": "1",  # HEURISTIC: the default searches anew for every number of crops
-            "arena_extend_strategy": "1",  # as requested: doubling wastes memory when batch sizes vary
-            "intra_op_thread_count": "1",
-        }
-        return replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters)
-    if model.adapter in ("decode_image", "crop_persons"):
-        return replace(model, instances=Instances("KIND_CPU", 4))
-    return model
+def _pixel_steps(model: Model, processes: int) -> Model:
+    """More processes for the steps that touch every pixel."""
+    if model.adapter not in ("decode_image", "crop_persons"):
+        return model
+    return replace(model, instances=Instances("KIND_CPU", processes))
 
 
-PROFILES: dict[str, Profile] = {"cpu": cpu, "cpu-openvino": cpu_openvino, "cpu-bf16": cpu_bf16, "gpu": gpu}
+def _waiting(model: Model, delay_us: int, preferred_sizes: tuple[int, ...] = ()) -> Model:
+    if model.batching is None:
+        raise ValueError(f"{model.name} does not batch, so none of its requests waits for company")
+    batching = replace(model.batching, max_queue_delay_us=delay_us, preferred_sizes=preferred_sizes)
+    return replace(model, batching=batching)
+
+
+def _sizes(model: Model) -> tuple[int, ...]:
+    """1, a quarter, and the whole of the largest batch."""
+    most = max(1, model.max_batch_size)
+    return tuple(sorted({1, max(1, most // 4), most}))
+
+
+def _shape_profiles(model: Model) -> dict[str, str]:
+    """The largest shape is the largest batch: anything above would build an engine under load."""
+    sizes = _sizes(model)
+    named = {"min": sizes[0], "opt": sizes[len(sizes) // 2], "max": sizes[-1]}
+    shapes = [(tensor.name, "x".join(map(str, tensor.dims))) for tensor in model.inputs]
+    return {
+        f"trt_profile_{name}_shapes": ",".join(f"{tensor}:{size}x{dims}" for tensor, dims in shapes)
+        for name, size in named.items()
+    }
+
+
+PROFILES: dict[str, Profile] = {
+    "cpu": cpu,
+    "cpu-openvino": cpu_openvino,
+    "cpu-bf16": cpu_bf16,
+    "cpu-latency": cpu_latency,
+    "cpu-bf16-latency": cpu_bf16_latency,
+    "gpu": gpu,
+    "tensorrt": tensorrt,
+}

@@ -11,10 +11,16 @@ pytestmark = pytest.mark.server
 
 @pytest.mark.parametrize(
     ("profile", "tolerance"),
-    [("", 0.0), ("cpu-openvino", 1e-4), ("cpu-bf16", 5e-2)],  # of scores up to about 4: bfloat16 keeps 8 bits
+    [
+        ("", 0.0),
+        ("cpu-latency", 0.0),
+        ("cpu-openvino", 1e-4),
+        ("cpu-bf16", 5e-2),
+        ("cpu-bf16-latency", 5e-2),
+    ],  # of scores up to about 4: bfloat16 keeps 8 bits
 )
 def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile, tolerance):
-    if profile.startswith("cpu-"):
+    if tolerance:
         pytest.importorskip("openvino")
     encoded = encode(picture_with_persons([(5, 5), (20, 30), (40, 12)]))
     bboxes, scores, keypoints, keypoint_scores, _ = alone.estimate(encoded)

@@ -5,7 +5,9 @@ over together become one run; the result is split again.
 
 Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
 `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator `openvino`, here by the package
-openvino itself (its parameter `precision` is FP32 or BF16). Refused, because silence would mislead: other accelerators.
+openvino itself (its parameter `precision` is FP32 or BF16). GPU instances need the package onnxruntime-gpu; they honour
+`cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator `tensorrt`. Refused, because
+silence would mislead: other accelerators.
 """
 
 import json
@@ -15,6 +17,7 @@ import traceback
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
+from gpu_providers import gpu_providers
 
 _TRITON_OF_ONNX = {
     "tensor(uint8)": "TYPE_UINT8",
@@ -70,15 +73,19 @@ class TritonPythonModel:
 def _session(args, config, path):
     kind = args["model_instance_kind"].lower()
     accelerators = config.get("optimization", {}).get("execution_accelerators", {})
-    asked = accelerators.get(f"{kind}_execution_accelerator", [])
-    if not asked:
-        return onnxruntime.InferenceSession(path, _session_options(config), providers=_providers(args, config))
-    if kind == "cpu" and [entry["name"] for entry in asked] == ["openvino"]:
-        return _openvino_session(config, path, asked[0].get("parameters", {}))
-    raise pb_utils.TritonModelException(
-        f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator "
-        f"{', '.join(entry['name'] for entry in asked)}; choose another profile, or run NVIDIA's container"
-    )
+    asked = {
+        entry["name"]: entry.get("parameters", {}) for entry in accelerators.get(f"{kind}_execution_accelerator", [])
+    }
+    if (kind, *asked) == ("cpu", "openvino"):
+        return _openvino_session(config, path, asked["openvino"])
+    if asked and (kind, *asked) != ("gpu", "tensorrt"):
+        raise pb_utils.TritonModelException(
+            f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator "
+            f"{', '.join(asked)}; choose another profile, or run NVIDIA's container"
+        )
+    if kind != "gpu":
+        return onnxruntime.InferenceSession(path, _session_options(config), providers=["CPUExecutionProvider"])
+    return _gpu_session(args, config, path, asked.get("tensorrt"))
 
 
 def _openvino_session(config, path, options):
@@ -109,14 +116,20 @@ def _session_options(config):
     return options
 
 
-def _providers(args, config):
-    if args["model_instance_kind"] != "GPU":
-        return ["CPUExecutionProvider"]
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+def _gpu_session(args, config, path, tensorrt):
+    try:
+        providers = gpu_providers(args["model_instance_device_id"], _parameters(config), tensorrt)
+    except ValueError as error:
+        raise pb_utils.TritonModelException(f"{config['name']}: {error}") from None
+    wanted = providers[0][0]
+    has = wanted in onnxruntime.get_available_providers()
+    session = onnxruntime.InferenceSession(path, _session_options(config), providers=providers) if has else None
+    if session is None or wanted not in session.get_providers():  # it would go on without, on the CPU
         raise pb_utils.TritonModelException(
-            f"{config['name']}: GPU instances need the package onnxruntime-gpu in place of onnxruntime"
+            f"{config['name']}: {wanted} is not to be had; GPU instances need the package onnxruntime-gpu in place of "
+            "onnxruntime, and the libraries of CUDA, cuDNN and, for the profile tensorrt, TensorRT"
         )
-    return [("CUDAExecutionProvider", {"device_id": args["model_instance_device_id"]}), "CPUExecutionProvider"]
+    return session
 
 
 def _check_interface(config, session):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -55,6 +57,36 @@ def test_a_batch_size_of_zero_is_stated(model):
 
 def test_the_same_text_on_every_run():
     assert render(NETWORK) == render(NETWORK)
+
+
+def test_preferred_sizes_and_warm_up_read_back():
+    batching = DynamicBatching(preferred_sizes=(8, 32))
+    config = parsed(replace(NETWORK, batching=batching, warmup=(1, 32)))
+    assert list(config.dynamic_batching.preferred_batch_size) == [8, 32]
+    assert [warmup.batch_size for warmup in config.model_warmup] == [1, 32]
+    for warmup in config.model_warmup:
+        sample = warmup.inputs["crops"]
+        assert (list(sample.dims), sample.data_type, sample.zero_data) == ([256, 192, 3], pb.TYPE_UINT8, True)
+
+
+def test_engines_are_built_for_every_batch_that_can_come_and_for_no_other():
+    config = parsed(PROFILES["tensorrt"](NETWORK))
+    accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator[0]
+    assert accelerator.name == "tensorrt"
+    shapes = {key: value for key, value in accelerator.parameters.items() if key.startswith("trt_profile")}
+    assert shapes == {
+        "trt_profile_min_shapes": "crops:1x256x192x3",
+        "trt_profile_opt_shapes": "crops:8x256x192x3",
+        "trt_profile_max_shapes": f"crops:{config.max_batch_size}x256x192x3",
+    }
+    assert {warmup.batch_size for warmup in config.model_warmup} == {1, 8, config.max_batch_size}
+    assert set(config.dynamic_batching.preferred_batch_size) <= {warmup.batch_size for warmup in config.model_warmup}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profiles_keep_the_limits_of_the_queue(profile):
+    config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
+    assert changed.dynamic_batching.default_queue_policy == config.dynamic_batching.default_queue_policy
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -1,0 +1,29 @@
+"""The settings of a GPU instance in the words of the Python package: Triton's parameters -> execution providers."""
+
+_CUDA_PARAMETERS = {  # Triton's parameter -> the provider's option, and its value by Triton's number
+    "cudnn_conv_algo_search": ("cudnn_conv_algo_search", {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}),
+    "arena_extend_strategy": ("arena_extend_strategy", {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"}),
+    "gpu_mem_limit": ("gpu_mem_limit", {}),
+}
+_TENSORRT_NAMES = {"max_workspace_size_bytes": "trt_max_workspace_size"}  # the others have one name
+
+
+def gpu_providers(device, parameters, accelerator=None):
+    """Return ONNX Runtime's list of providers, best first.
+
+    `parameters` are the model's, `accelerator` the parameters of the accelerator `tensorrt` where it is asked for.
+    """
+    cuda = {"device_id": device}
+    for name, (option, values) in _CUDA_PARAMETERS.items():
+        if name in parameters:
+            cuda[option] = values.get(parameters[name], parameters[name])
+    providers = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    if accelerator is None:
+        return providers
+    options = dict(accelerator)
+    precision = options.pop("precision_mode", "FP32")
+    if precision not in ("FP32", "FP16"):
+        raise ValueError(f"precision_mode is {precision!r}; this backend knows FP32 and FP16")
+    tensorrt = {"device_id": device, "trt_fp16_enable": str(int(precision == "FP16"))}
+    tensorrt |= {_TENSORRT_NAMES.get(name, name): value for name, value in options.items()}
+    return [("TensorrtExecutionProvider", tensorrt), *providers]
