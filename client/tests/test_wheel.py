@@ -49,15 +49,45 @@ def test_it_works_without_the_checkout_and_without_opencv(wheel, server, tmp_pat
     assert (done.stdout, done.stderr) == ("3 nose\n", "")
 
 
+@pytest.fixture(scope="module")
+def install(wheel, tmp_path_factory):
+    """Return a function that installs the wheel, with extras, into an empty environment and returns its programs."""
+
+    def install(extras=""):
+        folder = tmp_path_factory.mktemp("venv")
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        command = [folder / "bin" / "python", "-m", "pip", "install", "-q", f"{wheel}{extras}"]
+        subprocess.run(command, check=True, capture_output=True)
+        return folder / "bin"
+
+    return install
+
+
 @pytest.mark.slow
-def test_it_installs_into_an_empty_environment(wheel, server, tmp_path):
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True, capture_output=True)
-    installed = subprocess.run([python, "-m", "pip", "list"], check=True, capture_output=True, text=True).stdout
+def test_it_installs_into_an_empty_environment(install, server, tmp_path):
+    programs = install()
+    command = [programs / "python", "-m", "pip", "list"]
+    installed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "opencv" not in installed
     (tmp_path / "1.jpg").write_bytes(b"1")
-    command = [tmp_path / "venv" / "bin" / "cigpose-client", "image", "1.jpg", "--url", server.url]
+    command = [programs / "cigpose-client", "image", "1.jpg", "--url", server.url]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert '"persons_detected":1' in done.stdout
+
+
+@pytest.mark.slow
+def test_the_real_supervision_takes_our_poses(install, server, tmp_path):
+    script = f"""
+import numpy as np, supervision
+from cigpose_client import PoseClient
+with PoseClient({server.url!r}, model="body") as client:
+    people, nobody = (client.estimate(picture).to_supervision() for picture in (b"3", b"0"))
+assert isinstance(people, supervision.KeyPoints) and nobody.is_empty()
+drawn = supervision.EdgeAnnotator().annotate(np.zeros((240, 320, 3), np.uint8), people)
+print(len(people), people.xy.shape, bool(drawn.any()))
+"""
+    done = subprocess.run(
+        [install("[supervision]") / "python", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "3 (3, 17, 2) True\n", done.stderr
