@@ -11,9 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 def call(server, model, encoded, bboxes=None, outputs=None, error=False, **parameters):
     """Send one picture; return arrays by output name, or with `error=True` the exception."""
-    image = tritonclient.grpc.InferInput("image", [1], "BYTES")
-    image.set_data_from_numpy(np.array([encoded], dtype=object))
-    inputs = [image]
+    inputs = [image_input(encoded)]
     if bboxes is not None:
         inputs.append(tritonclient.grpc.InferInput("bboxes", list(bboxes.shape), "FP32"))
         inputs[-1].set_data_from_numpy(bboxes)
@@ -26,6 +24,18 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
                 return failure
             raise
     assert not error, "the request should have been refused"
+    return arrays(result)
+
+
+def image_input(encoded):
+    """Return the input of an ensemble that carries one encoded picture."""
+    image = tritonclient.grpc.InferInput("image", [1], "BYTES")
+    image.set_data_from_numpy(np.array([encoded], dtype=object))
+    return image
+
+
+def arrays(result):
+    """Return an answer's arrays by output name."""
     answers = {output.name: output for output in result.get_response().outputs}
     dtypes = {"FP32": np.float32, "INT32": np.int32}
     return {
@@ -49,7 +59,8 @@ def counters(server, name, label="model"):
 
 
 def _read_counters(server, name, label):
-    url = f"http://127.0.0.1:{server.options.metrics_port}/metrics"
+    port = getattr(server, "metrics_port", None) or server.options.metrics_port
+    url = f"http://127.0.0.1:{port}/metrics"
     with urllib.request.urlopen(url, timeout=10) as answer:
         lines = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer.read().decode(), re.M)
     return {dict(re.findall(r'(\w+)="([^"]*)"', labels)).get(label, ""): float(value) for labels, value in lines}

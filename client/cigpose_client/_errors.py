@@ -63,6 +63,7 @@ _BY_STATUS: dict[str, type[PoseClientError]] = {
 # Sentences by which Triton tells apart what shares one status: (status, text, kind, transient).
 _BY_SENTENCE = (
     ("UNAVAILABLE", "exceeds maximum queue size", Overloaded, True),
+    ("UNAVAILABLE", "request timeout expired", Overloaded, True),  # it has waited in the queue for too long
     ("UNAVAILABLE", "protocol is restricted", RequestRejected, False),
     ("UNAVAILABLE", "is not at ready state", ModelNotReady, True),
     ("UNAVAILABLE", "is not found", ModelNotReady, False),

@@ -33,6 +33,7 @@ def once(server):
         ((grpc.StatusCode.INVALID_ARGUMENT, "bbox_threshold 2 is not in 0..1"), RequestRejected, False),
         (OVERLOADED, Overloaded, True),
         ((grpc.StatusCode.UNAVAILABLE, "Socket closed"), ServerUnavailable, True),
+        ((grpc.StatusCode.UNAVAILABLE, "Request timeout expired"), Overloaded, True),
         ((grpc.StatusCode.UNAVAILABLE, "Request for unknown model: 'x' is not found"), ModelNotReady, False),
         ((grpc.StatusCode.UNAVAILABLE, "Model 'pose' is not at ready state"), ModelNotReady, True),
         ((grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'x' is not found"), ModelNotReady, False),

@@ -31,8 +31,8 @@ MAX_IN_FLIGHT = MAX_PERSONS
 # queue of the largest pictures holds 64 x 32 MB = 2 GB. Faster machines meet the limit only when more callers than that
 # come at once.
 MAX_WAITING = 64
-# On a machine so slow that even this queue takes longer, an answer would come too late to be of use.
-MAX_WAIT_S = 10
+# Who has waited for as long as our client's default deadline has gone; a request's own `timeout` shortens it.
+MAX_WAIT_S = 30
 # Of the networks, in requests. The gate keeps them shorter; this holds for callers of a single step, and for what is
 # in flight while tickets of lost requests are not waited for any more.
 MAX_NETWORK_QUEUE = 4 * MAX_IN_FLIGHT

@@ -12,7 +12,7 @@ from ensemble.graph.profiles import PROFILES
 from ensemble.picture import PictureLimits
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
-_SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4}
+_SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4, "INT64": 8}
 # the largest published network, and YOLOX at its usual size
 _NETWORK = Network("largest", "coco_wholebody", (288, 384), (576, 768))
 _DETECTOR = Detector((640, 640), 8400)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from export.repository import build_repository
+from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 from tests.reliability.load import expected_answers
 
@@ -17,6 +19,21 @@ def pictures():
 @pytest.fixture(scope="session")
 def expected(alone, pictures):
     return expected_answers(alone, pictures)
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory):
+    """A repository whose pose network takes nearly all of the time, as published ones do."""
+    folder = tmp_path_factory.mktemp("slow")
+    pose = save_pose_network(folder / "slow.onnx", idle_channels=1536)
+    build_repository([pose], save_detector(folder / "red_cells.onnx"), folder / "repository")
+    return folder / "repository"
+
+
+@pytest.fixture(scope="session")
+def crowded():
+    """Three people in every picture."""
+    return [encode(picture_with_persons([(6 + 9 * i, 5 * n + 4) for i in range(3)], seed=n)) for n in range(4)]
 
 
 @pytest.fixture(scope="session")

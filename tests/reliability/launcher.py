@@ -18,6 +18,7 @@ from server.process import free_port
 class Launched:
     process: subprocess.Popen
     port: int
+    metrics_port: int
     health: Path
     log: Path
 
@@ -47,14 +48,15 @@ class Launched:
 @contextlib.contextmanager
 def launched(repository, folder, *options, port=None):
     """Start the command and wait for its ready line; stop it at the end, if it still runs."""
-    port = port or free_port()
+    port, metrics_port = port or free_port(), free_port()
     files = {"health": folder / f"health-{port}.json", "log": folder / f"server-{port}.log"}
     command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
+    command.append(f"--metrics-port={metrics_port}")
     with files["log"].open("wb") as log:
         process = subprocess.Popen(
             [*command, "--health-file", str(files["health"]), *options], stdout=subprocess.PIPE, stderr=log
         )
-    server = Launched(process, port, **files)
+    server = Launched(process, port, metrics_port, **files)
     try:
         if not process.stdout.readline().startswith(b"ready: "):
             pytest.fail(f"it did not get ready:\n{files['log'].read_text(errors='replace')[-3000:]}")

@@ -1,14 +1,17 @@
 """Callers that send pictures in a loop and keep an account of every answer."""
 
 import contextlib
+import itertools
 import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
 
-from tests.triton import call
+from tests.triton import arrays, call, image_input
 
 NAMES = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores", "persons_detected")
 
@@ -37,7 +40,12 @@ def ask(server, encoded, expected, model="pose"):
         answer = call(server, model, encoded)
     except Exception as error:  # whatever it is, it is an answer that a caller would get
         status = getattr(error, "status", lambda: None)()
+        print(error)
         return (status or repr(error)).removeprefix("StatusCode.")
+    return judge(answer, expected)
+
+
+def judge(answer, expected):
     same = all(np.array_equal(answer[name], np.asarray(expected[name]).reshape(answer[name].shape)) for name in NAMES)
     return "right" if same else "wrong"
 
@@ -66,3 +74,35 @@ def load(server, pictures, expected, callers=4, pause_s=0.05):
         done.set()
         for thread in threads:
             thread.join()
+
+
+def arrivals(server, pictures, expected, rate, seconds, deadline_s, seed=0):
+    """Send pictures at random moments, `rate` a second on average, whatever becomes of them; return the account.
+
+    Kinds are "right", "wrong" or the message of the failure. All requests have ended when this returns.
+    """
+    account, chance = Account(), np.random.default_rng(seed)
+    moments = np.cumsum(chance.exponential(1 / rate, int(rate * seconds))).tolist()
+    inputs = [[image_input(picture)] for picture in pictures]
+    left = threading.Semaphore(0)
+
+    def send(client, which, sent):
+        def note(result, error):
+            ended = time.monotonic()
+            kind = error.message() if error else judge(arrays(result), expected[which])
+            account.calls.append((ended, ended - sent, kind))
+            left.release()
+
+        try:
+            client.async_infer("pose", inputs[which], note, client_timeout=deadline_s)
+        except InferenceServerException as error:
+            note(None, error)
+
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        started = time.monotonic()
+        for moment, which in zip(moments, itertools.cycle(range(len(pictures)))):
+            time.sleep(max(0.0, started + moment - time.monotonic()))
+            send(client, which, time.monotonic())
+        for _ in moments:
+            assert left.acquire(timeout=deadline_s + 30)
+    return account
