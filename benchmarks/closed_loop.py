@@ -19,11 +19,18 @@ class Load:
         pictures_per_s: throughput.
         people: found in all.
         latencies_s: of every request.
+        duration_s: from the first request to the last answer.
     """
 
     pictures_per_s: float
     people: int
     latencies_s: list[float]
+    duration_s: float
+
+    @property
+    def people_per_s(self) -> float:
+        """Return the people found a second."""
+        return self.people / self.duration_s
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the latencies in milliseconds."""
@@ -60,4 +67,4 @@ def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int
     seconds = time.perf_counter() - started
     if len(latencies) != requests:
         raise RuntimeError(f"{requests - len(latencies)} of {requests} requests failed")
-    return Load(requests / seconds, sum(people), latencies)
+    return Load(requests / seconds, sum(people), latencies, seconds)

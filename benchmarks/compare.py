@@ -1,6 +1,7 @@
-"""`python -m benchmarks.compare`: our server, the usual loop, the usual service and the floor, in one interleaved run.
+"""`python -m benchmarks compare`: our server, the usual loop, the usual service and the floor, in one interleaved run.
 
-Every round measures each contender once, so that a busy neighbour slows all of them; ratios are of medians over rounds.
+Every round measures each contender and the floor once, so that a busy neighbour slows all of them; ratios are of
+medians over rounds.
 """
 
 import argparse
@@ -9,125 +10,146 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from cigpose_client import PoseClient
+import numpy as np
 
-from benchmarks import floor
+from benchmarks import floor, results, subject
 from benchmarks.closed_loop import Call, Load, drive
-from benchmarks.machine import describe
+from benchmarks.subject import Subject, pose_calls
 from benchmarks.usual import UsualPipeline
-from demo.accuracy import default_weights
-from demo.scene import render_scene
-from demo.seeds import DEMO
-from export.repository import build_repository
-from server.process import ServerOptions, free_port, running_server
+from ensemble.graph.model import Model
+from ensemble.graph.profiles import PROFILES
+from server.process import free_port
 
-RESULTS = Path(__file__).parent / "results"
-Contender = tuple[str, Callable[[], Call], int]  # name, maker of callers, how many of them
+LOOP, SERVICE = "usual loop", "usual service"
+_CONTENDERS = ("cpu:16", "cpu-bf16:16", "cpu-latency:1", "cpu-bf16-latency:1")
+
+
+@dataclass
+class Contender:
+    """One way to answer, and what was measured of it.
+
+    Attributes:
+        name: in the result file.
+        make_call: makes one caller.
+        callers: how many of them.
+        runtime: whose floor it is held against: "" for ONNX Runtime, `FP32` or `BF16` for OpenVINO, `CUDA`.
+        loads: one a round.
+    """
+
+    name: str
+    make_call: Callable[[], Call]
+    callers: int
+    runtime: str = ""
+    loads: list[Load] = field(default_factory=list)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the table."""
     options = _parse(argv)
-    pictures = [path.read_bytes() for path in options.pictures] or [render_scene(DEMO[seed]).jpeg for seed in range(4)]
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        repository = Path(folder) / "repository"
-        models = build_repository([options.pose], options.detector, repository)
-        contenders: list[Contender] = [_usual_loop(options.pose, options.detector)]
-        contenders += [stack.enter_context(_usual_service(options.pose, options.detector, options.callers))]
-        for profile in options.profiles:
-            contenders += stack.enter_context(_our_server(repository, profile, options.callers))
-        rounds = _rounds(contenders, pictures, options.rounds, options.requests)
-        network = next(model.name for model in models if model.name == options.pose.stem)
-        least = _floor(repository, network, pictures, UsualPipeline(options.pose, options.detector, 2))
-    result = {"machine": describe(), "pose": options.pose.name, "detector": options.detector.name}
-    result |= {"pictures": len(pictures), "rounds": options.rounds, "requests": options.requests}
-    result |= {"floor": least, "contenders": _summary(rounds, least["pictures_per_s"])}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with subject.prepared(options) as measured, contextlib.ExitStack() as stack:
+        usual = UsualPipeline(measured.pose, measured.detector, os.cpu_count() or 1)
+        contenders = [Contender(LOOP, lambda: lambda picture: len(usual(picture)[0]), 1)]
+        contenders += [stack.enter_context(_usual_service(measured, options.service_callers))]
+        for profile, callers in (it.split(":") for it in options.contenders):
+            contenders += [stack.enter_context(_our_server(measured, profile, int(callers)))]
+        floors = {runtime: _floor(measured, usual, runtime) for runtime in {it.runtime for it in contenders}}
+        floor_rounds = _rounds(contenders, floors, measured.pictures, options)
+    result = {**measured.about, "rounds": options.rounds, "requests": options.requests}
+    result |= {
+        "floors": {name or "ONNX Runtime": _floor_summary(floors[name], it) for name, it in floor_rounds.items()}
+    }
+    rates = {name: median(it["pictures_per_s"] for it in rounds) for name, rounds in floor_rounds.items()}
+    result |= {"contenders": {it.name: _summary(it, rates[it.runtime]) for it in contenders}}
+    results.write(options.output, result, profile=", ".join(options.contenders))
     print(as_table(result))
     return 0
 
 
 def as_table(result: dict[str, Any]) -> str:
     """Return a result as a Markdown table."""
-    head = ["contender", "callers", "pictures/s", "p50 ms", "p99 ms", "share of the floor", "times the usual loop"]
-    loop = result["contenders"]["usual loop"]["pictures_per_s"]
-    rows = []
-    for name, row in result["contenders"].items():
-        numbers = (row["pictures_per_s"], row["p50_ms"], row["p99_ms"])
-        ratios = (row["share_of_floor"], row["pictures_per_s"] / loop)
-        rows.append([name, row["callers"], *(f"{n:.1f}" for n in numbers), *(f"{ratio:.2f}" for ratio in ratios)])
-    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in [head, ["---"] * len(head), *rows])
+    head = ["contender", "callers", "pictures/s", "people", "p50 ms", "p99 ms", "share of the floor", "times the loop"]
+    loop = result["contenders"][LOOP]["pictures_per_s"]
+    columns = ("callers", "pictures_per_s", "people", "p50_ms", "p99_ms", "share_of_floor")
+    rows = [
+        [name, *(row[column] for column in columns), row["pictures_per_s"] / loop]
+        for name, row in result["contenders"].items()
+    ]
+    return results.as_table(head, rows)
 
 
 def _rounds(
-    contenders: Sequence[Contender], pictures: Sequence[bytes], rounds: int, requests: int
-) -> dict[str, tuple[int, list[Load]]]:
-    """Measure every contender once a round, in an order that changes from round to round; a first round warms up."""
-    loads: dict[str, tuple[int, list[Load]]] = {name: (callers, []) for name, _, callers in contenders}
-    for number in range(rounds + 1):
-        for name, make_call, callers in (
-            *contenders[number % len(contenders) :],
-            *contenders[: number % len(contenders)],
-        ):
-            load = drive(make_call, pictures, callers, max(requests, 2 * callers))
-            if number:
-                loads[name][1].append(load)
-    return loads
+    contenders: Sequence[Contender],
+    floors: Mapping[str, floor.Floor],
+    pictures: list[bytes],
+    options: argparse.Namespace,
+) -> dict[str, list[dict[str, float]]]:
+    """Measure everything once a round, in an order that changes; a first round warms up. Return the floors' rounds."""
+    floor_rounds: dict[str, list[dict[str, float]]] = {runtime: [] for runtime in floors}
+    for number in range(options.rounds + 1):
+        first = number % len(contenders)
+        for contender in (*contenders[first:], *contenders[:first]):
+            requests = max(options.requests, 2 * contender.callers)
+            load = drive(contender.make_call, pictures, contender.callers, requests)
+            contender.loads += [load] if number else []
+        for runtime, least in floors.items() if number else ():
+            floor_rounds[runtime].append(least.measure())
+    return floor_rounds
 
 
-def _summary(rounds: dict[str, tuple[int, list[Load]]], floor_rate: float) -> dict[str, Any]:
-    summary = {}
-    for name, (callers, loads) in rounds.items():
-        rate = median(load.pictures_per_s for load in loads)
-        summary[name] = {
-            "callers": callers,
-            "pictures_per_s": rate,
-            "people": loads[0].people,
-            "p50_ms": median(load.percentile_ms(50) for load in loads),
-            "p99_ms": median(load.percentile_ms(99) for load in loads),
-            "share_of_floor": rate / floor_rate,
-        }
-    return summary
-
-
-def _floor(repository: Path, network: str, pictures: list[bytes], usual: UsualPipeline) -> dict[str, Any]:
-    pose, detector = (repository / name / "1" / "model.onnx" for name in (network, "detector"))
-    crops = floor.crops_of(pictures, [usual(encoded)[0] for encoded in pictures], usual.crop_size)
-    per_picture, detector_layout = floor.seconds_per_row(detector, floor.letterboxed(pictures, usual.size))
-    per_person, pose_layout = floor.seconds_per_row(pose, crops)
-    decode = floor.decode_seconds(pictures)
-    people = len(crops) / len(pictures)
-    seconds = per_picture + per_person * people + decode / (os.cpu_count() or 1)
+def _summary(contender: Contender, floor_rate: float) -> dict[str, Any]:
+    rate = median(load.pictures_per_s for load in contender.loads)
+    everything = [seconds for load in contender.loads for seconds in load.latencies_s]
     return {
-        "pictures_per_s": 1 / seconds,
-        "people_per_picture": people,
-        "detector_ms": per_picture * 1000,
-        "detector_layout": detector_layout,
-        "pose_ms_per_person": per_person * 1000,
-        "pose_layout": pose_layout,
-        "decode_ms": decode * 1000,
+        "callers": contender.callers,
+        "pictures_per_s": rate,
+        "people_per_s": median(load.people_per_s for load in contender.loads),
+        "people": contender.loads[0].people / len(contender.loads[0].latencies_s),
+        "p50_ms": median(load.percentile_ms(50) for load in contender.loads),
+        "p99_ms": float(np.percentile(everything, 99) * 1000),
+        "share_of_floor": rate / floor_rate,
+        "rounds": [round(load.pictures_per_s, 2) for load in contender.loads],
     }
 
 
-def _usual_loop(pose: Path, detector: Path) -> Contender:
-    pipeline = UsualPipeline(pose, detector, os.cpu_count() or 1)
-    return "usual loop", lambda: lambda picture: len(pipeline(picture)[0]), 1
+def _floor(measured: Subject, usual: UsualPipeline, runtime: str) -> floor.Floor:
+    pose, detector = (measured.repository / name / "1" / "model.onnx" for name in (measured.network, "detector"))
+    crops = floor.crops_of(measured.pictures, [usual(encoded)[0] for encoded in measured.pictures], usual.crop_size)
+    letterboxed = floor.letterboxed(measured.pictures, usual.size)
+    on_gpu = runtime if runtime == floor.CUDA else ""  # the profiles leave the detector to ONNX Runtime
+    return floor.Floor(
+        floor.NetworkFloor(pose, crops, runtime),
+        floor.NetworkFloor(detector, letterboxed, on_gpu),
+        measured.pictures,
+        len(crops),
+    )
+
+
+def _floor_summary(least: floor.Floor, rounds: list[dict[str, float]]) -> dict[str, Any]:
+    medians: dict[str, Any] = {name: median(it[name] for it in rounds) for name in rounds[0]}
+    return medians | {"pose_layout": str(least.pose.layout), "detector_layout": str(least.detector.layout)}
+
+
+def _runtime(measured: Subject, profile: str) -> str:
+    """Which runtime a profile gives the pose network."""
+    network = next(it for it in measured.models if isinstance(it, Model) and it.name == measured.network)
+    changed = PROFILES[profile](network)
+    if changed.instances.kind == "KIND_GPU":
+        return floor.CUDA
+    return changed.cpu_accelerator.parameters["precision"] if changed.cpu_accelerator else ""
 
 
 @contextlib.contextmanager
-def _usual_service(pose: Path, detector: Path, callers: int) -> Iterator[Contender]:
+def _usual_service(measured: Subject, callers: int) -> Iterator[Contender]:
     port, threads = free_port(), os.cpu_count() or 1
-    command = [sys.executable, "-m", "benchmarks.usual_service", str(pose), str(detector), str(threads), str(port)]
-    process = subprocess.Popen(command)
+    command = [sys.executable, "-m", "benchmarks.usual_service", str(measured.pose), str(measured.detector)]
+    process = subprocess.Popen([*command, str(threads), str(port)], cwd=subject.CHECKOUT)
     url = f"http://127.0.0.1:{port}"
 
     def call(picture: bytes) -> int:
@@ -137,23 +159,18 @@ def _usual_service(pose: Path, detector: Path, callers: int) -> Iterator[Contend
 
     try:
         _wait_for(f"{url}/openapi.json", process)
-        yield "usual service", lambda: call, callers
+        yield Contender(SERVICE, lambda: call, callers)
     finally:
         process.kill()  # it holds nothing, and asked politely it waits for its connections
         process.wait()
 
 
 @contextlib.contextmanager
-def _our_server(repository: Path, profile: str, callers: int) -> Iterator[list[Contender]]:
-    options = ServerOptions(repository, profile, grpc_port=free_port())
-    with contextlib.ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
-        server = stack.enter_context(running_server(options, log=Path(folder) / "server.log"))
-
-        def make_call() -> Call:
-            client = stack.enter_context(PoseClient(server.grpc_url, timeout_s=120))
-            return lambda picture: len(client.estimate(picture).bboxes)
-
-        yield [(f"{profile}, {count} callers", make_call, count) for count in sorted({1, callers})]
+def _our_server(measured: Subject, profile: str, callers: int) -> Iterator[Contender]:
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(measured.serve(profile))
+        make_call = pose_calls(stack, server.grpc_url)
+        yield Contender(f"{profile}, {callers} callers", make_call, callers, _runtime(measured, profile))
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 60) -> None:
@@ -166,16 +183,13 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 6
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    pose, detector = default_weights()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
-    parser.add_argument("--pose", type=Path, default=pose, help="default: the committed weights")
-    parser.add_argument("--detector", type=Path, default=detector)
-    parser.add_argument("--profiles", nargs="+", default=["cpu", "cpu-bf16"])
-    parser.add_argument("--callers", type=int, default=16)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
+    subject.add_options(parser)
+    parser.add_argument("--contenders", nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
+    parser.add_argument("--service-callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64, help="a contender and round")
-    parser.add_argument("--output", type=Path, default=RESULTS / "compare.json")
-    parser.add_argument("pictures", type=Path, nargs="*", help="default: four rendered scenes")
+    results.add_output(parser, "compare")
     return parser.parse_args(argv)
 
 

@@ -1,14 +1,19 @@
 """The floor: what the networks alone cost for the same pictures and crops, at their best batch and threads.
 
-Nothing that serves these networks on this machine can be faster, so throughput is told as a share of it.
+Nothing that serves these networks with this runtime on this machine can be faster, so throughput is told as a share
+of it.
 """
 
+import importlib
 import itertools
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -18,8 +23,92 @@ from ensemble.crop import centers_and_scales, crop_persons
 from ensemble.letterbox import letterbox
 from ensemble.picture import PictureLimits, decode_picture
 
+CUDA = "CUDA"
 Crops = NDArray[np.uint8]
+Run = Callable[[Crops], Any]
 _BATCHES = (1, 4, 8, 16)
+_ROWS = 16  # at least so many in each session for one measurement
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many sessions run side by side, with how many threads each, and the rows of one execution."""
+
+    batch: int
+    sessions: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}, {self.sessions} x {self.threads} threads"
+
+
+class NetworkFloor:
+    """One network alone; its best layout is found once, then measured as often as asked.
+
+    Args:
+        model: served ONNX file with one uint8 input.
+        rows: (N, h, w, 3) uint8; batches are cut from them.
+        runtime: "" for ONNX Runtime on CPUs, `CUDA` for ONNX Runtime on a GPU, `FP32` or `BF16` for OpenVINO.
+    """
+
+    def __init__(self, model: Path, rows: Crops, runtime: str = ""):
+        self._model, self._rows, self._runtime = model, rows, runtime
+        cores = os.cpu_count() or 1
+        layouts = {(1, cores), (cores, 1)}  # one session of all cores, and one session a core
+        tried = [Layout(batch, *layout) for layout, batch in itertools.product(sorted(layouts), _BATCHES)]
+        self.layout = min(tried, key=lambda layout: median(self._sample(self._runners(layout), layout, 3)))
+        self._best = self._runners(self.layout)
+
+    def seconds_per_row(self) -> float:
+        """Return what a row costs on the whole machine, at the best layout."""
+        return median(self._sample(self._best, self.layout, 2))
+
+    def _runners(self, layout: Layout) -> list[Run]:
+        return [session(self._model, layout.threads, self._runtime) for _ in range(layout.sessions)]
+
+    def _sample(self, runners: list[Run], layout: Layout, repeats: int) -> list[float]:
+        batch = np.resize(self._rows, (layout.batch, *self._rows.shape[1:]))
+        runs = max(2, _ROWS // layout.batch)
+
+        def work(run: Run) -> None:
+            for _ in range(runs):
+                run(batch)
+
+        rows = runs * layout.sessions * layout.batch
+        with ThreadPoolExecutor(layout.sessions) as pool:
+            times = [seconds_of_run(lambda: list(pool.map(work, runners))) / rows for _ in range(repeats + 1)]
+        return times[1:]  # the first run warms up
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Detector, pose network and decoding for one set of pictures.
+
+    Attributes:
+        pose: the pose network alone.
+        detector: the detector alone.
+        pictures: encoded.
+        people: in all of them.
+    """
+
+    pose: NetworkFloor
+    detector: NetworkFloor
+    pictures: list[bytes]
+    people: int
+
+    def measure(self) -> dict[str, float]:
+        """Return the milliseconds of each part, and the pictures a second which they allow."""
+        per_picture, per_person = self.detector.seconds_per_row(), self.pose.seconds_per_row()
+        decode = seconds_of_run(lambda: [decode_picture(it, PictureLimits()) for it in self.pictures])
+        decode /= len(self.pictures) * (os.cpu_count() or 1)  # every core decodes
+        people = self.people / len(self.pictures)
+        return {
+            "pictures_per_s": 1 / (per_picture + people * per_person + decode),
+            "people_per_picture": people,
+            "detector_ms": per_picture * 1000,
+            "pose_ms_per_person": per_person * 1000,
+            "decode_ms": decode * 1000,
+        }
 
 
 def crops_of(pictures: list[bytes], bboxes: list[NDArray[np.float32]], size: tuple[int, int]) -> Crops:
@@ -36,54 +125,24 @@ def letterboxed(pictures: list[bytes], size: tuple[int, int]) -> Crops:
     return np.stack([letterbox(decode_picture(encoded, PictureLimits()), size) for encoded in pictures])
 
 
-def seconds_per_row(model: Path, rows: Crops, repeats: int = 3) -> tuple[float, str]:
-    """Return the least time a row costs on the whole machine, and the batch and threads which reach it.
-
-    Args:
-        model: served ONNX file with one uint8 input.
-        rows: (N, h, w, 3) uint8; batches are cut from them.
-        repeats: runs of which the median counts.
-    """
-    cores = os.cpu_count() or 1
-    layouts = {(1, cores), (cores, 1)}  # one session of all cores, and one session a core
-    best = (float("inf"), "")
-    for (sessions, threads), batch in itertools.product(sorted(layouts), _BATCHES):
-        seconds = _measure(model, np.resize(rows, (batch, *rows.shape[1:])), sessions, threads, repeats)
-        best = min(best, (seconds, f"batch {batch}, {sessions} sessions of {threads} threads"))
-    return best
+def seconds_of_run(run: Callable[[], Any]) -> float:
+    """Return how long one call takes."""
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
 
 
-def decode_seconds(pictures: list[bytes], repeats: int = 5) -> float:
-    """Return the time one picture costs to decode on one core."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        for encoded in pictures:
-            decode_picture(encoded, PictureLimits())
-        times.append((time.perf_counter() - started) / len(pictures))
-    return median(times)
-
-
-def _measure(model: Path, batch: Crops, sessions: int, threads: int, repeats: int) -> float:
-    runners = [_session(model, threads) for _ in range(sessions)]
-    feeds = {runners[0].get_inputs()[0].name: batch}
-    runs = max(2, 16 // len(batch))
-
-    def work(runner: onnxruntime.InferenceSession) -> None:
-        for _ in range(runs):
-            runner.run(None, feeds)
-
-    times = []
-    with ThreadPoolExecutor(sessions) as pool:
-        for _ in range(repeats + 1):
-            started = time.perf_counter()
-            list(pool.map(work, runners))
-            times.append((time.perf_counter() - started) / (runs * sessions * len(batch)))
-    return median(times[1:])  # the first run warms up
-
-
-def _session(model: Path, threads: int) -> onnxruntime.InferenceSession:
+def session(model: Path, threads: int, runtime: str = "") -> Run:
+    """Return a function that runs a served network as the server's backend would."""
+    if runtime in ("FP32", "BF16"):
+        backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
+        compiled = backend.OpenVinoSession(model, threads, {"FP32": "f32", "BF16": "bf16"}[runtime])
+        name, outputs = compiled.get_inputs()[0].name, [output.name for output in compiled.get_outputs()]
+        return lambda batch: compiled.run(outputs, {name: batch})
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    provider = "CUDAExecutionProvider" if runtime == CUDA else "CPUExecutionProvider"
+    runner = onnxruntime.InferenceSession(model, options, providers=[provider])
+    feed = runner.get_inputs()[0].name
+    return lambda batch: runner.run(None, {feed: batch})

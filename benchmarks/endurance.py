@@ -1,0 +1,96 @@
+"""`python -m benchmarks endurance`: memory of the whole server over many pictures, and its time from start to ready.
+
+The default network of the repository, all processes of the server, shared pages counted once. Flat means that the
+second half of the run stays within 2 %.
+"""
+
+import argparse
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from benchmarks import results, subject
+from benchmarks.closed_loop import drive
+from benchmarks.processes import memory_mib, shared_memory_mib
+from benchmarks.subject import pose_calls
+from demo.accuracy import default_weights
+from ensemble.graph.profiles import PROFILES
+from server.process import RunningServer
+
+_PERIOD_S = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, write the result file, print the line that counts."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks endurance", description=__doc__)
+    subject.add_options(parser)
+    pose, detector = default_weights()
+    parser.set_defaults(pose=pose, detector=detector)
+    parser.add_argument("--profile", default="cpu", choices=PROFILES)
+    parser.add_argument("--count", type=int, default=10_000, help="pictures")
+    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--starts", type=int, default=3, help="how often the start is timed")
+    results.add_output(parser, "endurance")
+    options = parser.parse_args(argv)
+    with subject.prepared(options) as measured:
+        starts = []
+        for _ in range(options.starts - 1):
+            started = time.perf_counter()
+            with measured.serve(options.profile):
+                starts.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        with measured.serve(options.profile) as server, contextlib.ExitStack() as stack:
+            starts.append(time.perf_counter() - started)
+            with _watched(server) as samples:
+                make_call = pose_calls(stack, server.grpc_url)
+                load = drive(make_call, measured.pictures, options.callers, options.count)
+        result = {**measured.about, "start_to_ready_s": median(starts), "starts_s": starts}
+    result |= {"pictures_sent": options.count, "pictures_per_s": load.pictures_per_s, "samples": samples}
+    result |= summary(samples)
+    results.write(options.output, result, profile=options.profile)
+    print({name: round(result[name], 3) for name in ("start_to_ready_s", "memory_mib", "spread", "growth")})
+    return 0
+
+
+def summary(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return the memory of the second half, its spread, and its growth from the third quarter to the fourth.
+
+    Args:
+        samples: `memory_mib` and `shared_memory_mib` at equal distances.
+    """
+    half = [sample["memory_mib"] for sample in samples[len(samples) // 2 :]]
+    middle, quarter = median(half), len(half) // 2
+    return {
+        "memory_mib": middle,
+        "shared_memory_mib": samples[-1]["shared_memory_mib"],
+        "spread": (max(half) - min(half)) / middle,
+        "growth": median(half[quarter:]) / median(half[:quarter] or half) - 1,
+    }
+
+
+@contextlib.contextmanager
+def _watched(server: RunningServer) -> Iterator[list[dict[str, float]]]:
+    """Yield the list that a thread fills until the end."""
+    samples: list[dict[str, float]] = []
+    done, started = threading.Event(), time.perf_counter()
+
+    def watch() -> None:
+        while not done.wait(_PERIOD_S):
+            sample = {"memory_mib": memory_mib(server), "shared_memory_mib": shared_memory_mib(server)}
+            samples.append({"at_s": round(time.perf_counter() - started, 1), **sample})
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        done.set()
+        thread.join()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Result files: one JSON file a command, each with what it was measured on."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def add_output(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the option `--output` of a command whose result file is called `name`."""
+    parser.add_argument("--output", type=Path, default=FOLDER / f"{name}.json", help="default: %(default)s")
+
+
+def write(path: Path, result: dict[str, Any], profile: str) -> None:
+    """Write a result with commit, date, machine and versions above it.
+
+    Args:
+        path: of the JSON file.
+        result: what was measured.
+        profile: the machine profile, or the profiles, in words.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = {"machine": describe(), "profile": profile, **result}
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return every result in a folder by the name of its file."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def as_table(head: list[str], rows: list[list[Any]]) -> str:
+    """Return a Markdown table; floats with two digits behind the point."""
+    cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells])

@@ -1,0 +1,127 @@
+"""What is measured: networks, pictures, the repository made of them, and servers on it."""
+
+import argparse
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cigpose_client import PoseClient
+
+from benchmarks.closed_loop import Call
+from benchmarks.constructed import NAME, constructed_network
+from demo.accuracy import default_weights
+from demo.scene import render_scene
+from demo.seeds import DEMO
+from ensemble.graph.model import Ensemble, Model
+from ensemble.graph.pbtxt import render
+from ensemble.graph.profiles import Profile
+from export.repository import build_repository
+from server.process import RunningServer, ServerOptions, free_port, running_server
+
+CHECKOUT = Path(__file__).parents[1]
+BUILT = CHECKOUT / "out" / "bench"
+_BESIDE = CHECKOUT.parent / "shared"  # photos and published weights, where they lie beside the checkout
+_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Networks and pictures of one measurement.
+
+    Attributes:
+        pose: pose network as exported.
+        detector: detector as published.
+        pictures: encoded.
+        about: the same in words, for the result file.
+        folder: holds the repository and the servers' logs.
+        models: of the repository.
+    """
+
+    pose: Path
+    detector: Path
+    pictures: list[bytes]
+    about: dict[str, Any]
+    folder: Path
+    models: tuple[Model | Ensemble, ...]
+
+    @property
+    def repository(self) -> Path:
+        """Where the model repository is."""
+        return self.folder / "repository"
+
+    @property
+    def network(self) -> str:
+        """Name of the pose network's model."""
+        return self.pose.stem
+
+    @contextlib.contextmanager
+    def serve(self, profile: str) -> Iterator[RunningServer]:
+        """Run a server with a profile."""
+        options = ServerOptions(self.repository, profile, grpc_port=free_port())
+        with running_server(options, log=self.folder / f"{profile}.log", timeout_s=_TIMEOUT_S) as server:
+            yield server
+
+    def add_profile(self, name: str, profile: Profile) -> None:
+        """Write a profile that only a measurement needs."""
+        for model in self.models:
+            if isinstance(model, Model):
+                path = self.repository / model.name / "configs" / f"{name}.pbtxt"
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(render(profile(model)), encoding="utf-8")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is measured."""
+    parser.add_argument("--pose", type=Path, help="default: CIGPose-m with constructed weights, built on first use")
+    parser.add_argument("--detector", type=Path, help="default: YOLOX-Nano where it is at hand, else the demo's")
+    parser.add_argument(
+        "--pictures", type=Path, nargs="+", help="default: photos where they are at hand, else rendered"
+    )
+
+
+@contextlib.contextmanager
+def prepared(options: argparse.Namespace, profiles: Mapping[str, Profile] | None = None) -> Iterator[Subject]:
+    """Build the repository of what the options say.
+
+    Args:
+        options: of `add_options`.
+        profiles: further profiles by name, for this measurement alone.
+    """
+    pose = options.pose or constructed_network(BUILT)
+    nano = [path for path in (BUILT / "yolox_nano.onnx", _BESIDE / "weights" / "yolox_nano.onnx") if path.exists()]
+    detector = options.detector or (nano[0] if nano else default_weights()[1])
+    pictures, source = _pictures(options.pictures, trained_on_photos=detector.stem == "yolox_nano")
+    about = {
+        "pose": pose.name
+        + (" (constructed weights: for speed only)" if options.pose is None and pose.stem == NAME else ""),
+        "detector": detector.name,
+        "pictures": f"{len(pictures)} {source}",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        models = build_repository([pose], detector, Path(folder) / "repository")
+        subject = Subject(pose, detector, pictures, about, Path(folder), models)
+        for name, profile in (profiles or {}).items():
+            subject.add_profile(name, profile)
+        yield subject
+
+
+def pose_calls(stack: contextlib.ExitStack, url: str) -> Callable[[], Call]:
+    """Return a maker of callers of the pose ensemble; each has a connection of its own until the stack ends."""
+
+    def make() -> Call:
+        client = stack.enter_context(PoseClient(url, timeout_s=_TIMEOUT_S))
+        return lambda picture: len(client.estimate(picture).bboxes)
+
+    return make
+
+
+def _pictures(paths: list[Path] | None, *, trained_on_photos: bool) -> tuple[list[bytes], str]:
+    if paths:
+        return [path.read_bytes() for path in paths], "given pictures"
+    photos = sorted((_BESIDE / "data" / "coco_sample").glob("*.jpg"))
+    if photos and trained_on_photos:
+        return [path.read_bytes() for path in photos], "photos of COCO val2017"
+    return [render_scene(seed).jpeg for seed in DEMO[:4]], "rendered scenes"
