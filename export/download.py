@@ -6,36 +6,27 @@ gdown fetches from Google Drive and from plain addresses, remotezip single membe
 import shutil
 import socket
 import urllib.parse
-import zipfile
 from pathlib import Path
 
 import gdown
 import gdown.exceptions
-import remotezip  # type: ignore[import-untyped]
 import requests
-import tqdm  # type: ignore[import-untyped]
-import urllib3
 
 from export import graph_edit
+from export.zip_member import TRANSFER_FAILURES, fetch_member
 from export.zoo import Entry
 
 RECORD = "SHA256SUMS"  # in the folder of the files; `sha256sum --check SHA256SUMS` reads it, too
 _TIMEOUT_S = (10.0, 60.0)  # to connect, and between bytes
 _RETRIES = 3
-_CHUNK = 1 << 20
-_BROKEN = (
-    gdown.exceptions.DownloadError,
-    requests.exceptions.RequestException,
-    remotezip.RemoteZipError,
-    urllib3.exceptions.HTTPError,
-)
+_BROKEN = (gdown.exceptions.DownloadError, requests.exceptions.RequestException, *TRANSFER_FAILURES)
 
 
 def fetch(entry: Entry, folder: Path) -> str:
     """Make `folder` hold the file and return one line that says how it was checked.
 
     A file that is there already is checked, not fetched. Bytes of a broken download are kept beside it and used by the
-    next one (not for members of zip files, which start anew).
+    next one.
 
     Raises:
         ValueError: the file has another checksum than the publisher's or than the one recorded when it was first
@@ -50,7 +41,7 @@ def fetch(entry: Entry, folder: Path) -> str:
     fetched.unlink(missing_ok=True)
     try:
         if entry.member:
-            _fetch_member(entry, entry.member, fetched)
+            fetch_member(entry.address, entry.member, fetched, timeout_s=_TIMEOUT_S, tries=_RETRIES)
         else:
             _fetch_file(entry, fetched)
     except _BROKEN as error:
@@ -66,25 +57,6 @@ def fetch(entry: Entry, folder: Path) -> str:
 
 def _fetch_file(entry: Entry, path: Path) -> None:
     gdown.download(entry.address, str(path), use_cookies=False, resume=True, timeout=_TIMEOUT_S, retries=_RETRIES)
-
-
-def _fetch_member(entry: Entry, member: str, path: Path) -> None:
-    part = path.with_suffix(".part")
-    try:
-        with (
-            remotezip.RemoteZip(entry.address, timeout=_TIMEOUT_S) as archive,
-            archive.open(member) as source,
-            part.open("wb") as sink,
-            tqdm.tqdm(total=archive.getinfo(member).file_size, unit="B", unit_scale=True, desc=entry.name) as progress,
-        ):
-            while chunk := source.read(_CHUNK):  # zipfile checks length and CRC at the end
-                sink.write(chunk)
-                progress.update(len(chunk))
-        part.replace(path)
-    except (KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise OSError(f"{entry.name}: {entry.address} does not hold {member} whole: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check(path: Path, entry: Entry, recorded: dict[str, str]) -> str:

@@ -18,6 +18,7 @@ from export.__main__ import main
 from export.cigpose.variants import VARIANTS
 from export.commands import download as command
 from export.download import RECORD, fetch
+from export.zip_member import _CHUNK as ZIP_CHUNK
 from export.zoo import Entry, entry, zoo
 from server.process import free_port
 
@@ -166,13 +167,63 @@ def test_one_member_of_a_zip_without_the_rest(site, archive, tmp_path):
     assert site.sent < 1_200_000 < len(site.files["models.zip"])
 
 
-def test_a_member_that_is_not_there_or_breaks_off(site, archive, tmp_path):
+def test_a_member_that_is_not_there(site, archive, tmp_path):
     with pytest.raises(OSError, match=r"does not hold b\.onnx whole"):
         fetch(published(site, address=archive.address, member="b.onnx"), tmp_path / "d")
-    site.breaks = [70_000, 70_000, 100]
-    with pytest.raises(OSError, match=r"a\.onnx"):
-        fetch(archive, tmp_path / "d")
     assert not list((tmp_path / "d").iterdir())
+
+
+def first_bytes(site):
+    """Return where the ranges began that were asked for, without the archive's directory."""
+    return [int(asked[6:].split("-")[0]) for asked in site.ranges if not asked.startswith("bytes=-")]
+
+
+def test_a_broken_member_is_taken_up_where_it_broke(site, archive, tmp_path):
+    site.breaks = [1 << 20, 400_000, 1 << 20, 300_000]  # each try reads the directory, too
+    fetch(archive, tmp_path / "d")
+    assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
+    begin, second, third = first_bytes(site)
+    assert 400_000 - ZIP_CHUNK <= second - begin <= 400_000
+    assert 300_000 - ZIP_CHUNK <= third - second <= 300_000
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"a.onnx", RECORD}
+
+
+def broken(site, archive, folder):
+    """Fetch a member over a connection that breaks every time, and return the file with what came of it."""
+    site.breaks = [1 << 20, 400_000] + [1 << 20, 0] * 2
+    with pytest.raises(OSError, match=r"a\.onnx: the transfer from .* failed; try again to continue"):
+        fetch(archive, folder)
+    assert not site.breaks
+    site.ranges.clear()
+    (part,) = folder.glob("*.part")
+    assert not (folder / "a.onnx").exists()
+    return part
+
+
+def test_the_next_run_goes_on_with_the_member(site, archive, tmp_path):
+    kept = broken(site, archive, tmp_path / "d").stat().st_size
+    fetch(archive, tmp_path / "d")
+    assert first_bytes(site)[0] > kept > 300_000
+    assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
+    assert {path.name for path in (tmp_path / "d").iterdir()} == {"a.onnx", RECORD}
+
+
+def test_what_is_kept_is_not_continued_with_another_member(site, archive, tmp_path):
+    broken(site, archive, tmp_path / "d")
+    with zipfile.ZipFile(tmp_path / "models.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.onnx", CONTENT[1_000_000:])
+    site.files["models.zip"] = (tmp_path / "models.zip").read_bytes()
+    fetch(archive, tmp_path / "d")
+    assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[1_000_000:]
+
+
+def test_what_is_kept_and_damaged_is_thrown_away(site, archive, tmp_path):
+    part = broken(site, archive, tmp_path / "d")
+    part.write_bytes(part.read_bytes()[:-1000] + bytes(1000))
+    with pytest.raises(OSError, match=r"does not hold a\.onnx whole"):
+        fetch(archive, tmp_path / "d")
+    fetch(archive, tmp_path / "d")
+    assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
 
 
 def test_a_web_page_is_no_weights(site, tmp_path):
