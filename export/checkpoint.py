@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ensemble.keypoints import keypoint_set_of_length
 from export.cigpose.network import CigPose
 from export.cigpose.variants import VARIANTS, Variant
 
@@ -56,12 +57,14 @@ class _Inert:
         pass
 
 
-def load_network(path: Path, variant: Variant | None = None) -> CigPose:
+def load_network(path: Path, variant: Variant | None = None, *, own_input: tuple[int, int] | None = None) -> CigPose:
     """Read a checkpoint into a network.
 
     Args:
         path: an official checkpoint in any of its flavours (see `read_state_dict`).
         variant: what the file is; recognised from names and shapes when None.
+        own_input: (w, h) of the crop, with which an architecture that is not published is taken as well: names and
+            shapes tell everything else.
 
     Returns:
         the network, float32, in eval mode.
@@ -73,7 +76,7 @@ def load_network(path: Path, variant: Variant | None = None) -> CigPose:
     state = read_state_dict(path)
     shapes = {name: tuple(value.shape) for name, value in state.items()}
     try:
-        chosen = _choose(shapes, variant, path.name)
+        chosen = _choose(shapes, variant, path.name, own_input)
         _check(shapes, chosen)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -138,9 +141,11 @@ def _without_prefix(entries: dict[str, Tensor]) -> dict[str, Tensor]:
     return entries
 
 
-def _choose(shapes: Shapes, asked: Variant | None, file_name: str) -> Variant:
+def _choose(shapes: Shapes, asked: Variant | None, file_name: str, own_input: tuple[int, int] | None) -> Variant:
     published = recognise(shapes)
     if asked is None:
+        if not published and own_input:
+            return _own(shapes, own_input)
         if not published:
             raise ValueError(f"no published variant has this architecture: {_hallmarks(shapes)}")
         return next((variant for variant in published if variant.name in file_name), published[0])
@@ -148,6 +153,32 @@ def _choose(shapes: Shapes, asked: Variant | None, file_name: str) -> Variant:
         found = " or ".join(variant.name for variant in published) or f"unpublished: {_hallmarks(shapes)}"
         raise ValueError(f"this file is {found}, you asked for {asked.name}")
     return asked
+
+
+def _own(shapes: Shapes, input_size: tuple[int, int]) -> Variant:
+    """Describe an unpublished architecture by its shapes; what is wrong with the result, `_check` finds."""
+    found = _hallmarks(shapes)
+    ratio = found.bins_x / input_size[0]
+    if (found.bins_x, found.bins_y) != tuple(int(side * ratio) for side in input_size):
+        raise ValueError(f"its rows of {found.bins_x} and {found.bins_y} bins are not of crops of {input_size}")
+    try:
+        channels, gau_s = shapes["backbone.stage4.0.conv.weight"][0], shapes["head.gau.gamma"][1]
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"not a CIGPose network: {error}; it has {_listing(list(shapes))}") from None
+    blocks = {name.split(".")[4] for name in shapes if name.startswith("backbone.stage2.1.blocks.")}
+    return Variant(
+        name="an unpublished network",
+        keypoint_set=keypoint_set_of_length(found.keypoints).name,
+        input_size=input_size,
+        widen=channels / 1024,
+        deepen=len(blocks) / 6,
+        hidden_dims=found.hidden_dims,
+        gau_s=gau_s,
+        gcn_layers=found.gcn_layers,
+        cim_k_train=1,  # of no consequence for inference, as the next one
+        sigma=(1.0, 1.0),
+        split_ratio=ratio,
+    )
 
 
 def _check(shapes: Shapes, variant: Variant) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import tritonclient.grpc
+from cigpose_client import Tls
+from cigpose_client._connection import transport_arguments
 from google.protobuf import text_format
 from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
@@ -75,14 +77,23 @@ def onnx_answers(network: Served) -> Answer:
     return answer
 
 
-def server_answers(network: Served, url: str) -> Answer:
+def server_answers(network: Served, url: str, tls: Tls | None = None) -> Answer:
     """Return a function that asks the server at the gRPC address for the same.
 
     The function raises ValueError when the server does not answer (the message says why).
+
+    Args:
+        network: of the served repository.
+        url: the server's gRPC address.
+        tls: None for an unencrypted connection.
+
+    Raises:
+        OSError: a TLS file cannot be read.
     """
+    arguments = transport_arguments(url, tls)
 
     def answer(crops: Crops) -> Rows:
-        with tritonclient.grpc.InferenceServerClient(url) as client:
+        with tritonclient.grpc.InferenceServerClient(**arguments) as client:
             try:
                 return concatenated([_ask(client, network.name, batch) for batch in network.batches(crops)])
             except InferenceServerException as error:

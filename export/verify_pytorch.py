@@ -15,12 +15,12 @@ from export.served import Crops, Served
 
 
 def checkpoint_network(path: Path, network: Served) -> CigPose:
-    """Read the checkpoint a network was exported from; its config may name the variant.
+    """Read the checkpoint a network was exported from; its config may name the variant, which may be unpublished.
 
     Raises:
         ValueError: it is no such checkpoint, or its input size is another (the message says both).
     """
-    found = load_network(path, VARIANTS.get(network.source.get("variant", "")))
+    found = load_network(path, VARIANTS.get(network.source.get("variant", "")), own_input=network.input_size)
     if found.variant.input_size != network.input_size:
         raise ValueError(
             f"{path} is {found.variant.name}, for crops of {found.variant.input_size}; "

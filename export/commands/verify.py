@@ -4,6 +4,8 @@ import argparse
 import contextlib
 from pathlib import Path
 
+from cigpose_client import Tls
+
 from ensemble.graph.profiles import PROFILES
 from export import graph_edit
 from export.comparison import PRECISIONS
@@ -17,6 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="the .pth file a network was exported from: adds PyTorch")
     parser.add_argument("--network", action="append", help="verify this one alone; may be repeated (default: all)")
     parser.add_argument("--url", help="gRPC address of a server that runs (default: one is started on a free port)")
+    parser.add_argument("--tls", action="store_true", help="encrypted connection to --url")
+    parser.add_argument("--tls-ca", metavar="PEM", help="trust these roots (implies --tls)")
+    parser.add_argument("--tls-key", metavar="PEM", help="this client's key, for mutual TLS (implies --tls)")
+    parser.add_argument("--tls-cert", metavar="PEM", help="this client's certificate (implies --tls)")
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="of the started server (default: cpu)")
     parser.add_argument("--crops", type=int, default=8, help="how many (default: 8)")
     parser.add_argument(
@@ -31,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the table, and return 1 when a bound is exceeded."""
     networks = _chosen(arguments)
+    tls = _tls(arguments)
     findings: list[Finding] = []
     with contextlib.ExitStack() as stack:
         url = arguments.url or stack.enter_context(server_of(arguments.repository, arguments.profile))
         for network in networks:
-            findings += _findings(network, url, arguments)
+            findings += _findings(network, url, tls, arguments)
     print(table(findings))
     return 0 if all(finding.passed for finding in findings) else 1
 
@@ -56,7 +63,16 @@ def _chosen(arguments: argparse.Namespace) -> list[Served]:
     return chosen
 
 
-def _findings(network: Served, url: str, arguments: argparse.Namespace) -> list[Finding]:
+def _tls(arguments: argparse.Namespace) -> Tls | None:
+    files = (arguments.tls_ca, arguments.tls_key, arguments.tls_cert)
+    if not arguments.tls and not any(files):
+        return None
+    if not arguments.url:
+        raise ValueError("the started server is not encrypted; --tls goes with --url")
+    return Tls(*files)
+
+
+def _findings(network: Served, url: str, tls: Tls | None, arguments: argparse.Namespace) -> list[Finding]:
     bounds = [precision_bound(network), PRECISIONS["fp32"]]  # of the export; of running the same file twice
     if arguments.max_difference is not None:
         bounds = [arguments.max_difference] * 2
@@ -74,5 +90,5 @@ def _findings(network: Served, url: str, arguments: argparse.Namespace) -> list[
         in_process = onnx_answers(network)(crops)
         expected = pytorch_answers(original, crops, network.source.get("flip_test") == "True")
         findings.append(compare(network, "PyTorch, ONNX Runtime", bounds[0], expected, in_process))
-    served = server_answers(network, url)(crops)
+    served = server_answers(network, url, tls)(crops)
     return [*findings, compare(network, "ONNX Runtime, served", bounds[1], in_process, served)]

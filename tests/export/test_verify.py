@@ -10,8 +10,9 @@ from export.comparison import PRECISIONS
 from export.repository import build_repository
 from export.served import Served, pose_networks
 from export.verify import compare, fixed_crops, precision_bound, table
-from server.process import free_port
+from server.process import ServerTls, free_port
 from tests.networks import save_detector, save_pose_network
+from tests.server.certificates import make as make_certificates
 
 
 @pytest.fixture
@@ -81,20 +82,20 @@ def exported(torch, tiny_network, tmp_path_factory):
     export_onnx(network, folder / "tiny.onnx", flip_test=True, checkpoint_sha256=digest)
     spots = save_pose_network(folder / "spots.onnx")
     build_repository([folder / "tiny.onnx", spots], save_detector(folder / "d.onnx"), folder / "r")
-    return folder, network.variant
+    return folder
 
 
 @pytest.fixture(scope="module")
 def exported_server(exported, serve):
-    with serve(exported[0] / "r", profile="cpu") as server:
+    with serve(exported / "r", profile="cpu") as server:
         yield server
 
 
 @pytest.mark.server
 @pytest.mark.torch
-def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, monkeypatch, capsys):
-    folder, variant = exported
-    monkeypatch.setattr("export.verify_pytorch.VARIANTS", {variant.name: variant})
+def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys):
+    """The tiny network is none of the published ones: its shapes and the served crop tell what it is."""
+    folder = exported
     arguments = ["verify", str(folder / "r"), "--url", exported_server.grpc_url]
     assert main([*arguments, "--checkpoint", str(folder / "right.pth")]) == 0  # its sha256 tells which network
     lines = capsys.readouterr().out.splitlines()
@@ -109,11 +110,29 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, monkey
     assert "EXCEEDED" in capsys.readouterr().out.splitlines()[1]
     assert main([*wrong, "--network", "tiny", "--max-difference", "0.1"]) == 0
     assert main([*wrong, "--network", "spots"]) == 1
-    assert "no published variant has this architecture" in capsys.readouterr().err
+    assert "bins are not of crops of (192, 256)" in capsys.readouterr().err
 
 
 @pytest.mark.server
 @pytest.mark.torch
 def test_a_server_of_its_own_is_started(exported, capsys, tritonserver):
-    assert main(["verify", str(exported[0] / "r"), "--network", "tiny", "--crops", "3"]) == 0
+    assert main(["verify", str(exported / "r"), "--network", "tiny", "--crops", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+@pytest.mark.server
+def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
+    pem, folder = make_certificates(tmp_path_factory.mktemp("pem")), tmp_path_factory.mktemp("tls")
+    build_repository([save_pose_network(folder / "s.onnx")], save_detector(folder / "d.onnx"), folder / "r")
+    tls = ServerTls(pem / "server.pem", pem / "server.key", pem / "ca.pem")
+    own = ["--tls-cert", str(pem / "client.pem"), "--tls-key", str(pem / "client.key")]
+    with serve(folder / "r", tls=tls) as server:
+        url = server.grpc_url.replace("127.0.0.1", "localhost")
+        arguments = ["verify", str(folder / "r"), "--crops", "2", "--url", url, "--tls-ca", str(pem / "ca.pem")]
+        assert main([*arguments, *own]) == 0
+        assert main(arguments) == 1  # it wants to know us
+    assert "error: s at localhost:" in capsys.readouterr().err
+    assert main(["verify", str(folder / "r"), "--tls"]) == 1
+    assert "--tls goes with --url" in capsys.readouterr().err
+    assert main([*arguments[:-1], str(pem / "nothing.pem")]) == 1
+    assert "nothing.pem" in capsys.readouterr().err
