@@ -4,12 +4,21 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 _CHECKOUT = Path(__file__).parents[1]
-_PACKAGES = ("numpy", "onnxruntime", "openvino", "opencv-python-headless", "nvidia-pytriton", "tritonclient")
+_PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "opencv-python-headless",
+    "nvidia-pytriton",
+    "tritonclient",
+)
 
 
 def describe() -> dict[str, Any]:
@@ -19,10 +28,19 @@ def describe() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "gpus": _gpus(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def _gpus() -> list[str]:
+    """Name and driver of each GPU; none where there is no nvidia-smi."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split("\n")[:-1]
 
 
 def _git(*arguments: str) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 from benchmarks.machine import describe
 
+__all__ = ["FOLDER", "add_output", "as_table", "describe", "read", "write"]
+
 FOLDER = Path(__file__).parent / "results"
 
 

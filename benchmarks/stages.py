@@ -13,12 +13,13 @@ from typing import Any
 from benchmarks import results, subject
 from benchmarks.observed import Observed, observe
 from benchmarks.processes import FRONT
-from benchmarks.subject import pose_calls
+from benchmarks.subject import Subject, pose_calls
 from ensemble.graph.profiles import PROFILES
+from server.process import RunningServer
 
 ALONE, SATURATED = "one caller", "saturated"
-_NETWORK = "pose network"
-_PER_PERSON = ("crop", _NETWORK, "SimCC")  # the stages whose work grows with the people
+NETWORK = "pose network"
+_PER_PERSON = ("crop", NETWORK, "SimCC")  # the stages whose work grows with the people
 _NAMES = {"decode_image": "decode", "crop_persons": "crop", "decode_simcc": "SimCC", FRONT: "front end and copies"}
 
 
@@ -32,17 +33,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     results.add_output(parser, "stages")
     options = parser.parse_args(argv)
     with subject.prepared(options) as measured, measured.serve(options.profile) as server:
-        with contextlib.ExitStack() as stack:
-            make_call = pose_calls(stack, server.grpc_url)
-            observed = {
-                ALONE: observe(server, make_call, measured.pictures, 1, options.requests // 2),
-                SATURATED: observe(server, make_call, measured.pictures, options.callers, options.requests),
-            }
-        loads = {name: summary(it, measured.network) for name, it in observed.items()}
-        result = {**measured.about, "callers_at_saturation": options.callers, "loads": loads}
+        result = {**measured.about, **measure(server, measured, options.callers, options.requests)}
     results.write(options.output, result, profile=options.profile)
     print(as_table(result))
     return 0
+
+
+def measure(server: RunningServer, measured: Subject, callers: int, requests: int) -> dict[str, Any]:
+    """Return both loads of a server: one caller with half of the requests, then as many as saturate it."""
+    with contextlib.ExitStack() as stack:
+        make_call = pose_calls(stack, server.grpc_url)
+        observed = {
+            ALONE: observe(server, make_call, measured.pictures, 1, requests // 2),
+            SATURATED: observe(server, make_call, measured.pictures, callers, requests),
+        }
+    loads = {name: summary(it, measured.network) for name, it in observed.items()}
+    return {"callers_at_saturation": callers, "loads": loads}
 
 
 def summary(observed: Observed, network: str) -> dict[str, Any]:
@@ -58,7 +64,7 @@ def summary(observed: Observed, network: str) -> dict[str, Any]:
         counted = observed.counters.get(model)
         if counted is None and model != FRONT:
             continue  # no picture of this load passed there
-        name = _NETWORK if model == network else _NAMES.get(model, model)
+        name = NETWORK if model == network else _NAMES.get(model, model)
         stages[name] = {
             "cpu_ms": cpu_s / pictures * 1000,
             "per_person": name in _PER_PERSON,
