@@ -33,10 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Export, and print what was measured."""
     try:  # not above: the command line and its help need no PyTorch
+        import torch
+
         from export.checkpoint import load_network
         from export.onnx_export import export_onnx
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
+    torch.set_num_threads(1)  # seconds on one core; more threads win little, and lose much where others use the cores
     network = load_network(arguments.checkpoint, variant(arguments.variant) if arguments.variant else None)
     print(f"{arguments.checkpoint}: {network.variant.name}")
     if arguments.flip_test:
