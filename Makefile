@@ -29,6 +29,9 @@ test: .venv/.test  ## all tests, with real servers
 test-all: .venv/.test  ## also the tests that take minutes
 	$(BIN)/python -m pytest
 
+test-export: .venv/.test  ## export of all 14 networks and of the large detectors: some minutes, in CI too
+	$(BIN)/python -m pytest -m slow tests/export
+
 test-reliability: .venv/.test  ## faults, kills and hostile input, also what takes minutes
 	$(BIN)/python -m pytest tests/reliability
 
@@ -88,4 +91,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all test-reliability repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install demo test test-all test-export test-reliability repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
