@@ -73,7 +73,7 @@ lock: .venv/.test  ## pin the environment anew (requirements/*.txt)
 		--no-header --no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
 
 clean:  ## remove what was built here
-	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx
+	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/MANIFEST.sha256
 
 .venv/.base: requirements/base.txt client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; pass PYTHON=/path/to/python" >&2; exit 1; }

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploy import manifest
+from server import manifest
 from server.installation import find_installation
 
 # Open stay health, metadata and inference. The key is in the process's command line, where only the pod can read it.

@@ -11,6 +11,7 @@ from ensemble.graph.steps import DETECTOR
 from export import graph_edit
 from export.detector_file import DetectorOptions, serve_detector_file
 from export.pose_file import PoseOptions, serve_pose_file
+from server import manifest
 
 CHECKOUT = Path(__file__).parents[1]
 _ADAPTERS = CHECKOUT / "model_repository"
@@ -43,6 +44,13 @@ def build_repository(
         graph_edit.save(served.model, output / served.network.name / "1" / "model.onnx")
     graph_edit.save(detector.model, output / DETECTOR / "1" / "model.onnx")
     return models
+
+
+def seal(output: Path) -> None:
+    """Write the manifest, by which a server finds out at its start whether a file was changed or cut short since."""
+    for cache in list(output.glob("*/*/**/__pycache__")):
+        shutil.rmtree(cache)
+    manifest.write(output)
 
 
 def write_configs(model: Model | Ensemble, folder: Path) -> None:

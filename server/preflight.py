@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy import manifest
+from server import manifest
 from server.installation import Installation, python_version
 from server.options import ServerOptions, ServerTls
 
@@ -41,7 +41,12 @@ def _manifest_problems(repository: Path) -> list[str]:
     if not (repository / manifest.NAME).is_file():
         return []
     found = manifest.problems(repository)
-    return [f"{repository}: {problem}" for problem in found if not problem.partition(" ")[0].endswith(".pyc")]
+    return [
+        f"{repository}: {problem}; build the repository again, or seal what you changed: "
+        f"python -m server.manifest write {repository}"
+        for problem in found
+        if not problem.partition(" ")[0].endswith(".pyc")
+    ]
 
 
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:

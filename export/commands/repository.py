@@ -8,7 +8,7 @@ from ensemble.graph.model import Model
 from export.detector_file import FORMS, DetectorOptions
 from export.flip_test import FACTS
 from export.pose_file import PoseOptions
-from export.repository import build_repository
+from export.repository import build_repository, seal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         PoseOptions(arguments.input_size, arguments.simcc_outputs, arguments.flip_test),
         DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class),
     )
+    seal(arguments.output)
     for model in models:
         if isinstance(model, Model) and model.backend == "onnxruntime":
             print(_line(model))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tritonclient.grpc
 
-from deploy import manifest
+from server import manifest
 
 CHECKOUT = Path(__file__).parents[2]
 _DEPLOY = CHECKOUT / "deploy"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cigpose_client import PoseClient
 
-from deploy import manifest
+from server import manifest
 from server.process import free_port
 from tests.deploy import plain_folder
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
@@ -5,6 +7,9 @@ from tritonclient.grpc import model_config_pb2 as pb
 from ensemble.graph.profiles import PROFILES
 from export.__main__ import main
 from export.repository import build_repository
+from server import preflight
+from server.installation import Installation
+from server.process import ServerOptions, free_port
 from tests.networks import save_detector, save_pose_network
 
 
@@ -48,6 +53,18 @@ def test_profiles_exist_for_what_they_change(files, tmp_path):
         profiles = {path.stem for path in (tmp_path / "r" / network / "configs").iterdir()}
         assert profiles == set(PROFILES)
     assert not (tmp_path / "r" / "pose" / "configs").exists()
+
+
+def test_the_command_seals_what_it_built(files, tmp_path):
+    (pose, _), detector = files
+    folder = tmp_path / "r"
+    (folder / "spots" / "1" / "__pycache__").mkdir(parents=True)
+    assert main(["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(folder)]) == 0
+    assert preflight.problems(Installation(Path("tritonserver")), ServerOptions(folder, grpc_port=free_port())) == []
+    network = folder / "spots" / "1" / "model.onnx"
+    network.write_bytes(network.read_bytes()[:-1])
+    (found,) = preflight.problems(Installation(Path("tritonserver")), ServerOptions(folder, grpc_port=free_port()))
+    assert "spots/1/model.onnx was changed" in found
 
 
 def test_models_of_somebody_else_are_left_alone(files, tmp_path):

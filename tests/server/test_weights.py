@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from deploy import manifest
-from server import preflight
+from server import manifest, preflight
 from server.__main__ import main
 
 

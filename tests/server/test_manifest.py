@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from deploy import manifest
+from server import manifest
 
 
 @pytest.fixture

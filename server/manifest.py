@@ -1,4 +1,4 @@
-"""`python -m deploy.manifest write|verify DIR`: SHA-256 of every file of a model repository.
+"""`python -m server.manifest write|verify DIR`: SHA-256 of every file of a model repository.
 
 The manifest has the form that `sha256sum` writes, so `sha256sum --check MANIFEST.sha256` reads it, too. Unlike that
 command, `verify` also finds files that the manifest does not list: Triton would load them, and Python files are code.
@@ -34,7 +34,7 @@ def problems(folder: Path) -> list[str]:
     """Return what differs between `folder` and its manifest, one sentence each; an empty list is good news."""
     path = folder / NAME
     if not path.is_file():
-        return [f"{path} is missing; write it where the repository was built: python -m deploy.manifest write"]
+        return [f"{path} is missing; write it where the repository was built: python -m server.manifest write"]
     try:
         listed = _parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -49,7 +49,7 @@ def problems(folder: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write or verify; return 0 when all is well."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.manifest", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m server.manifest", description=__doc__)
     parser.add_argument("action", choices=("write", "verify"))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(argv)
