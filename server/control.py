@@ -15,7 +15,7 @@ class Control:
 
     def __init__(self, client: Any, key: str):
         self.client = client
-        self._headers = headers(key)
+        self.headers = headers(key)
 
     def __enter__(self) -> "Control":
         return self
@@ -29,7 +29,7 @@ class Control:
 
     def states(self) -> dict[str, str]:
         """Return each model's state: READY, LOADING, UNLOADING or UNAVAILABLE."""
-        index = self.client.get_model_repository_index(headers=self._headers, client_timeout=_CALL_S)
+        index = self.client.get_model_repository_index(headers=self.headers, client_timeout=_CALL_S)
         return {model.name: model.state or "UNAVAILABLE" for model in index.models}
 
     def missing(self, patience_s: float) -> list[str]:
@@ -47,7 +47,7 @@ class Control:
 
     def statistics(self) -> dict[str, Any]:
         """Return each model's counts and times since it was loaded, Triton's ModelStatistics messages."""
-        answer = self.client.get_inference_statistics(headers=self._headers, client_timeout=_CALL_S)
+        answer = self.client.get_inference_statistics(headers=self.headers, client_timeout=_CALL_S)
         return {model.name: model for model in answer.model_stats}
 
     def executions(self) -> dict[str, int]:
@@ -60,11 +60,11 @@ class Control:
         Triton takes the ensembles that need the model away with it, and brings them back with it.
         """
         self.unload(model)
-        self.client.load_model(model, headers=self._headers, client_timeout=_LOAD_S)
+        self.client.load_model(model, headers=self.headers, client_timeout=_LOAD_S)
 
     def unload(self, model: str) -> None:
         """Take one model out of service; requests that it has accepted are answered."""
-        self.client.unload_model(model, headers=self._headers, client_timeout=_CALL_S)
+        self.client.unload_model(model, headers=self.headers, client_timeout=_CALL_S)
 
     def close_ensembles(self, patience_s: float) -> None:
         """Refuse new requests, and wait until the accepted ones are answered.
