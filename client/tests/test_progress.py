@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from cigpose_client._cli.progress import Progress, clock, line
+from cigpose_client._cli.progress import Progress, bar, clock, line
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,11 @@ def test_a_line_tells_rate_and_time_left():
     assert line("frames", 120, None, 24.0) == "120 frames, 24.0/s"
 
 
+def test_a_bar_fills_and_is_left_out_where_nobody_knows_the_end():
+    assert [bar(count, 300).count("#") for count in (0, 14, 15, 299, 300, 301)] == [0, 0, 1, 19, 20, 20]
+    assert bar(7, None) == ""
+
+
 def test_a_terminal_sees_one_line_renewed(monkeypatch):
     stream = io.StringIO()
     stream.isatty = lambda: True
@@ -25,7 +30,7 @@ def test_a_terminal_sees_one_line_renewed(monkeypatch):
     progress.step(ValueError("broken"), "b.jpg")
     progress.summary(3)
     lines = stream.getvalue().split("\r\x1b[K")
-    assert lines[1].startswith("1/2 pictures")
+    assert lines[1].startswith("[##########----------] 1/2 pictures")
     assert "\n" not in lines[1]
     assert lines[2] == "b.jpg: broken\n"
     assert lines[-1].startswith("2 pictures, 2 people, ")

@@ -8,6 +8,7 @@ from cigpose_client._poses import Poses
 
 _ON_TERMINAL_S = 0.1
 _IN_LOG_S = 10.0
+_BAR = 20  # characters
 
 
 class Progress:
@@ -56,7 +57,10 @@ class Progress:
 
     def _say(self, text: str) -> None:
         self._clear()
-        print(text, end="" if self._terminal else "\n", file=self._stream, flush=True)
+        if self._terminal:
+            print(bar(self.count, self._total) + text, end="", file=self._stream, flush=True)
+        else:
+            print(text, file=self._stream, flush=True)
 
     def _clear(self) -> None:
         if self._terminal:
@@ -69,6 +73,14 @@ def line(unit: str, count: int, total: int | None, rate: float) -> str:
         return f"{count} {unit}, {rate:.1f}/s"
     left = f", {clock((total - count) / rate)} left" if rate > 0 else ""
     return f"{count}/{total} {unit}, {rate:.1f}/s{left}"
+
+
+def bar(count: int, total: int | None) -> str:
+    """Return the progress as a bar, such as `[########------------] `; nothing where the end is not known."""
+    if not total:
+        return ""
+    done = min(_BAR * count // total, _BAR)
+    return f"[{'#' * done}{'-' * (_BAR - done)}] "
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""The accuracy that the authors publish, in per cent. All with flip test; the server runs without.
+"""The accuracy that the authors publish, in per cent. All with flip test, which a network has inside or not.
 
 Source: README of the official code (53mins/CIGPose, commit b7444d8). COCO-WholeBody and CrowdPose with a detector's
 boxes; COCO with ground-truth boxes, if the published configurations were used as they are.
