@@ -1,100 +1,125 @@
-"""`python -m benchmarks.load SCENARIO`: a load test without a page; result files and a verdict as exit code.
+"""`python -m benchmarks load SCENARIO...`: load tests without a page; result files and a verdict as exit code.
 
-Starts a server on the committed weights unless `--url` says where one is.
+Starts a server on the trained demo weights, which find the people of the rendered pictures, unless `--url` says where
+one is. What the server sustains is measured first, for each mix; the scenarios' rates are shares of it.
 """
 
 import argparse
 import contextlib
-import json
+import math
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import describe
-from benchmarks.scenario import Scenario, scenarios
+from benchmarks import counters, results, samples, subject
+from benchmarks.closed_loop import drive
+from benchmarks.scenario import Pictures, Scenario, scenarios
+from benchmarks.subject import BUILT, CHECKOUT, pose_calls
 from demo.accuracy import default_weights
-from export.repository import build_repository
-from server.process import ServerOptions, free_port, running_server
+from ensemble.graph.profiles import PROFILES
+from server.control import Control
 
-_CHECKOUT = Path(__file__).parents[1]
-_RESULTS = Path(__file__).parent / "results"
+_PROBES, _PROBE_CALLERS = 160, 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one scenario; 0 when it stayed within its limits."""
+    """Run scenarios; 0 when all stayed within their limits."""
     options = _parse(argv)
-    scenario = scenarios()[options.scenario]
-    options.output.mkdir(parents=True, exist_ok=True)
-    prefix = options.output / f"load-{scenario.name}"
-    with _server(options.url, options.profile) as url:
-        _run_locust(scenario, url, prefix)
-    result = {"machine": describe(), "scenario": scenario.name, "profile": options.profile, **_read(prefix)}
-    exceeded = scenario.verdict(result["p99_ms"], result["failed_share"])
-    result["verdict"] = exceeded or "within its limits"
-    prefix.with_suffix(".json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(
-        json.dumps({key: result[key] for key in ("requests", "p50_ms", "p95_ms", "p99_ms", "failed_share", "verdict")})
-    )
-    return 1 if exceeded else 0
+    exceeded = []
+    with _server(options) as (url, control):
+        for name in options.scenarios or scenarios():
+            result = _run(scenarios()[name], url, control, options.raw)
+            results.write(options.output / f"load-{name}.json", result, profile=options.profile)
+            verdict = result["verdict"]
+            print(f"{name}: {result['requests']} requests, p99 {result['p99_ms']} ms: {'; '.join(verdict) or 'passed'}")
+            exceeded += verdict
+    return int(bool(exceeded))
 
 
-def _run_locust(scenario: Scenario, url: str, prefix: Path) -> None:
+def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> dict[str, Any]:
+    raw.mkdir(parents=True, exist_ok=True)
+    rate = 0.0 if scenario.callers else _sustained(scenario, url)
+    before = counters.read(control) if control else {}
+    _run_locust(scenario, url, rate, raw / scenario.name)
+    counted = counters.since(before, counters.read(control)) if control else {}
+    sent = samples.read(raw / f"{scenario.name}.samples.csv")
+    found = samples.summary(sent)
+    result: dict[str, Any] = _without_nan({
+        "scenario": scenario.name,
+        "about": scenario.about,
+        "sustained_per_s": rate,
+        **found,
+        "limits": dict(scenario.limits),
+        "verdict": scenario.verdict(found),
+        "stages": {
+            name: {"queue_ms": it.queue_ms / it.requests, "compute_ms": it.ms_per_execution}
+            for name, it in counted.items()
+            if it.executions  # ensembles have none of their own
+        },
+        "series": samples.series(sent),
+    })  # fmt: skip
+    return result
+
+
+def _sustained(scenario: Scenario, url: str) -> float:
+    """Return the pictures a second of a closed loop with the scenario's mix."""
+    drawn = Pictures(scenario)
+    pictures = [picture.encoded for picture in (drawn.draw() for _ in range(2 * _PROBES)) if not picture.corrupt]
+    with contextlib.ExitStack() as stack:
+        make_call = pose_calls(stack, url)
+        drive(make_call, pictures, _PROBE_CALLERS, _PROBE_CALLERS)
+        return drive(make_call, pictures, _PROBE_CALLERS, _PROBES).pictures_per_s
+
+
+def _run_locust(scenario: Scenario, url: str, sustained_per_s: float, prefix: Path) -> None:
     """Locust patches the standard library for gevent, so it gets a process of its own."""
     users = scenario.callers or 1
     command = [sys.executable, "-m", "locust", "-f", "benchmarks/locustfile.py", "--headless", "--host", url]
-    command += ["--users", str(users), "--spawn-rate", str(users), "--csv", str(prefix), "--html", f"{prefix}.html"]
-    command += ["--json-file", str(prefix.with_suffix(".locust"))]
+    command += ["--users", str(users), "--spawn-rate", str(users), "--csv", str(prefix), "--csv-full-history"]
+    command += ["--html", f"{prefix}.html", "--only-summary", "--loglevel", "WARNING"]
     if scenario.callers:
         command += ["--run-time", f"{scenario.duration_s:.0f}s"]
-    environment = {**os.environ, "SCENARIO": scenario.name}
-    subprocess.run(command, cwd=_CHECKOUT, env=environment, check=False)  # it exits with 1 when any request failed
+    told = {"SCENARIO": scenario.name, "SUSTAINED": str(sustained_per_s), "SAMPLES": f"{prefix}.samples.csv"}
+    finished = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **told}, check=False, capture_output=True)
+    if finished.returncode not in (0, 1):  # 1: some request failed, which is for the verdict to judge
+        raise RuntimeError(f"locust ended with {finished.returncode}")
 
 
-def _read(prefix: Path) -> dict[str, Any]:
-    rows = json.loads(Path(f"{prefix}.locust.json").read_text(encoding="utf-8"))
-    times: dict[int, int] = {}
-    for row in rows:
-        for milliseconds, count in row["response_times"].items():
-            times[round(float(milliseconds))] = times.get(round(float(milliseconds)), 0) + count
-    requests = sum(row["num_requests"] for row in rows)
-    failed = sum(row["num_failures"] for row in rows)
-    percentiles = {f"p{percent}_ms": _percentile(times, percent) for percent in (50, 95, 99)}
-    return {"requests": requests, "failed_share": failed / max(requests, 1), **percentiles}
-
-
-def _percentile(times: dict[int, int], percent: float) -> int:
-    remaining = sum(times.values()) * percent / 100
-    for milliseconds in sorted(times):
-        remaining -= times[milliseconds]
-        if remaining <= 0:
-            return milliseconds
-    return 0
+def _without_nan(value: Any) -> Any:
+    """JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 @contextlib.contextmanager
-def _server(url: str, profile: str) -> Iterator[str]:
-    if url:
-        yield url
+def _server(options: argparse.Namespace) -> Iterator[tuple[str, Control | None]]:
+    if options.url:
+        yield options.url, None
         return
-    pose, detector = default_weights()
-    with tempfile.TemporaryDirectory() as folder:
-        build_repository([pose], detector, Path(folder) / "repository")
-        options = ServerOptions(Path(folder) / "repository", profile, grpc_port=free_port())
-        with running_server(options, log=Path(folder) / "server.log") as server:
-            yield server.grpc_url
+    with subject.prepared(options) as measured, measured.serve(options.profile) as server:
+        yield server.grpc_url, server.control
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
-    parser.add_argument("scenario", choices=sorted(scenarios()))
+    parser = argparse.ArgumentParser(prog="python -m benchmarks load", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default: all of {', '.join(scenarios())}")
     parser.add_argument("--url", default="", help="of a running server (default: start one on the committed weights)")
-    parser.add_argument("--profile", default="cpu")
-    parser.add_argument("--output", type=Path, default=_RESULTS, help="folder for CSV, JSON and HTML")
-    return parser.parse_args(argv)
+    parser.add_argument("--profile", default="cpu", choices=PROFILES)
+    parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder for JSON (default: %(default)s)")
+    parser.add_argument("--raw", type=Path, default=BUILT / "load", help="folder for locust's CSV and HTML files")
+    subject.add_options(parser)
+    pose, detector = default_weights()
+    parser.set_defaults(pose=pose, detector=detector)
+    options = parser.parse_args(argv)
+    if unknown := sorted({*options.scenarios} - scenarios().keys()):
+        parser.error(f"unknown scenario {', '.join(unknown)}; known: {', '.join(scenarios())}")
+    return options
 
 
 if __name__ == "__main__":

@@ -1,24 +1,31 @@
 """Locust users that call the pose ensemble over gRPC.
 
-With locust's page: `locust -f benchmarks/locustfile.py --host localhost:8001`, scenario by the variable SCENARIO.
-Headless, with a verdict and result files: `python -m benchmarks.load SCENARIO --url localhost:8001`.
+With locust's page: `locust -f benchmarks/locustfile.py --host localhost:8001`; the scenario by the variable SCENARIO,
+what the server sustains (a rate of 1, in pictures a second) by SUSTAINED.
+Headless, with a verdict and result files: `python -m benchmarks load SCENARIO --url localhost:8001`.
 """
 
-# mypy: disallow-subclassing-any=False
+# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
+import csv
+import itertools
 import os
 import time
 
 import gevent
 import grpc.experimental.gevent as grpc_gevent
-from cigpose_client import PoseClient, PoseClientError, RequestRejected
-from locust import User, constant
+from cigpose_client import Overloaded, PoseClient, PoseClientError, RequestRejected
+from locust import User, constant, events
 
+from benchmarks.samples import COLUMNS, Outcome
 from benchmarks.scenario import Picture, Pictures, scenarios
 
 grpc_gevent.init_gevent()  # or every call would block all other greenlets
 
 _NO_RETRIES = None  # a load test counts what fails
+_SEEDS = itertools.count()
+_STARTED = time.perf_counter()
+_SAMPLES: list[tuple[float, float, str, int]] = []
 
 
 class PoseUser(User):
@@ -27,9 +34,9 @@ class PoseUser(User):
     wait_time = constant(0)
 
     def on_start(self) -> None:
-        """Connect, and render the pictures."""
+        """Connect."""
         self.scenario = scenarios()[os.environ.get("SCENARIO", "steady")]
-        self.pictures = Pictures(self.scenario, seed=id(self) % 1000)
+        self.pictures = Pictures(self.scenario, seed=next(_SEEDS))
         self.client = PoseClient(self.host, timeout_s=30, retry=_NO_RETRIES)
 
     def on_stop(self) -> None:
@@ -47,26 +54,40 @@ class PoseUser(User):
     tasks = [send]  # noqa: RUF012
 
     def _play(self) -> None:
+        arrivals = self.scenario.arrivals(float(os.environ.get("SUSTAINED", "20")))
+        pictures = [self.pictures.draw() for _ in arrivals]  # rendered before the clock runs
         started = time.perf_counter()
         under_way = []
-        for arrival in self.scenario.arrivals():
+        for (arrival, phase), picture in zip(arrivals, pictures, strict=True):
             gevent.sleep(max(0.0, started + arrival - time.perf_counter()))
-            under_way.append(gevent.spawn(self._request, self.pictures.draw(), started + arrival))
+            under_way.append(gevent.spawn(self._request, picture, started + arrival, phase))
         gevent.joinall(under_way)
 
-    def _request(self, picture: Picture, due: float) -> None:
+    def _request(self, picture: Picture, due: float, phase: int = 0) -> None:
         """Send one picture; its time runs from when it was due, so that a late start counts as waiting."""
         error: Exception | None = None
+        outcome = Outcome.ANSWERED
         try:
             self.client.estimate(picture.encoded)
         except RequestRejected as rejection:
-            error = None if picture.corrupt else rejection
+            error, outcome = (None, Outcome.CORRUPT) if picture.corrupt else (rejection, Outcome.FAILED)
+        except Overloaded as overload:
+            error, outcome = overload, Outcome.REFUSED
         except PoseClientError as failure:
-            error = failure
+            error, outcome = failure, Outcome.FAILED
+        milliseconds = (time.perf_counter() - due) * 1000
+        _SAMPLES.append((round(due - _STARTED, 4), round(milliseconds, 2), outcome.value, phase))
         self.environment.events.request.fire(
             request_type="gRPC",
-            name="refused picture" if picture.corrupt else "pose",
-            response_time=(time.perf_counter() - due) * 1000,
+            name="cut-off picture" if picture.corrupt else "pose",
+            response_time=milliseconds,
             response_length=len(picture.encoded),
             exception=error,
         )
+
+
+@events.quit.add_listener
+def _write_samples(**_: object) -> None:
+    if path := os.environ.get("SAMPLES"):
+        with open(path, "w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([COLUMNS, *sorted(_SAMPLES)])

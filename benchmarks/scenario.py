@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+from benchmarks.open_loop import poisson
 from demo.scene import render_scene
 from demo.seeds import DEMO
 
@@ -22,39 +25,45 @@ class Scenario:
     Attributes:
         name: as on the command line.
         about: one sentence.
-        rates_per_s: open loop: (seconds, arrivals a second), one after the other.
+        people: number of people in a picture -> share of the requests.
+        limits: any of `p99_ms`, `refused_share` (the server's queue was full), `failed_share` (all other errors) and
+            `recovered_times` (p95 of the last phase's second half, in times of the first phase's); what exceeds one
+            fails the verdict.
+        rates: open loop: (seconds, arrivals) one after the other, the arrivals in shares of what the server sustains.
         callers: closed loop: so many callers, each waiting for its answer.
         duration_s: of a closed loop.
-        people: number of people in a picture -> share of the requests.
+        sizes: longest side of a picture in pixels -> share of the requests.
         corrupt_share: of the requests whose picture is cut off in the middle; refusing it is the right answer.
-        limits: `p99_ms`, `failed_share`; what exceeds one fails the verdict.
     """
 
     name: str
     about: str
     people: Mapping[str, float]
     limits: Mapping[str, float]
-    rates_per_s: tuple[tuple[float, float], ...] = ()
+    rates: tuple[tuple[float, float], ...] = ()
     callers: int = 0
     duration_s: float = 0
+    sizes: Mapping[str, float] = field(default_factory=lambda: {"640": 1.0})
     corrupt_share: float = 0.0
 
-    def arrivals(self, seed: int = 0) -> list[float]:
-        """Return the arrival times of an open loop in seconds from its start: a Poisson process of the stated rates."""
-        random, begin, times = np.random.default_rng(seed), 0.0, list[float]()
-        for seconds, rate in self.rates_per_s:
-            count = random.poisson(seconds * rate)
-            times += sorted((begin + random.uniform(0, seconds, count)).tolist())
-            begin += seconds
-        return times
+    def arrivals(self, sustained_per_s: float) -> list[tuple[float, int]]:
+        """Return an open loop's arrivals, (seconds from its start, number of its phase), seeded.
 
-    def verdict(self, p99_ms: float, failed_share: float) -> list[str]:
+        Args:
+            sustained_per_s: pictures a second that the server sustains with this mix; a rate of 1.
+        """
+        begin, arrivals = 0.0, []
+        for phase, (seconds, share) in enumerate(self.rates):
+            arrivals += [(begin + at, phase) for at in poisson(share * sustained_per_s, seconds, seed=phase)]
+            begin += seconds
+        return arrivals
+
+    def verdict(self, measured: Mapping[str, float]) -> list[str]:
         """Return the limits that were exceeded, one sentence each."""
-        measured = {"p99_ms": p99_ms, "failed_share": failed_share}
         return [
             f"{name} is {measured[name]:.3g}, over the limit of {limit}"
             for name, limit in self.limits.items()
-            if measured[name] > limit
+            if not measured[name] <= limit  # nothing measured is no success
         ]
 
 
@@ -66,28 +75,33 @@ class Picture:
     corrupt: bool = False
 
 
-@dataclass
 class Pictures:
-    """Draws pictures by a scenario's mix; rendered once, drawn with a seed."""
+    """Draws pictures by a scenario's mix, with a seed."""
 
-    scenario: Scenario
-    seed: int = 0
-    _rendered: dict[str, list[bytes]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Render what the mix needs."""
-        self._random = np.random.default_rng(self.seed)
-        for people in self.scenario.people:
-            seeds = DEMO[:_PICTURES_A_KIND]
-            self._rendered[people] = [render_scene(seed, people=int(people)).jpeg for seed in seeds]
+    def __init__(self, scenario: Scenario, seed: int = 0):
+        self._scenario, self._random = scenario, np.random.default_rng(seed)
 
     def draw(self) -> Picture:
         """Return the next picture."""
-        kinds = list(self.scenario.people)
-        kind = self._random.choice(kinds, p=list(self.scenario.people.values()))
-        encoded = self._rendered[kind][self._random.integers(_PICTURES_A_KIND)]
-        corrupt = bool(self._random.random() < self.scenario.corrupt_share)
+        people, side = (self._pick(shares) for shares in (self._scenario.people, self._scenario.sizes))
+        encoded = rendered(int(people), int(side), int(self._random.integers(_PICTURES_A_KIND)))
+        corrupt = bool(self._random.random() < self._scenario.corrupt_share)
         return Picture(encoded[: len(encoded) // 2] if corrupt else encoded, corrupt)
+
+    def _pick(self, shares: Mapping[str, float]) -> str:
+        return str(self._random.choice(list(shares), p=list(shares.values())))
+
+
+@cache
+def rendered(people: int, side: int, number: int) -> bytes:
+    """Return a rendered scene of so many people as JPEG, its longest side `side` pixels."""
+    jpeg = render_scene(DEMO[number], people=people).jpeg
+    image_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    factor = side / max(image_bgr.shape[:2])
+    if factor == 1:
+        return jpeg
+    resized = cv2.resize(image_bgr, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+    return bytes(cv2.imencode(".jpg", resized)[1])
 
 
 def scenarios() -> dict[str, Scenario]:
