@@ -16,6 +16,7 @@ Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 
 _UNSET = "sha256:" + "0" * 64
 _MARGIN_S = 10
+_PYTHON_START_S = 5
 
 
 def restricted_pods(objects: Sequence[Object]) -> Iterator[str]:
@@ -116,10 +117,7 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
                 yield f"{name}/{container['name']}: without {', '.join(sorted(missing))}"
     for container in pods.servers(objects):
         liveness = container.get("livenessProbe", {})
-        if "deploy.canary" not in pods.command(container, "livenessProbe"):
-            yield "triton: the liveness probe is the canary; a dead step still says ready"
-        if int(liveness.get("timeoutSeconds", 1)) < 10:  # two requests of 4 s, and 2 s for Python to start
-            yield "triton: the canary's probe needs 10 s"
+        yield from _check(pods.command(container, "livenessProbe"), int(liveness.get("timeoutSeconds", 1)))
         if int(liveness.get("failureThreshold", 3)) < 3:
             yield "triton: three failures before a restart"
         startup = container.get("startupProbe", {})
@@ -129,6 +127,16 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if "grpc" in container.get(kind, {}) or "--tls-ca=/tls/ca.crt" not in pods.command(container, kind):
                     yield f"triton: {kind} speaks no TLS"
+
+
+def _check(command: Sequence[str], timeout_s: int) -> Iterator[str]:
+    if command[:2] != ["cigpose-client", "check"]:
+        yield "triton: the liveness probe is an inference; a dead step still says ready"
+    if "--alive" not in command:
+        yield "triton: the liveness probe says --alive, or overload becomes restarts"
+    waits_s = [float(argument.removeprefix("--timeout=")) for argument in command if argument.startswith("--timeout=")]
+    if not waits_s or timeout_s < 2 * waits_s[0] + _PYTHON_START_S:
+        yield f"triton: the liveness probe has time for two inferences, and {_PYTHON_START_S} s for Python to start"
 
 
 def volumes(objects: Sequence[Object]) -> Iterator[str]:

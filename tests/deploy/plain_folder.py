@@ -18,6 +18,7 @@ from server import manifest
 CHECKOUT = Path(__file__).parents[2]
 _DEPLOY = CHECKOUT / "deploy"
 DOCKERFILE = _DEPLOY / "docker" / "Dockerfile.cpu"
+CLIENT = Path(sys.executable).with_name("cigpose-client")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,13 @@ def manifest_flags(*patches):
     for patch in patches:
         found += re.findall(r"value: (--\S+)", (_DEPLOY / patch).read_text(encoding="utf-8"))
     return [flag for flag in found if not re.match(r"--(grpc|metrics)-(address|port)=", flag)]
+
+
+def liveness_arguments():
+    """Return what follows `cigpose-client` in the liveness probe of base/deployment.yaml."""
+    base = (_DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    (arguments,) = re.findall(r"command: \[cigpose-client, (check[^]]*)\]", base)
+    return arguments.split(", ")
 
 
 def build(folder, repository):

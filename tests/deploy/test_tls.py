@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 from cigpose_client import PoseClient, ServerUnavailable, Tls
@@ -30,11 +29,12 @@ def probe(secret, tmp_path_factory, tritonserver, repository):
     """Run the component's probe; the server is up when it first succeeds."""
     image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
     text = _COMPONENT.read_text(encoding="utf-8").replace("/tls/", f"{secret}/")
-    arguments = re.findall(r"^ +- (-m|deploy\.canary|--tls\S+)$", text, re.M)
+    arguments = re.findall(r"^ +- (check|--alive|--timeout=\S+|--tls\S+)$", text, re.M)
+    assert arguments[:2] == ["check", "--alive"]
     port = free_port()
 
     def run():
-        command = [sys.executable, *arguments, f"--url=localhost:{port}"]
+        command = [plain_folder.CLIENT, *arguments, f"--url=localhost:{port}"]
         return subprocess.run(
             command, cwd=image.root, env=image.environment, capture_output=True, timeout=20
         ).returncode

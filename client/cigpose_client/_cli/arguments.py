@@ -7,6 +7,7 @@ from cigpose_client._client import PoseClient
 from cigpose_client._connection import Tls
 from cigpose_client._draw import DEFAULT_THRESHOLD
 from cigpose_client._protocol import Options
+from cigpose_client._retry import Retry
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:
     )
 
 
-def connect(args: argparse.Namespace, model: str | None = None) -> PoseClient:
+def connect(args: argparse.Namespace, model: str | None = None, *, retry: bool = True) -> PoseClient:
     """Return the client that the arguments describe, for another `model` if one is given."""
     files = (args.tls_ca, args.tls_key, args.tls_cert)
     return PoseClient(
@@ -86,6 +87,7 @@ def connect(args: argparse.Namespace, model: str | None = None) -> PoseClient:
         headers=dict(args.header),
         array_format=getattr(args, "array_format", "bmp"),
         tls=Tls(*files) if args.tls or any(files) else None,
+        retry=Retry() if retry else None,
     )
 
 

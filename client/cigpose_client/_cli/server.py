@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cigpose_client._cli import arguments
-from cigpose_client._errors import PoseClientError
+from cigpose_client._errors import DeadlineExceeded, Overloaded, PoseClientError, ServerUnavailable
 from cigpose_client._image import Image
 from cigpose_client._info import ServedModel, ServerInfo
 
@@ -35,6 +35,11 @@ def add_check(subcommands: Any) -> None:
         "a server can say that it is ready while a part of it is dead.",
     )
     parser.add_argument("picture", nargs="?", metavar="PICTURE", help="default: a grey one of 64 x 64 pixels")
+    parser.add_argument(
+        "--alive",
+        action="store_true",
+        help="for liveness probes: a busy server (late answers, full queue) is alive, and nothing is tried again",
+    )
     arguments.add_connection(parser)
     parser.set_defaults(run=run_check)
 
@@ -51,14 +56,31 @@ def run_info(args: argparse.Namespace) -> int:
 def run_check(args: argparse.Namespace) -> int:
     """Run `check` and return the exit status."""
     image = args.picture or np.full((64, 64, 3), 128, np.uint8)
-    with arguments.connect(args) as client:
-        info = client.info()
+    try:
+        with arguments.connect(args, retry=not args.alive) as client:
+            info = client.info()
+    except PoseClientError as error:
+        if not args.alive or not is_busy(error):
+            raise
+        print(f"busy    {error}")
+        return 0
     names = [model.name for model in info.models]
     if not names:
         raise ValueError("no pose ensemble is served")
     _note_gaps(info)
     # a list, so that every ensemble is asked whatever the first one says
     return 0 if all([_answers(args, name, image) for name in names]) else 1
+
+
+def is_busy(error: PoseClientError) -> bool:
+    """Return whether the error may come from a server that lives and has too much to do.
+
+    Restarting such a server would lose everybody's work and move the load to its neighbours. A connection that breaks
+    or takes too long is busy, too; one that is refused is not, because nobody listens.
+    """
+    if isinstance(error, ServerUnavailable):
+        return "refused" not in str(error).lower()
+    return isinstance(error, DeadlineExceeded | Overloaded)
 
 
 def _note_gaps(info: ServerInfo) -> None:
@@ -68,14 +90,15 @@ def _note_gaps(info: ServerInfo) -> None:
 
 def _answers(args: argparse.Namespace, name: str, image: Image) -> bool:
     """Ask for people, and for one given box, so that the pose network runs in any case; say how it went."""
-    with arguments.connect(args, name) as client:
+    with arguments.connect(args, name, retry=not args.alive) as client:
         start_s = time.perf_counter()
         try:
             client.estimate(image)
             client.estimate_boxes(image, [_BOX])
         except PoseClientError as error:
-            print(f"FAILED  {name}: {error}")
-            return False
+            busy = args.alive and is_busy(error)
+            print(f"{'busy  ' if busy else 'FAILED'}  {name}: {error}")
+            return busy
     print(f"ok      {name}: {(time.perf_counter() - start_s) * 1000:.0f} ms")
     return True
 
