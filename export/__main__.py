@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 COMMANDS = {
@@ -26,7 +27,12 @@ def main(argv: list[str] | None = None) -> int:
             subparser.set_defaults(run=command.run)
     arguments = parser.parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()  # here, where a reader that has gone away is no surprise
+        return code
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+        return 1
     except (ValueError, OSError) as error:  # the user's mistake: one line, no traceback
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,7 +1,10 @@
 """`python -m export variants`, which must work without PyTorch."""
 
+import os
 import subprocess
 import sys
+
+import pytest
 
 from export.__main__ import main
 from export.cigpose.variants import VARIANTS
@@ -21,3 +24,14 @@ def test_one_network_a_line_its_name_first(capsys):
 def test_it_needs_no_pytorch():
     code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(['variants']))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("buffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_error(buffered):
+    environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
+    command = [sys.executable, "-m", "export", "variants"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
