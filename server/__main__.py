@@ -1,4 +1,7 @@
-"""`python -m server --repository DIR`: tritonserver in the foreground until SIGTERM or Ctrl-C, watched."""
+"""`python -m server --repository DIR`: tritonserver in the foreground until SIGTERM or Ctrl-C, watched.
+
+SIGHUP: networks whose files have changed take the place of the present ones.
+"""
 
 import logging
 import signal
@@ -12,11 +15,13 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; return 0 for a clean stop, 1 when the server cannot start or keeps dying."""
     options, health_file = parse(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    signals: list[int] = []  # a handler that raised could do so inside a destructor, where exceptions are lost
+    stops: list[int] = []  # a handler that raised could do so inside a destructor, where exceptions are lost
+    updates: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: signals.append(received))
+        signal.signal(number, lambda received, _: stops.append(received))
+    signal.signal(signal.SIGHUP, lambda received, _: updates.append(received))
     try:
-        return supervise(options, lambda: bool(signals), health_file)
+        return supervise(options, lambda: bool(stops), health_file, lambda: bool(updates and updates.pop()))
     except KeyboardInterrupt:
         return 0
     except (ValueError, RuntimeError) as error:

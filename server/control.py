@@ -28,9 +28,12 @@ class Control:
         return bool(self.client.is_server_ready(client_timeout=1.0))
 
     def states(self) -> dict[str, str]:
-        """Return each model's state: READY, LOADING, UNLOADING or UNAVAILABLE."""
+        """Return each model's state: READY (in one version at least), LOADING, UNLOADING or UNAVAILABLE."""
         index = self.client.get_model_repository_index(headers=self.headers, client_timeout=_CALL_S)
-        return {model.name: model.state or "UNAVAILABLE" for model in index.models}
+        versions: dict[str, set[str]] = {}
+        for model in index.models:
+            versions.setdefault(model.name, set()).add(model.state or "UNAVAILABLE")
+        return {name: "READY" if "READY" in found else max(found) for name, found in versions.items()}
 
     def missing(self, patience_s: float) -> list[str]:
         """Return the models that are not ready, as soon as there are none, or when patience ends."""
@@ -54,13 +57,17 @@ class Control:
         """Return how many requests each model has answered well since it was loaded."""
         return {name: model.inference_stats.success.count for name, model in self.statistics().items()}
 
+    def load(self, model: str) -> None:
+        """Load a model, or what its files have become since; its present form serves until the new one can."""
+        self.client.load_model(model, headers=self.headers, client_timeout=_LOAD_S)
+
     def reload(self, model: str) -> None:
         """Unload one model and load it again; loading alone would leave its dead processes in place.
 
         Triton takes the ensembles that need the model away with it, and brings them back with it.
         """
         self.unload(model)
-        self.client.load_model(model, headers=self.headers, client_timeout=_LOAD_S)
+        self.load(model)
 
     def unload(self, model: str) -> None:
         """Take one model out of service; requests that it has accepted are answered."""

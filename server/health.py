@@ -25,12 +25,16 @@ class Health:
         broken: model -> what is wrong with it.
         recoveries: model -> how often it was brought back.
         restarts: how often the whole server was.
+        updates: model -> how often a changed network took the place of the one before.
+        failed_updates: model -> why its changed network does not serve; the one before does.
     """
 
     ready: bool = False
     broken: dict[str, str] = field(default_factory=dict)
     recoveries: dict[str, int] = field(default_factory=dict)
     restarts: int = 0
+    updates: dict[str, int] = field(default_factory=dict)
+    failed_updates: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_well(self) -> bool:

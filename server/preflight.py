@@ -17,7 +17,7 @@ from server.options import ServerOptions, ServerTls
 
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
     """Return what would keep the server from working, one sentence each; an empty list is good news."""
-    found = [*_repository_problems(options.repository), *_manifest_problems(options.repository)]
+    found = [*_repository_problems(options.repository), *manifest_problems(options.repository)]
     found += _port_problems(options.address, options.ports)
     found += _tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
@@ -36,8 +36,8 @@ def _repository_problems(repository: Path) -> list[str]:
     return []
 
 
-def _manifest_problems(repository: Path) -> list[str]:
-    """Compare a repository with its manifest, where it has one. Its own stubs leave compiled Python in it."""
+def manifest_problems(repository: Path) -> list[str]:
+    """Return where a repository differs from its manifest, if it has one; its own stubs leave compiled Python in it."""
     if not (repository / manifest.NAME).is_file():
         return []
     found = manifest.problems(repository)

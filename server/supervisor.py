@@ -16,8 +16,19 @@ _LOG = logging.getLogger(__name__)
 _RESTARTS, _WINDOW_S = 4, 900.0
 
 
-def supervise(options: ServerOptions, should_stop: Callable[[], bool], health_file: Path | None = None) -> int:
+def supervise(
+    options: ServerOptions,
+    should_stop: Callable[[], bool],
+    health_file: Path | None = None,
+    should_update: Callable[[], bool] = lambda: False,
+) -> int:
     """Serve until `should_stop`; return 0 then, and 1 when the server keeps dying (for a supervisor of ours).
+
+    Args:
+        options: what and where.
+        should_stop: asked again and again.
+        health_file: written after every change.
+        should_update: asked again and again; true once for every wish to serve changed networks.
 
     Raises:
         KeyboardInterrupt: `should_stop` said so while the server was getting ready.
@@ -32,7 +43,7 @@ def supervise(options: ServerOptions, should_stop: Callable[[], bool], health_fi
 
     tell()
     try:
-        while (reason := _serve_once(options, health, tell, should_stop)) is not None:
+        while (reason := _serve_once(options, health, tell, should_stop, should_update)) is not None:
             pause_s = tries.take(time.monotonic())
             if pause_s is None:
                 _LOG.error("%s; giving up after %d restarts", reason, _RESTARTS)
@@ -47,7 +58,11 @@ def supervise(options: ServerOptions, should_stop: Callable[[], bool], health_fi
 
 
 def _serve_once(
-    options: ServerOptions, health: Health, tell: Callable[[], None], should_stop: Callable[[], bool]
+    options: ServerOptions,
+    health: Health,
+    tell: Callable[[], None],
+    should_stop: Callable[[], bool],
+    should_update: Callable[[], bool],
 ) -> str | None:
     """Run one server to its end; return why another one is needed, or None when told to stop."""
     try:
@@ -57,7 +72,7 @@ def _serve_once(
             tell()
             print(f"ready: gRPC on {server.grpc_url}", flush=True)
             try:
-                Watchdog(server, health, tell).run(should_stop)
+                Watchdog(server, health, tell).run(should_stop, should_update)
             finally:
                 health.ready = False
                 tell()

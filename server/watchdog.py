@@ -23,6 +23,7 @@ from tritonclient.utils import InferenceServerException
 from server import stubs
 from server.canary import Verdict, canary_inputs, verdict
 from server.health import Health
+from server.preflight import manifest_problems
 from server.process import RunningServer
 from server.tries import Tries
 
@@ -68,12 +69,13 @@ class Watchdog:
             name: _Watched(canary_inputs(config)) for name, config in configs.items() if config.platform != "ensemble"
         }
         self._stubs = stubs.stubs_of(server.process.pid)
+        self._networks = [name for name, config in configs.items() if config.backend == "onnxruntime"]
         self._told_s = now = time.monotonic()
         for model in self._models.values():
             model.canary_due_s = now + random.uniform(0, _PERIOD_S)
 
-    def run(self, should_stop: Callable[[], bool]) -> None:
-        """Watch until `should_stop`.
+    def run(self, should_stop: Callable[[], bool], should_update: Callable[[], bool] = lambda: False) -> None:
+        """Watch until `should_stop`; load changed networks when `should_update`.
 
         Raises:
             RestartNeeded: reloading does not help.
@@ -88,6 +90,8 @@ class Watchdog:
             for name, model in self._models.items():
                 if model.reload_due_s is not None and model.reload_due_s <= now:
                     self._reload(name, model)
+            if should_update():
+                self._update()
             if now > self._told_s + _PERIOD_S:
                 self._told_s = now
                 self._on_change()
@@ -186,11 +190,40 @@ class Watchdog:
         if missing:
             raise RestartNeeded(f"{name} was loaded again, but {', '.join(missing)} did not come back")
         now = time.monotonic()
-        after = stubs.stubs_of(self._server.process.pid)
-        others = {stub: of for stub, of in self._stubs.items() if of != name}
-        self._stubs = others | {stub: of for stub, of in after.items() if of == name and stub not in before}
-        self._models[name] = _Watched(model.inputs, model.tries, canary_due_s=now + _SECOND_OPINION_S)
+        self._watch_new(name, before)
         _LOG.warning("%s is back after %.1f s", name, now - started)
         del self._health.broken[name]
         self._health.recoveries[name] = self._health.recoveries.get(name, 0) + 1
+        self._on_change()
+
+    def _watch_new(self, name: str, before: dict[int, str]) -> bool:
+        """Watch the processes that a model has got since `before`, not its old ones; false when it has got none."""
+        after = stubs.stubs_of(self._server.process.pid)
+        new = {stub: of for stub, of in after.items() if of == name and stub not in before}
+        if new:
+            self._stubs = {stub: of for stub, of in self._stubs.items() if of != name} | new
+        model = self._models[name]
+        due_s = time.monotonic() + _SECOND_OPINION_S
+        self._models[name] = _Watched(model.inputs, model.tries, canary_due_s=due_s)
+        return bool(new)
+
+    def _update(self) -> None:
+        """Load the networks whose files have changed. Triton lets the present ones serve until the new ones can."""
+        self._health.failed_updates = {}
+        found = manifest_problems(self._server.options.repository)
+        for name in self._networks if not found else []:
+            before = stubs.stubs_of(self._server.process.pid)
+            try:
+                self._control.load(name)
+            except InferenceServerException as error:
+                self._health.failed_updates[name] = error.message()
+                found.append(f"{name}: {error.message()}")
+                continue
+            if self._watch_new(name, before):
+                _LOG.warning("%s is served anew", name)
+                self._health.updates[name] = self._health.updates.get(name, 0) + 1
+        for problem in found:
+            _LOG.error("not updated, the present networks serve on: %s", problem)
+        if not found:
+            _LOG.warning("every network is as in %s", self._server.options.repository)
         self._on_change()

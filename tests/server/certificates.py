@@ -17,7 +17,7 @@ def make(folder):
     for name in ("server", "client"):
         request = ["-keyout", f"{name}.key", "-out", f"{name}.csr"]
         _openssl(folder, "req", *_NEW_KEY, "-subj", f"/CN={name}", *request)
-        (folder / "san").write_text("subjectAltName=DNS:localhost\n")
+        (folder / "san").write_text("subjectAltName=DNS:localhost,DNS:cigpose-pods.cigpose.svc.cluster.local\n")
         signed = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "san", "-out", f"{name}.pem"]
         _openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-days", "2", *signed)
     return folder

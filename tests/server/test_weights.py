@@ -19,7 +19,7 @@ def test_what_its_own_stubs_leave_is_no_problem(sealed):
     cache = sealed / "decode_image" / "1" / "__pycache__" / "model.cpython-311.pyc"
     cache.parent.mkdir()
     cache.touch()
-    assert preflight._manifest_problems(sealed) == []
+    assert preflight.manifest_problems(sealed) == []
 
 
 def test_a_changed_network_is_refused_by_name(sealed, capsys):
