@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-_SOURCE = Path(__file__).parent / "components" / "edge-proxy"
+_COMPONENTS = Path(__file__).parent / "components"
 
 
-def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
+def local_nginx(folder: Path, *, resolver: str, listen: str, port: int, tls: Path | None = None) -> Path:
     """Write nginx.conf and what it includes into `folder`, and return the former.
 
     Args:
@@ -13,6 +13,7 @@ def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
         resolver: the DNS server in place of the cluster's.
         listen: address and port of the proxy.
         port: of the servers behind it.
+        tls: where tls.crt, tls.key and ca.crt lie; takes the files of edge-proxy-tls as well.
 
     Raises:
         ValueError: a place that must be changed is not in the files any more.
@@ -22,9 +23,12 @@ def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
         "/etc/nginx/cigpose/": f"{folder}/",
         "kube-dns.kube-system.svc.cluster.local": resolver,
         "listen 8080": f"listen {listen}",
-        "grpc://$pods:8001": f"grpc://$pods:{port}",
+        "://$pods:8001": f"://$pods:{port}",
     }
-    texts = {name: (_SOURCE / name).read_text(encoding="utf-8") for name in ("nginx.conf", "grpc.conf")}
+    texts = _read("edge-proxy")
+    if tls is not None:
+        changes["/tls/"] = f"{tls}/"
+        texts |= _read("edge-proxy-tls")
     for there, here in changes.items():
         if not any(there in text for text in texts.values()):
             raise ValueError(f"the edge proxy's files do not mention {there!r}")
@@ -32,3 +36,7 @@ def local_nginx(folder: Path, *, resolver: str, listen: str, port: int) -> Path:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder / "nginx.conf"
+
+
+def _read(component: str) -> dict[str, str]:
+    return {path.name: path.read_text(encoding="utf-8") for path in (_COMPONENTS / component).glob("*.conf")}

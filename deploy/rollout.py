@@ -143,12 +143,12 @@ def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Serve
 
 
 @contextlib.contextmanager
-def proxy(folder: Path, dns: str, port: int) -> Iterator[str]:
+def proxy(folder: Path, dns: str, port: int, tls: Path | None = None) -> Iterator[str]:
     """Run the edge proxy in front of the servers that a DNS server names, and yield its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{probe.getsockname()[1]}"
-    conf = local_nginx(folder, resolver=dns, listen=url, port=port)
+    conf = local_nginx(folder, resolver=dns, listen=url, port=port, tls=tls)
     command = [tools.need("nginx"), "-e", "/dev/stderr", "-c", str(conf), "-g", "daemon off;"]
     with (folder / "nginx.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -157,7 +157,22 @@ _TRACING_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tls+tracing
     "a key that is not mounted": lambda o: _replace_flag(o, "--grpc-server-key", "/keys/tls.key"),
 }
 
-MUTANTS: dict[str, dict[str, Mutation]] = {"gpu-keda": _MUTATIONS, "gpu+tls+tracing": _TRACING_MUTATIONS}
+_EDGE_TLS_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda+tls
+    "a proxy that speaks plain text to TLS": lambda o: _edit_nginx(o, "grpcs://", "grpc://"),
+    "servers that speak plain text to TLS": lambda o: _replace_flag(o, "--grpc-use-ssl", "false"),
+    "a proxy that believes every server": lambda o: _edit_nginx(o, "grpc_ssl_verify on;", ""),
+    "a proxy that believes every caller": lambda o: _edit_nginx(o, "ssl_verify_client on;", ""),
+    "a proxy that expects another name": lambda o: _edit_nginx(o, "grpc_ssl_name cigpose-pods", "grpc_ssl_name pods"),
+    "a proxy without certificates": lambda o: pod_spec(_one(o, "Deployment", "cigpose-edge"))["containers"][0][
+        "volumeMounts"
+    ].pop(),
+}
+
+MUTANTS: dict[str, dict[str, Mutation]] = {
+    "gpu-keda": _MUTATIONS,
+    "gpu+tls+tracing": _TRACING_MUTATIONS,
+    "gpu-keda+tls": _EDGE_TLS_MUTATIONS,
+}
 
 
 def mutant(objects: Sequence[Object], mutation: Mutation) -> list[Object]:

@@ -27,6 +27,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu+edge-proxy": ("cpu", ("edge-proxy",)),
     "gpu+tls+tracing": ("gpu", ("tls", "tracing")),
     "gpu-keda+tracing": ("gpu-keda", ("tracing",)),
+    "gpu-keda+tls": ("gpu-keda", ("tls", "edge-proxy-tls")),
+    "cpu+edge-proxy+tls": ("cpu", ("edge-proxy", "tls", "edge-proxy-tls")),
 }
 
 

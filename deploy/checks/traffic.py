@@ -76,8 +76,32 @@ def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
     for limit in ("client_max_body_size", "limit_req zone=", 'grpc_set_header traceparent "";'):
         if limit not in conf:
             yield f"edge proxy: without {limit}"
-    if any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects)):
-        yield "edge proxy: it speaks no TLS to the servers; leave it or the component tls out"
+    yield from _edge_tls(objects, conf)
+
+
+def _edge_tls(objects: Sequence[Object], conf: str) -> Iterator[str]:
+    """Proxy and servers speak the same, and neither takes the other's word for who it is."""
+    servers = any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects))
+    proxy = "grpc_pass grpcs://" in conf
+    if servers and not proxy:
+        yield "edge proxy: the servers speak TLS, it does not; add the component edge-proxy-tls after tls"
+    if proxy and not servers:
+        yield "edge proxy: it speaks TLS, the servers do not; add the component tls, or leave edge-proxy-tls out"
+    if not proxy:
+        return
+    namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
+    for line in (
+        " ssl http2;",
+        "ssl_verify_client on;",
+        "grpc_ssl_verify on;",
+        f"grpc_ssl_name cigpose-pods.{namespace}.svc.cluster.local;",
+    ):
+        if line not in conf:
+            yield f"edge proxy: with TLS, without {line.strip()}"
+    for deployment in named(objects, "Deployment", "cigpose-edge"):
+        mounts = {mount["mountPath"]: mount for mount in pod_spec(deployment)["containers"][0].get("volumeMounts", [])}
+        if not mounts.get("/tls", {}).get("readOnly"):
+            yield "edge proxy: the certificates are mounted at /tls, read-only"
 
 
 def nginx_conf(objects: Sequence[Object]) -> str:
