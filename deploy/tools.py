@@ -85,9 +85,14 @@ def _fetch_debian() -> None:
         return
     if not shutil.which("apt-get"):
         raise ValueError(f"put the commands of {', '.join(missing)} on PATH; without Debian's apt-get we cannot")
-    packages = FOLDER / "packages"
-    packages.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", "--quiet", *missing], cwd=packages, check=True)
+    packages, lists, cache = (FOLDER / name for name in ("packages", "apt-lists", "apt-cache"))
+    for folder in (packages, lists, cache):
+        folder.mkdir(parents=True, exist_ok=True)
+    # lists of our own: the system's may be missing or old, and only root may refresh them
+    apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
+    apt += ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"]
+    subprocess.run([*apt, "update"], check=True)
+    subprocess.run([*apt, "download", *missing], cwd=packages, check=True)
     for package in packages.glob("*.deb"):
         subprocess.run(["dpkg-deb", "--extract", str(package), str(_UNPACKED)], check=True)
 

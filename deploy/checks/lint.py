@@ -37,7 +37,7 @@ def checkov(objects: Sequence[Object]) -> list[str]:
 
 
 def _nginx() -> list[str]:
-    """Let nginx read its files, at the place and with the DNS of this machine; tests/deploy/test_edge.py has those for TLS."""
+    """Let nginx read its files, at the place and with the DNS of this machine."""
     with tempfile.TemporaryDirectory() as folder:
         conf = local_nginx(Path(folder), resolver="127.0.0.1", listen="127.0.0.1:8080", port=8001)
         return _run([tools.need("nginx"), "-t", "-q", "-e", "/dev/stderr", "-c", str(conf)])
