@@ -8,12 +8,13 @@ import signal
 import sys
 
 from server.arguments import parse
+from server.exposition import exposition
 from server.supervisor import supervise
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; return 0 for a clean stop, 1 when the server cannot start or keeps dying."""
-    options, health_file = parse(argv)
+    options, health_file, watchdog_port = parse(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     stops: list[int] = []  # a handler that raised could do so inside a destructor, where exceptions are lost
     updates: list[int] = []
@@ -21,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda received, _: stops.append(received))
     signal.signal(signal.SIGHUP, lambda received, _: updates.append(received))
     try:
-        return supervise(options, lambda: bool(stops), health_file, lambda: bool(updates and updates.pop()))
+        with exposition(options.address, watchdog_port) as show:
+            told = [show, *([lambda health: health.write(health_file)] if health_file else [])]
+            return supervise(options, lambda: bool(stops), told, lambda: bool(updates and updates.pop()))
     except KeyboardInterrupt:
         return 0
     except (ValueError, RuntimeError) as error:

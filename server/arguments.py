@@ -7,8 +7,11 @@ from pathlib import Path
 from server.options import ServerOptions, ServerTls
 
 
-def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None]:
-    """Return what to serve, and the health file; ends the process with a sentence when the command line is wrong."""
+def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
+    """Return what to serve, the health file, and the port of the watchdog's metrics (0: none).
+
+    Ends the process with a sentence when the command line is wrong.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C"
     )
@@ -19,6 +22,9 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None]:
     parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
     parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
     parser.add_argument("--health-file", type=Path, metavar="FILE", help="to be read by python -m server.health FILE")
+    parser.add_argument(
+        "--watchdog-port", type=int, default=0, help="the watchdog's own metrics, for Prometheus; default: off"
+    )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="the server's certificate")
     tls.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
@@ -41,7 +47,7 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None]:
         metrics_port=options.metrics_port,
         tls=_tls(options),
     )
-    return server, options.health_file
+    return server, options.health_file, options.watchdog_port
 
 
 def _tls(options: argparse.Namespace) -> ServerTls | None:

@@ -22,6 +22,7 @@ class Health:
 
     Attributes:
         ready: the server has got ready and not been stopped or lost since.
+        models: those that are watched.
         broken: model -> what is wrong with it.
         recoveries: model -> how often it was brought back.
         restarts: how often the whole server was.
@@ -30,6 +31,7 @@ class Health:
     """
 
     ready: bool = False
+    models: tuple[str, ...] = ()
     broken: dict[str, str] = field(default_factory=dict)
     recoveries: dict[str, int] = field(default_factory=dict)
     restarts: int = 0

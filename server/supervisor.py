@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from tritonclient.utils import InferenceServerException
 
@@ -19,7 +18,7 @@ _RESTARTS, _WINDOW_S = 4, 900.0
 def supervise(
     options: ServerOptions,
     should_stop: Callable[[], bool],
-    health_file: Path | None = None,
+    told: Sequence[Callable[[Health], None]] = (),
     should_update: Callable[[], bool] = lambda: False,
 ) -> int:
     """Serve until `should_stop`; return 0 then, and 1 when the server keeps dying (for a supervisor of ours).
@@ -27,7 +26,7 @@ def supervise(
     Args:
         options: what and where.
         should_stop: asked again and again.
-        health_file: written after every change.
+        told: called with the health after every change, and every few seconds without one.
         should_update: asked again and again; true once for every wish to serve changed networks.
 
     Raises:
@@ -38,8 +37,8 @@ def supervise(
     health, tries = Health(), Tries(_RESTARTS, _WINDOW_S)
 
     def tell() -> None:
-        if health_file:
-            health.write(health_file)
+        for teller in told:
+            teller(health)
 
     tell()
     try:

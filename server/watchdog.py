@@ -68,6 +68,7 @@ class Watchdog:
         self._models = {
             name: _Watched(canary_inputs(config)) for name, config in configs.items() if config.platform != "ensemble"
         }
+        health.models = tuple(sorted(self._models))
         self._stubs = stubs.stubs_of(server.process.pid)
         self._networks = [name for name, config in configs.items() if config.backend == "onnxruntime"]
         self._told_s = now = time.monotonic()

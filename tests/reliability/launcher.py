@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Launched:
     process: subprocess.Popen
     port: int
     metrics_port: int
+    watchdog_port: int
     health: Path
     log: Path
 
@@ -32,6 +34,12 @@ class Launched:
 
     def stubs(self):
         return stubs.stubs_of(self.tritonserver())
+
+    def watchdog_metrics(self):
+        """Return the samples of the watchdog's page, `name{labels}` -> value."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.watchdog_port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
     def is_red(self):
         return bool(health.problem(self.health, time.time()))
@@ -48,15 +56,15 @@ class Launched:
 @contextlib.contextmanager
 def launched(repository, folder, *options, port=None):
     """Start the command and wait for its ready line; stop it at the end, if it still runs."""
-    port, metrics_port = port or free_port(), free_port()
+    port, metrics_port, watchdog_port = port or free_port(), free_port(), free_port()
     files = {"health": folder / f"health-{port}.json", "log": folder / f"server-{port}.log"}
     command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
-    command.append(f"--metrics-port={metrics_port}")
+    command += [f"--metrics-port={metrics_port}", f"--watchdog-port={watchdog_port}"]
     with files["log"].open("wb") as log:
         process = subprocess.Popen(
             [*command, "--health-file", str(files["health"]), *options], stdout=subprocess.PIPE, stderr=log
         )
-    server = Launched(process, port, metrics_port, **files)
+    server = Launched(process, port, metrics_port, watchdog_port, **files)
     try:
         if not process.stdout.readline().startswith(b"ready: "):
             pytest.fail(f"it did not get ready:\n{files['log'].read_text(errors='replace')[-3000:]}")

@@ -42,6 +42,9 @@ def test_every_dead_process_is_replaced_under_load(launcher, pictures, expected,
     told = json.loads(launcher.health.read_text())
     assert set(recovered) == set(told["recoveries"]), "an event for each"
     assert told["restarts"] == 0
+    metrics = launcher.watchdog_metrics()
+    assert all(metrics[f'cigpose_model_recoveries_total{{model="{model}"}}'] > 0 for model in recovered)
+    assert metrics["cigpose_server_healthy"] == 1
     log = launcher.log.read_text()
     assert all(f"{model} is broken: process" in log and f"{model} is back after" in log for model in recovered)
 
@@ -67,3 +70,4 @@ def test_a_dead_server_is_started_anew(launcher, pictures, expected, record):
     assert not is_alive(server)
     assert ask(launcher, pictures[2], expected[2]) == "right"
     assert json.loads(launcher.health.read_text())["restarts"] == 1
+    assert launcher.watchdog_metrics()["cigpose_server_restarts_total"] == 1

@@ -147,7 +147,7 @@ def test_restarts_are_bounded_and_end_non_zero(monkeypatch, tmp_path, caplog):
     monkeypatch.setattr(supervisor, "_serve_once", lambda *_: starts.put(1) or "it dies")
     monkeypatch.setattr(supervisor, "_wait", lambda *_: None)
     with caplog.at_level(logging.CRITICAL):
-        assert supervisor.supervise(None, lambda: False, tmp_path / "health") == 1
+        assert supervisor.supervise(None, lambda: False, [lambda health: health.write(tmp_path / "health")]) == 1
     assert starts.qsize() == 5
     assert health.main([str(tmp_path / "health")]) == 1
 
