@@ -1,0 +1,42 @@
+"""`python -m benchmarks COMMAND`: one measurement, or `all` of them with the report; `COMMAND --help` says more."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "all": "everything below in one go, then the report",
+    "compare": "our server, the usual loop, the usual service and the floor, interleaved",
+    "layouts": "ways to place the same work on the cores, interleaved",
+    "batching": "people an execution of the network, by callers, batching off and on",
+    "stages": "where each millisecond of a picture goes",
+    "sweep": "1 to 32 people in a picture, 1 to 64 callers",
+    "load": "scenarios of load, with limits and a verdict",
+    "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
+    "endurance": "memory over many pictures, start to ready",
+    "perf-analyzer": "Triton's own load generator on our server",
+    "int8": "what a quantised pose network loses and gains",
+    "simcc": "decoding SimCC inside the network, against outside of it",
+    "goals": "the goals against the result files",
+    "report": "one page from the result files, and the README's chart",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 2 with a list when there is no such command."""
+    arguments = [*(sys.argv[1:] if argv is None else argv)]
+    if not arguments or arguments[0] not in COMMANDS:
+        told = "\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())
+        print(
+            f"usage: python -m benchmarks COMMAND\n{told}",
+            file=sys.stdout if arguments[:1] == ["--help"] else sys.stderr,
+        )
+        return 0 if arguments[:1] == ["--help"] else 2
+    name = {"all": "everything"}.get(arguments[0], arguments[0]).replace("-", "_")
+    module = importlib.import_module(f"benchmarks.{name}")
+    code: int = module.main(arguments[1:])
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""`python -m benchmarks all`: every measurement in one go, then the report; about 20 minutes on two quiet cores.
+
+A measurement that fails is told, and the others go on.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import goals, results
+from benchmarks.__main__ import main as run
+from ensemble.graph.profiles import PROFILES
+
+_QUICK = {  # enough to see that everything runs; the numbers say nothing
+    "compare": "--rounds 1 --requests 8 --service-callers 4",
+    "batching": "--callers 1 4 --requests 8",
+    "stages": "--callers 4 --requests 16",
+    "sweep": "--people 1 4 --callers 1 4 --crops 16 --requests 8",
+    "load": "spike closed-16",
+    "capacity": "--seconds 3",
+    "endurance": "--count 100 --starts 1",
+    "perf-analyzer": "--callers 1 4 --requests 16",
+    "int8": "--scenes 4 --calibration 4",
+}
+
+
+def plan(profile: str, folder: Path, *, quick: bool, contenders: Sequence[str] = ()) -> list[list[str]]:
+    """Return the command lines.
+
+    Args:
+        profile: of the server.
+        folder: for the result files.
+        quick: as little of each as shows that it runs.
+        contenders: of the comparison, PROFILE:CALLERS; none for the profile at 1, 16 and 64 callers, or for `cpu` those
+            that the goals name.
+    """
+    compared = [*contenders] or ([] if profile == "cpu" else [f"{profile}:{count}" for count in (1, 16, 64)])
+    chosen = {"compare": ["--contenders", *compared] if compared else []}
+    names = ["compare", "batching", "stages", "sweep", "load", "capacity", "endurance", "perf-analyzer"]
+    names += ["int8"] if profile == "cpu" else []
+    lines = []
+    for name in names:
+        output = folder if name == "load" else folder / f"{name.replace('-', '_')}.json"
+        own = ["--profile", profile] if name not in ("compare", "int8") else []
+        extra = ["--check"] if name == "capacity" else []
+        brief = _QUICK[name].split() if quick else []
+        lines.append([name, *brief, *own, *extra, *chosen.get(name, []), "--output", str(output)])
+    return [*lines, ["report", "--results", str(folder)]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run everything; 1 when a measurement could not be made (goals that are missed are told, not failed)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=__doc__)
+    parser.add_argument("--profile", default="cpu", choices=PROFILES)
+    parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder (default: %(default)s)")
+    parser.add_argument("--contenders", nargs="+", default=(), metavar="PROFILE:CALLERS", help="of the comparison")
+    parser.add_argument("--quick", action="store_true", help="only see that everything runs")
+    options = parser.parse_args(argv)
+    broken = []
+    for line in plan(options.profile, options.output, quick=options.quick, contenders=options.contenders):
+        print(f"\n== {' '.join(line)}", flush=True)
+        started = time.perf_counter()
+        try:
+            run(line)
+        except Exception:  # the others can still be measured
+            traceback.print_exc()
+            broken.append(line[0])
+        print(f"-- {line[0]}: {time.perf_counter() - started:.0f} s", flush=True)
+    print("\n" + goals.as_table(goals.verdicts(options.output)))
+    if broken:
+        print(f"error: not measured: {', '.join(broken)}", file=sys.stderr)
+    return int(bool(broken))
