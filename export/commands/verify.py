@@ -82,9 +82,12 @@ def _findings(network: Served, url: str, tls: Tls | None, arguments: argparse.Na
         in_process = onnx_answers(network)(crops)
     else:
         try:  # not above: without a checkpoint nothing needs PyTorch
+            import torch
+
             from export.verify_pytorch import checkpoint_network, choose_crops, pytorch_answers
         except ModuleNotFoundError as error:
             raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
+        torch.set_num_threads(1)  # as `export onnx` does
         original = checkpoint_network(arguments.checkpoint, network)
         crops = choose_crops(original, crops, arguments.crops)
         in_process = onnx_answers(network)(crops)

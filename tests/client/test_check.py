@@ -50,7 +50,9 @@ def test_check_asks_every_network(check):
     assert check() == (0, [("ok", f"{name}:") for name in ENSEMBLES])
 
 
-@pytest.mark.parametrize(("step", "red"), [("accept_boxes", ENSEMBLES), ("body-17", ENSEMBLES[2:])])
+@pytest.mark.parametrize(
+    ("step", "red"), [("body-17", ENSEMBLES[2:]), pytest.param("accept_boxes", ENSEMBLES, marks=pytest.mark.slow)]
+)
 def test_check_is_red_while_a_step_is_dead_and_green_when_it_is_back(launcher, check, step, red):
     """Healing takes less than a second, so the watchdog is held while we look."""
     stub = next(stub for stub, model in launcher.stubs().items() if model == step)
