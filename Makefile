@@ -41,10 +41,8 @@ repository: install  ## model_repository/ complete, from the default weights
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository model_repository --profile $(PROFILE)
 
-bench: .venv/.bench  ## comparison and load tests; results under benchmarks/results
-	$(BIN)/python -m benchmarks.compare
-	$(BIN)/python -m benchmarks.load steady
-	$(BIN)/python -m benchmarks.load closed-16
+bench: .venv/.bench  ## every benchmark in one go, about 20 minutes; results and report under benchmarks/results
+	$(BIN)/python -m benchmarks all
 
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
 	$(BIN)/python -m demo.accuracy $(ACCURACY)
@@ -87,7 +85,7 @@ clean:  ## remove what was built here
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
-.venv/.bench: .venv/.base requirements/bench.txt
+.venv/.bench: .venv/.test requirements/bench.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 

@@ -3,8 +3,6 @@
 from collections import defaultdict
 from pathlib import Path
 
-import psutil
-
 from server.process import RunningServer
 from server.stubs import cpu_time_s, stubs_of
 
@@ -22,9 +20,7 @@ def cpu_seconds(server: RunningServer) -> dict[str, float]:
 
 def memory_mib(server: RunningServer) -> float:
     """Return the memory of all processes of a server; pages that they share count once (PSS)."""
-    root = psutil.Process(server.process.pid)
-    processes = [root, *root.children(recursive=True)]
-    return sum(_pss_kib(process.pid) for process in processes) * 1024 / _MIB
+    return sum(_pss_kib(pid) for pid in (server.process.pid, *stubs_of(server.process.pid))) / 1024
 
 
 def shared_memory_mib(server: RunningServer) -> float:

@@ -1,0 +1,85 @@
+from types import SimpleNamespace as Message
+
+import pytest
+
+from benchmarks.batching import layout
+from benchmarks.closed_loop import Load
+from benchmarks.counters import Counters, Executions, _counters, since
+from benchmarks.endurance import summary
+from benchmarks.observed import Observed
+from benchmarks.processes import FRONT
+from benchmarks.stages import NETWORK
+from benchmarks.stages import summary as stages
+from benchmarks.sweep import rise
+from ensemble.graph.model import DynamicBatching, Model
+
+
+def duration(count, milliseconds):
+    return Message(count=count, ns=round(milliseconds * 1e6))
+
+
+def statistics(requests, batches):
+    """Batches are (size, executions, infer ms of all, copy ms of all)."""
+    return Message(
+        inference_stats=Message(success=duration(requests, 0), queue=duration(requests, 5 * requests)),
+        batch_stats=[
+            Message(
+                batch_size=size,
+                compute_infer=duration(count, infer),
+                compute_input=duration(count, copy),
+                compute_output=duration(count, 0),
+            )
+            for size, count, infer, copy in batches
+        ],
+    )
+
+
+def test_counters_of_a_load_are_a_difference():
+    before, after = statistics(4, [(1, 4, 40, 4)]), statistics(10, [(1, 4, 40, 4), (3, 2, 60, 6)])
+    counted = since({"net": _counters(before)}, {"net": _counters(after), "idle": Counters()})
+    assert counted == {"net": Counters(6, 30.0, 60.0, 6.0, {3: Executions(2, 66.0)})}
+    assert counted["net"].rows_per_execution == 3
+    assert counted["net"].ms_per_execution == 33
+
+
+def test_rows_per_execution_weigh_every_execution():
+    assert Counters(executions={1: Executions(3, 1), 8: Executions(1, 1)}).rows_per_execution == 11 / 4
+
+
+def test_stages_account_for_all_processor_time():
+    load = Load(10.0, 6, [0.1, 0.1], 0.2)
+    counted = {"net": Counters(2, 4.0, 120.0, 2.0, {3: Executions(2, 122.0)}), "decode_image": Counters(2, 0.0, 6.0)}
+    found = stages(
+        Observed(load, counted, {"net": 0.11, "decode_image": 0.006, FRONT: 0.01, "accept": 0.0}, 0.02), "net"
+    )
+    assert found["stages"].keys() == {NETWORK, "decode", "front end and copies"}
+    assert found["stages"][NETWORK]["compute_ms"] == 60
+    assert found["stages"][NETWORK]["rows_per_execution"] == 3
+    assert found["server_cpu_ms"] == pytest.approx((110 + 6 + 10) / 2)
+    assert found["hops_and_copies_ms"] == pytest.approx(100 - 60 - 2 - 3)
+    assert found["people_per_picture"] == 3
+
+
+@pytest.mark.parametrize(
+    ("times", "worst"), [([10, 9, 8], 1.0), ([10, 8, 10], 1.25), ([10, 12, 9, 9.9], 1.2), ([5], 1.0)]
+)
+def test_the_rise_is_from_the_least_so_far(times, worst):
+    assert rise(times) == pytest.approx(worst)
+
+
+def test_memory_is_judged_by_the_second_half():
+    samples = [{"memory_mib": it, "shared_memory_mib": 50.0} for it in (100, 900, 1000, 1000, 1010, 1020)]
+    found = summary(samples)
+    assert found["memory_mib"] == 1010
+    assert found["spread"] == pytest.approx(20 / 1010)
+    assert found["growth"] > 0
+
+
+@pytest.mark.parametrize("batching", [True, False])
+def test_a_layout_changes_the_pose_networks_alone(batching):
+    network = Model("net", "onnxruntime", (), (), max_batch_size=32, batching=DynamicBatching())
+    profile = layout("cpu", batching=batching, instances=1)
+    changed = profile(network)
+    assert (changed.batching is not None, changed.instances.count) == (batching, 1)
+    detector = profile(Model("detector", "onnxruntime", (), (), max_batch_size=8, batching=DynamicBatching()))
+    assert detector.batching is not None

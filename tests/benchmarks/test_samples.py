@@ -1,0 +1,42 @@
+import math
+
+import pytest
+
+from benchmarks.samples import Outcome, Sample, read, series, summary
+
+
+def sent(latencies, *, phase=0, start=0.0, outcome=Outcome.ANSWERED):
+    return [Sample(start + number / 100, float(ms), outcome, phase) for number, ms in enumerate(latencies)]
+
+
+def test_percentiles_are_of_what_was_answered():
+    found = summary(sent(range(1, 101)) + sent([9000.0] * 100, outcome=Outcome.REFUSED))
+    assert (found["p50_ms"], found["p99_ms"]) == pytest.approx((50.5, 99.01))
+    assert (found["refused_share"], found["failed_share"]) == (0.5, 0)
+    assert math.isnan(found["recovered_times"])
+
+
+def test_refusing_a_corrupt_picture_is_no_failure():
+    found = summary(sent([1, 2]) + sent([1], outcome=Outcome.CORRUPT) + sent([5], outcome=Outcome.FAILED))
+    assert found["failed_share"] == 0.25
+    assert found["outcomes"] == {"answered": 2, "corrupt": 1, "refused": 0, "failed": 1}
+
+
+def test_recovery_looks_at_the_end_of_the_last_phase():
+    quiet, overloaded = sent([10] * 50), sent([500] * 50, phase=1, start=1)
+    last = sent([300] * 20 + [15] * 20, phase=2, start=2)  # it still works off the queue at first
+    assert summary(quiet + overloaded + last)["recovered_times"] == pytest.approx(1.5)
+
+
+def test_the_series_has_a_row_a_second():
+    rows = series(sent([1500], start=0) + sent([10, 10], start=1.0) + sent([5], start=2.0, outcome=Outcome.REFUSED))
+    assert [row["due"] for row in rows] == [1, 2, 1]
+    assert [row["answered"] for row in rows] == [0, 3, 0]
+    assert [row["refused"] for row in rows] == [0, 0, 1]
+    assert rows[0]["p50_ms"] == 1500
+
+
+def test_samples_read_back_from_the_first_one_on(tmp_path):
+    path = tmp_path / "samples.csv"
+    path.write_text("due_s,latency_ms,outcome,phase\n7.5,12.0,answered,0\n8.0,3.5,refused,1\n")
+    assert read(path) == [Sample(0.0, 12.0, Outcome.ANSWERED, 0), Sample(0.5, 3.5, Outcome.REFUSED, 1)]
