@@ -15,7 +15,7 @@ from ensemble.graph.networks import Network
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
 from export import graph_edit, metadata, network_file
 from export.cigpose.variants import MEAN, STD
-from export.flip_test import with_flip_test
+from export.flip import with_flip_test
 
 OUTPUTS = ("simcc_x", "simcc_y")
 Statistics = NDArray[np.float32]

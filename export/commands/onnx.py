@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from export import graph_edit
 from export.cigpose.variants import variant
 from export.comparison import PRECISIONS
-from export.flip_test import FACTS
+from export.flip import FACTS
 
 if TYPE_CHECKING:
     from export.onnx_export import ExportReport

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ensemble.graph.model import Model
 from export.detector_file import FORMS, DetectorOptions
-from export.flip_test import FACTS
+from export.flip import FACTS
 from export.pose_file import PoseOptions
 from export.repository import build_repository, seal
 
