@@ -8,29 +8,35 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
-from deploy.checks import autoscaling, lint, policies, prometheus, schemas
+from deploy.checks import autoscaling, kserve, lint, policies, prometheus, schemas
 from deploy.checks.flags import flags, known_to_the_wheel
 from deploy.checks.mutants import MUTANTS, mutant
 from deploy.checks.pods import Object
-from deploy.checks.render import VARIANTS, render
+from deploy.checks.render import VARIANTS, render, render_folder
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every check, also after one has failed."""
     options = _parse(argv)
     rendered = {variant: render(variant) for variant in VARIANTS}
+    yours = {str(folder): render_folder(folder) for folder in options.overlays}
     known = known_to_the_wheel(options.server_python)
     checks: dict[str, Callable[[], Iterable[str]]] = {
         **{f"render {name}": partial(_all, objects, known) for name, objects in rendered.items()},
         **{f"mutants of {name}": partial(_mutants, name, rendered[name], known) for name in MUTANTS},
+        **{f"render {name}": partial(_all, objects, known) for name, objects in yours.items()},
+        "KServe": partial(kserve.problems, known),
+        "mutants of KServe": partial(kserve.mutant_problems, known),
         "lint": lint.problems,
         **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in ("cpu", "gpu-keda", "gpu+tls+tracing")},
         "rules": prometheus.problems,
         "mutants of the rules": prometheus.mutant_problems,
     }
     if options.release:
-        checks["images are set"] = lambda: policies.images_are_set(rendered["gpu-keda"])
+        for name, objects in (yours or {"gpu-keda": rendered["gpu-keda"]}).items():
+            checks[f"images of {name}"] = partial(policies.images_are_set, objects)
     return 1 if sum([_report(name, check) for name, check in checks.items()]) else 0
 
 
@@ -67,6 +73,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--server-python", default=".venv/bin/python", help="Python with tritonserver (default: %(default)s)"
     )
     parser.add_argument("--release", action="store_true", help="placeholders for images are an error")
+    parser.add_argument("overlays", nargs="*", type=Path, metavar="OVERLAY", help="folders of yours, to check as well")
     return parser.parse_args(argv)
 
 

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from deploy import capacity
+from deploy import capacity, tools
 from deploy.checks.pods import Object, of_kind
 
+_RUNBOOK = "docs/runbook.md"
 _NAME = re.compile(r"cigpose(?::\w+)+")
 
 
@@ -57,7 +58,7 @@ def alerts(objects: Sequence[Object]) -> Iterator[str]:
             if not rule.get("annotations", {}).get("summary"):
                 yield f"{name}: a summary"
             page, _, anchor = str(rule.get("annotations", {}).get("runbook", "")).partition("#")
-            if page != "deploy/runbook.md" or anchor not in _anchors():
+            if page != _RUNBOOK or anchor not in _anchors():
                 yield f"{name}: a section of its own in the runbook"
 
 
@@ -66,5 +67,5 @@ def _rules(item: Object) -> list[Object]:
 
 
 def _anchors() -> set[str]:
-    text = (capacity.MEASURED.parents[2] / "runbook.md").read_text(encoding="utf-8")
+    text = (tools.FOLDER.parents[2] / _RUNBOOK).read_text(encoding="utf-8")
     return {title.strip().lower() for title in re.findall(r"^## (\w+)$", text, re.M)}

@@ -104,7 +104,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "models that can be written": lambda o: _mount(o, "/models").update(readOnly=False),
     "no /dev/shm": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/dev/shm")),
     "/dev/shm on disk": lambda o: _volume(o, "shm")["emptyDir"].pop("medium"),
-    "/dev/shm as large as the memory": lambda o: _volume(o, "shm")["emptyDir"].update(sizeLimit="8Gi"),
+    "/dev/shm as large as the memory": lambda o: _volume(o, "shm")["emptyDir"].update(sizeLimit="10Gi"),
     "a volume without a limit": lambda o: _volume(o, "tmp").update(emptyDir={}),
     "no writable /tmp": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/tmp")),
     "models that callers may load": lambda o: _replace_flag(o, "--model-control-mode", "explicit"),
@@ -137,7 +137,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "a signal that is not multiplied": lambda o: _trigger(o)["metadata"].update(query="cigpose:queue_ms:max2m"),
     "a threshold typed in": lambda o: _trigger(o)["metadata"].update(threshold="1234"),
     "a metric without fallback": lambda o: _trigger(o, 1).update(metricType="Value"),
-    "an alert without a runbook": lambda o: _alert(o)["annotations"].update(runbook="deploy/runbook.md#nothing"),
+    "an alert without a runbook": lambda o: _alert(o)["annotations"].update(runbook="docs/runbook.md#nothing"),
     "an alert without severity": lambda o: _alert(o).pop("labels"),
     "a proxy that opens the repository": lambda o: _edit_nginx(
         o, "GRPCInferenceService/ModelReady ", "GRPCInferenceService/RepositoryModelLoad "

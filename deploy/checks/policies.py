@@ -117,7 +117,7 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
                 yield f"{name}/{container['name']}: without {', '.join(sorted(missing))}"
     for container in pods.servers(objects):
         liveness = container.get("livenessProbe", {})
-        yield from _check(pods.command(container, "livenessProbe"), int(liveness.get("timeoutSeconds", 1)))
+        yield from check_command(liveness)
         if int(liveness.get("failureThreshold", 3)) < 3:
             yield "triton: three failures before a restart"
         startup = container.get("startupProbe", {})
@@ -129,13 +129,15 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
                     yield f"triton: {kind} speaks no TLS"
 
 
-def _check(command: Sequence[str], timeout_s: int) -> Iterator[str]:
+def check_command(probe: Object) -> Iterator[str]:
+    """Yield what is wrong with a liveness probe: it is an inference, by which a busy server is alive, and has time."""
+    command = pods.command({"probe": probe}, "probe")
     if command[:2] != ["cigpose-client", "check"]:
         yield "triton: the liveness probe is an inference; a dead step still says ready"
     if "--alive" not in command:
         yield "triton: the liveness probe says --alive, or overload becomes restarts"
     waits_s = [float(argument.removeprefix("--timeout=")) for argument in command if argument.startswith("--timeout=")]
-    if not waits_s or timeout_s < 2 * waits_s[0] + _PYTHON_START_S:
+    if not waits_s or int(probe.get("timeoutSeconds", 1)) < 2 * waits_s[0] + _PYTHON_START_S:
         yield f"triton: the liveness probe has time for two inferences, and {_PYTHON_START_S} s for Python to start"
 
 

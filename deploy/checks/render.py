@@ -40,7 +40,16 @@ def render(variant: str) -> list[Object]:
     """
     overlay, components = VARIANTS[variant]
     folder = DEPLOY / "overlays" / overlay
-    return [item for item in yaml.safe_load_all(_kustomize(_with(folder, components) if components else folder))]
+    return render_folder(_with(folder, components) if components else folder)
+
+
+def render_folder(folder: Path) -> list[Object]:
+    """Return the objects of an overlay anywhere.
+
+    Raises:
+        ValueError: kustomize refuses; with what it says.
+    """
+    return [*yaml.safe_load_all(_kustomize(folder))]
 
 
 def _with(overlay: Path, components: Sequence[str]) -> Path:

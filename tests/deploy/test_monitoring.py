@@ -55,8 +55,7 @@ def watched(tmp_path_factory, repository, tritonserver):
         PoseClient(f"127.0.0.1:{port}", timeout_s=30) as client,
     ):
         prometheus.wait_for('nv_inference_request_success{model="pose"} == 0')  # a counter needs its first sample
-        _ask(client)
-        prometheus.wait_for("cigpose_pictures_refused_total")  # is there from the first refusal on only
+        prometheus.wait_for("cigpose_pictures_refused_total == 0")
         for _ in range(60):
             _ask(client)
         prometheus.wait_for("rate(cigpose_pictures_refused_total[2m]) > 0")
@@ -94,8 +93,12 @@ def test_every_metric_of_rules_and_dashboard_exists(watched):
 def test_refused_pictures_burn_no_budget(watched):
     prometheus, scrape = watched
     assert re.search(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} [1-9]', scrape, re.M)
-    # the very first refusal of a server is no increase of a counter, because there was none before it: 1 of 122
-    assert prometheus.query("cigpose:fault_ratio:rate5m")[0][1] == pytest.approx(0, abs=0.015)
+    assert prometheus.query("cigpose:fault_ratio:rate5m")[0][1] == pytest.approx(0, abs=0.001)
+
+
+def test_refused_pictures_are_no_full_queue(watched):
+    prometheus, _ = watched
+    assert prometheus.query("cigpose:unserved:rate5m")[0][1] == pytest.approx(0, abs=0.01)
 
 
 def test_a_refused_picture_counts_twice_on_its_ensemble(watched):

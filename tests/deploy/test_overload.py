@@ -1,22 +1,25 @@
 import contextlib
+import re
 import subprocess
 import threading
 import time
+import urllib.request
 
 import numpy as np
 import pytest
-from cigpose_client import PoseClient, PoseClientError
+from cigpose_client import Overloaded, PoseClient, PoseClientError
 
 from server.process import free_port
 from tests.deploy import plain_folder
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = pytest.mark.server
 _CALLERS = 48  # of one request each at all times; a handful keeps this server busy
 _DURATION_S = 60
 _PROBE_PERIOD_S = 20  # as in the Deployment
 _PROBE_TIMEOUT_S = 15
 
 
+@pytest.mark.slow
 def test_the_liveness_probe_stays_green_under_overload(tmp_path, tritonserver, repository):
     image = plain_folder.build(tmp_path, repository)
     port, stop, delays_s = free_port(), threading.Event(), []
@@ -48,6 +51,34 @@ def test_the_liveness_probe_stays_green_under_overload(tmp_path, tritonserver, r
                 thread.join()
         assert results == [0] * len(results)
         assert np.median(delays_s) > 1, "this was no overload"
+
+
+def test_a_full_queue_counts_twice_on_its_ensemble_and_on_no_step(serve, repository):
+    """The rule `cigpose:unserved` rests on this; a server that counts it as REJECTED needs another one."""
+    picture, refused = np.zeros((720, 1280, 3), np.uint8), []
+
+    def call(url):
+        with PoseClient(url, timeout_s=60, retry=None) as client:
+            try:
+                client.estimate(picture)
+            except Overloaded as error:
+                refused.append(error)
+
+    with serve(repository, metrics=True, profile="cpu") as running:
+        threads = [threading.Thread(target=call, args=(running.grpc_url,)) for _ in range(200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
+            scrape = answer.read().decode()
+    failures = {
+        labels: int(count) for labels, count in re.findall(r"^nv_inference_request_failure{(.*)} (\d+)$", scrape, re.M)
+    }
+    assert refused, "200 at once fill the queue"
+    assert {labels: count for labels, count in failures.items() if count} == {
+        'model="pose",reason="OTHER",version="1"': 2 * len(refused)
+    }
 
 
 def _probe(port):
