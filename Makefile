@@ -13,6 +13,7 @@ POSE ?= weights/cigpose-t_rendered_256x192.onnx
 DETECTOR ?= weights/yolox-t_rendered_416.onnx
 PICTURES ?=
 PROFILE ?= cpu
+MINUTES ?= 30
 ACCURACY ?=
 
 help:  ## this list
@@ -34,6 +35,9 @@ test-export: .venv/.test  ## export of all 14 networks and of the large detector
 
 test-reliability: .venv/.test  ## faults, kills and hostile input, also what takes minutes
 	$(BIN)/python -m pytest tests/reliability
+
+soak: .venv/.test  ## 30 minutes at 80 % load; other lengths: make soak MINUTES=5
+	SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/reliability/test_soak.py
 
 repository: install  ## model_repository/ complete, from the default weights
 	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output model_repository
@@ -89,4 +93,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all test-export test-reliability repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install demo test test-all test-export test-reliability soak repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean

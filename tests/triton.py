@@ -13,9 +13,8 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
     """Send one picture; return arrays by output name, or with `error=True` the exception."""
     inputs = [image_input(encoded)]
     if bboxes is not None:
-        inputs.append(tritonclient.grpc.InferInput("bboxes", list(bboxes.shape), "FP32"))
-        inputs[-1].set_data_from_numpy(bboxes)
-    wanted = [tritonclient.grpc.InferRequestedOutput(name) for name in outputs] if outputs else None
+        inputs.append(boxes_input(bboxes))
+    wanted = only(*outputs) if outputs else None
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         try:
             result = client.infer(model, inputs, outputs=wanted, parameters=parameters or None, client_timeout=60)
@@ -32,6 +31,18 @@ def image_input(encoded):
     image = tritonclient.grpc.InferInput("image", [1], "BYTES")
     image.set_data_from_numpy(np.array([encoded], dtype=object))
     return image
+
+
+def boxes_input(bboxes):
+    """Return the input of an ensemble that carries (N, 4) float32 boxes."""
+    boxes = tritonclient.grpc.InferInput("bboxes", list(bboxes.shape), "FP32")
+    boxes.set_data_from_numpy(bboxes)
+    return boxes
+
+
+def only(*outputs):
+    """Return the wish for some of the outputs."""
+    return [tritonclient.grpc.InferRequestedOutput(name) for name in outputs]
 
 
 def arrays(result):

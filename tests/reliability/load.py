@@ -5,6 +5,7 @@ import itertools
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,8 +45,8 @@ def ask(server, encoded, expected, model="pose", newer=None):
     return "newer" if newer and judge(answer, newer) == "right" else judge(answer, expected)
 
 
-def judge(answer, expected):
-    same = all(np.array_equal(answer[name], np.asarray(expected[name]).reshape(answer[name].shape)) for name in NAMES)
+def judge(answer, expected, names=NAMES):
+    same = all(np.array_equal(answer[name], np.asarray(expected[name]).reshape(answer[name].shape)) for name in names)
     return "right" if same else "wrong"
 
 
@@ -75,33 +76,62 @@ def load(server, pictures, expected, callers=4, pause_s=0.05, newer=None):
             thread.join()
 
 
-def arrivals(server, pictures, expected, rate, seconds, deadline_s, seed=0):
-    """Send pictures at random moments, `rate` a second on average, whatever becomes of them; return the account.
+@dataclass(frozen=True)
+class Question:
+    """One request of an open loop, and what is to be said of its end (an answer, or else an error)."""
 
-    Kinds are "right", "wrong" or the message of the failure. All requests have ended when this returns.
+    model: str
+    inputs: list
+    judge: Callable
+    options: dict = field(default_factory=dict)
+
+
+def about(picture, expected):
+    """Ask for the people in a picture."""
+
+    def judged(result, error):
+        return error.message() if error else judge(arrays(result), expected)
+
+    return Question("pose", [image_input(picture)], judged)
+
+
+def arrivals(server, questions, rate, seconds, deadline_s, seed=0):
+    """Ask in turn, at random moments, `rate` times a second on average, whatever becomes of it; return the account.
+
+    All requests have ended when this returns.
     """
     account, chance = Account(), np.random.default_rng(seed)
     moments = np.cumsum(chance.exponential(1 / rate, int(rate * seconds))).tolist()
-    inputs = [[image_input(picture)] for picture in pictures]
     left = threading.Semaphore(0)
 
-    def send(client, which, sent):
+    def send(client, question, sent):
         def note(result, error):
             ended = time.monotonic()
-            kind = error.message() if error else judge(arrays(result), expected[which])
-            account.calls.append((ended, ended - sent, kind))
+            account.calls.append((ended, ended - sent, question.judge(result, error)))
             left.release()
 
         try:
-            client.async_infer("pose", inputs[which], note, client_timeout=deadline_s)
+            client.async_infer(question.model, question.inputs, note, client_timeout=deadline_s, **question.options)
         except InferenceServerException as error:
             note(None, error)
 
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         started = time.monotonic()
-        for moment, which in zip(moments, itertools.cycle(range(len(pictures)))):
+        for moment, question in zip(moments, itertools.cycle(questions)):
             time.sleep(max(0.0, started + moment - time.monotonic()))
-            send(client, which, time.monotonic())
+            send(client, question, time.monotonic())
         for _ in moments:
             assert left.acquire(timeout=deadline_s + 30)
     return account
+
+
+def percentile(seconds, percent):
+    return float(np.percentile(seconds, percent)) if len(seconds) else 0.0
+
+
+def sustainable_rate(server, pictures, expected, seconds, callers=16):
+    """Return how many right answers a second a closed loop gets; its first two seconds warm up."""
+    with load(server, pictures, expected, callers=callers, pause_s=0) as busy:
+        time.sleep(seconds + 2)
+        until = time.monotonic()
+    return busy.kinds(until - seconds, until)["right"] / seconds

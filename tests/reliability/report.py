@@ -14,12 +14,11 @@ _START, _END = "<!-- table: begin -->\n", "<!-- table: end -->\n"
 def table(results):
     """Return the Markdown table of a folder of result files."""
     rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
-    lines = ["| fault | tries | lost | wrong | slowest recovery |", "|---|---|---|---|---|"]
+    lines = ["| fault | tries | lost | wrong | slowest recovery | |", "|---|---|---|---|---|---|"]
     for row in rows:
         seconds = f"{row['recovery_s']:.1f} s" if "recovery_s" in row else ""
-        lines.append(
-            f"| {row['fault']} | {row['tries']} | {row.get('lost', '')} | {row.get('wrong', '')} | {seconds} |"
-        )
+        cells = (row["fault"], row["tries"], row.get("lost", ""), row.get("wrong", ""), seconds, row.get("note", ""))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -3,18 +3,22 @@
 import os
 import random
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
+import hypothesis.extra.numpy as npst
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tritonclient.grpc
+from hypothesis import HealthCheck, given, settings
 from tritonclient.utils import InferenceServerException
 
-from server import stubs
 from tests.pictures import encode, noise_picture, picture_with_persons
+from tests.reliability.footprint import footprint
 from tests.reliability.launcher import launched
 from tests.reliability.load import ask
+from tests.triton import image_input
 
 pytestmark = pytest.mark.server
 ALLOWED = {"StatusCode.INVALID_ARGUMENT", None}  # None: it was answered
@@ -49,54 +53,71 @@ def infer(client, inputs, model="pose", **more):
     return None
 
 
-def bytes_input(encoded):
-    made = tritonclient.grpc.InferInput("image", [1], "BYTES")
-    made.set_data_from_numpy(np.array([encoded], dtype=object))
-    return made
-
-
-def footprint(server):
-    """Return the server's processes, open files and shared memory regions, and its memory in MB."""
-    pids = [server.process.pid, *stubs.stubs_of(server.process.pid)]
-    files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
-    regions = len(list(Path("/dev/shm").glob("cigpose-server-*")))
-    return {"processes": len(pids), "files": files, "regions": regions}, pages * 4096 / 1e6
-
-
 @pytest.fixture(scope="module")
 def private(serve, repository):
     with serve(repository) as running:
         yield running
 
 
-_NIGHTLY = pytest.mark.skipif(not os.environ.get("NIGHTLY"), reason="half an hour; set NIGHTLY=1")
+_NIGHTLY = pytest.mark.skipif(not os.environ.get("NIGHTLY"), reason="many minutes; set NIGHTLY=1")
 
 
 @pytest.mark.parametrize(
-    "cases",
-    [150, pytest.param(1000, marks=pytest.mark.slow), pytest.param(20_000, marks=[pytest.mark.slow, _NIGHTLY])],
+    ("cases", "limit_s"), [(1000, 15), pytest.param(20_000, float("inf"), marks=[pytest.mark.slow, _NIGHTLY])]
 )
-def test_damaged_pictures(private, pictures, expected, record, cases):
+def test_damaged_pictures(private, pictures, expected, record, cases, limit_s):
+    """As many cases as the time allows."""
     chance = random.Random(cases)
     small = noise_picture(48, 32)
     seeds = [encode(small, kind) for kind in (".jpg", ".png", ".webp", ".bmp")]
     seeds.append(encode(picture_with_persons([(1, 1)], size=64)))
     damaged = [mutate(chance.choice(seeds), chance) for _ in range(cases)]
+    until = time.monotonic() + limit_s
+
+    def send(encoded):
+        return infer(client, [image_input(encoded)]) if time.monotonic() < until else "no time left"
+
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
         for encoded in [*seeds, *damaged[:50]]:  # the buffers of a first request stay
-            infer(client, [bytes_input(encoded)])
-        before, memory_mb = footprint(private)
+            infer(client, [image_input(encoded)])
+        before, memory_mb = footprint(private.process.pid)
         with ThreadPoolExecutor(4) as pool:
-            errors = list(pool.map(lambda encoded: infer(client, [bytes_input(encoded)]), damaged))
-        after, memory_after_mb = footprint(private)
+            errors = [error for error in pool.map(send, damaged) if error != "no time left"]
+        after, memory_after_mb = footprint(private.process.pid)
     odd = {str(error) for error in errors if error and error.status() not in ALLOWED}
     leaks = {str(error) for error in errors if error and any(word in str(error).lower() for word in WORDS)}
-    record(f"damaged-{cases}", fault="damaged pictures sent", tries=cases, lost=0, wrong=len(odd))
+    record(f"damaged-{cases}", fault="damaged pictures sent", tries=len(errors), lost=0, wrong=len(odd))
+    assert len(errors) > 100
     assert (odd, leaks) == (set(), set())
     assert after["processes"] == before["processes"]
     assert after["files"] <= before["files"] + 4  # connections of the pool's own
     assert memory_after_mb - memory_mb < 100
+    assert ask(private, pictures[3], expected[3]) == "right"
+
+
+NUMBERS = st.floats(width=32, allow_nan=True, allow_infinity=True) | st.integers(-100, 500).map(float)
+BOXES = st.integers(0, 40).flatmap(lambda count: npst.arrays(np.float32, (count, 4), elements=NUMBERS))
+OPTIONS = st.dictionaries(
+    st.sampled_from(["bbox_threshold", "nms_threshold", "max_persons", "no such thing", ""]),
+    st.text(max_size=20) | st.integers(-(2**40), 2**40) | st.booleans() | st.floats().map(str),
+    max_size=3,
+)
+
+
+def test_any_boxes_and_options(private, pictures, expected):
+    kinds = Counter()
+
+    @settings(max_examples=1000 if os.environ.get("NIGHTLY") else 100, suppress_health_check=list(HealthCheck))
+    @given(BOXES, OPTIONS)
+    def answer_or_refuse(bboxes, options):
+        inputs = [image_input(pictures[1]), raw("bboxes", list(bboxes.shape), "FP32", bboxes.tobytes())]
+        error = infer(client, inputs, "pose_from_boxes", parameters=options)
+        assert error is None or (error.status() in ALLOWED and not any(word in str(error).lower() for word in WORDS))
+        kinds[error is None] += 1
+
+    with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
+        answer_or_refuse()
+    assert kinds[True] and kinds[False], "some of each"
     assert ask(private, pictures[3], expected[3]) == "right"
 
 
@@ -135,7 +156,7 @@ def test_malformed_requests(private, pictures, expected, name):
         inputs, model = MALFORMED[name], "pose"
     else:
         shape, content = BAD_BOXES[name.removeprefix("boxes ")]
-        inputs, model = [bytes_input(pictures[0]), raw("bboxes", shape, "FP32", content)], "pose_from_boxes"
+        inputs, model = [image_input(pictures[0]), raw("bboxes", shape, "FP32", content)], "pose_from_boxes"
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
         error = infer(client, inputs, model)
     assert error is not None
@@ -150,8 +171,8 @@ def test_a_shape_that_overflows_to_nothing_kills_a_step_and_the_watchdog_brings_
     with launched(repository, tmp_path) as launcher:
         with tritonclient.grpc.InferenceServerClient(launcher.grpc_url) as client:
             started = time.monotonic()
-            infer(client, [bytes_input(pictures[0]), raw("bboxes", [2**62, 4], "FP32", b"")], "pose_from_boxes")
-            good = [bytes_input(pictures[0]), raw("bboxes", [1, 4], "FP32", np.float32([0, 0, 9, 9]).tobytes())]
+            infer(client, [image_input(pictures[0]), raw("bboxes", [2**62, 4], "FP32", b"")], "pose_from_boxes")
+            good = [image_input(pictures[0]), raw("bboxes", [1, 4], "FP32", np.float32([0, 0, 9, 9]).tobytes())]
             launcher.wait_until(lambda: "accept_boxes is back" in launcher.log.read_text(), 10)
             assert infer(client, good, "pose_from_boxes") is None
             seconds = time.monotonic() - started

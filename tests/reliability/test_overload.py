@@ -2,53 +2,21 @@
 
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cigpose_client import Overloaded, PoseClient, PoseClientError
 
 from ensemble.graph.steps import MAX_IN_FLIGHT, MAX_WAITING
-from server import stubs
 from tests.in_process import InProcess
+from tests.reliability.footprint import Memory
 from tests.reliability.launcher import launched
-from tests.reliability.load import arrivals, ask, expected_answers, load
+from tests.reliability.load import about, arrivals, ask, expected_answers, load, percentile, sustainable_rate
 from tests.triton import counters
 
 pytestmark = pytest.mark.server
 DEADLINE_S = 30.0  # our client's default
 FULL = "Exceeds maximum queue size"
-CALLERS = 16  # enough to keep every stage busy
-
-
-def percentile(seconds, percent):
-    return float(np.percentile(seconds, percent)) if seconds else 0.0
-
-
-class Memory:
-    """The most memory that the server's processes held together during a block, in MB."""
-
-    def __init__(self, server):
-        self._pids = [server, *stubs.stubs_of(server)]
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self.peak_mb = self.before_mb = self._now_mb()
-
-    def _now_mb(self):
-        pages = [Path(f"/proc/{pid}/statm").read_text().split() for pid in self._pids]
-        return sum(int(resident) - int(shared) for _, resident, shared, *_ in pages) * 4096 / 1e6
-
-    def _watch(self):
-        while not self._done.wait(0.25):
-            self.peak_mb = max(self.peak_mb, self._now_mb())
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._done.set()
-        self._thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +24,6 @@ def overloaded(tritonserver, slow, crowded, tmp_path_factory):
     expected = expected_answers(InProcess(slow, "slow"), crowded)
     with launched(slow, tmp_path_factory.mktemp("launcher"), "--profile", "cpu") as server:
         yield server, crowded, expected
-
-
-def sustainable_rate(server, pictures, expected, seconds):
-    """Return how many right answers a second a closed loop gets; its first two seconds warm up."""
-    with load(server, pictures, expected, callers=CALLERS, pause_s=0) as busy:
-        time.sleep(seconds + 2)
-        until = time.monotonic()
-    return busy.kinds(until - seconds, until)["right"] / seconds
 
 
 def usual_time(server, pictures, expected):
@@ -74,27 +34,29 @@ def usual_time(server, pictures, expected):
 
 
 def recovery(server, picture, expected, usual_s, spike_ended):
-    """Return how long after the spike an answer takes no longer than one did before it (twice, for the noise)."""
+    """Return how long after the spike an answer takes at most twice what it did before, and how many tries it took."""
+    tries = 0
     while time.monotonic() < spike_ended + 60:
-        began = time.monotonic()
+        began, tries = time.monotonic(), tries + 1
         assert ask(server, picture, expected) == "right"
         if time.monotonic() - began < 2 * usual_s:
-            return time.monotonic() - spike_ended
-    return float("inf")
+            return time.monotonic() - spike_ended, tries
+    pytest.fail("it never recovered")
 
 
-# A machine that others use, too, changes its speed from minute to minute: there the short run says little of the rate.
-@pytest.mark.parametrize(("seconds", "least_share"), [(10, 0.5), pytest.param(60, 0.9, marks=pytest.mark.slow)])
-def test_ten_times_the_sustainable_rate(overloaded, record, seconds, least_share):
+# The short run is for machines that others use, too: their speed changes from second to second.
+@pytest.mark.parametrize("seconds", [10, pytest.param(60, marks=pytest.mark.slow)])
+def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
     server, pictures, expected = overloaded
     before_per_s = sustainable_rate(server, pictures, expected, 6)
     usual_s = usual_time(server, pictures, expected)
     executed = counters(server, "nv_inference_request_success")
 
+    questions = [about(*pair) for pair in zip(pictures, expected, strict=True)]
     with Memory(server.tritonserver()) as memory:
-        spike = arrivals(server, pictures, expected, 10 * before_per_s, seconds, DEADLINE_S)
+        spike = arrivals(server, questions, 10 * before_per_s, seconds, DEADLINE_S)
     sent = [ended - took for ended, took, _ in spike.calls]
-    recovered_s = recovery(server, pictures[0], expected[0], usual_s, max(sent))
+    recovered_s, tries = recovery(server, pictures[0], expected[0], usual_s, max(sent))
     executed = {
         name: count - executed[name] for name, count in counters(server, "nv_inference_request_success").items()
     }
@@ -121,12 +83,15 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds, least_share
 
     assert not wrong, set(wrong)
     assert len(refusals) > len(sent) / 2, "this was no overload"
-    assert executed["decode_image"] <= len(answers) + 20, "nobody's picture was decoded in vain, canaries' apart"
-    assert share > least_share, figures
+    canaries = 2 + (max(sent) - min(sent) + recovered_s) / 3
+    assert executed["decode_image"] <= len(answers) + tries + canaries, "a picture was decoded and then refused"
     assert figures["answer_p99_s"] < DEADLINE_S
-    assert figures["refusal_p99_s"] < 1.0, "at once, on a machine whose cores are all busy"
-    assert memory.peak_mb < memory.before_mb + 500
-    assert recovered_s < 1 + 2 * (MAX_WAITING + MAX_IN_FLIGHT) / after_per_s, figures
+    assert memory.peak_mb < memory.before_mb + 800
+    assert recovered_s < 2 + 2 * (MAX_WAITING + MAX_IN_FLIGHT) / min(before_per_s, after_per_s), figures
+    if seconds == 60:
+        assert share > 0.9, figures
+        assert figures["refusal_p99_s"] < 1.0, figures
+        assert recovered_s < 5, figures
     assert not server.is_red() and "broken" not in server.log.read_text(), "overload is not death"
 
 
