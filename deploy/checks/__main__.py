@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from deploy.checks import autoscaling, kserve, lint, policies, prometheus, schemas
+from deploy.checks import autoscaling, docs, kserve, lint, policies, prometheus, schemas
 from deploy.checks.flags import flags, known_to_the_wheel
 from deploy.checks.mutants import MUTANTS, mutant
 from deploy.checks.pods import Object
@@ -27,6 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **{f"render {name}": partial(_all, objects, known) for name, objects in rendered.items()},
         **{f"mutants of {name}": partial(_mutants, name, rendered[name], known) for name in MUTANTS},
         **{f"render {name}": partial(_all, objects, known) for name, objects in yours.items()},
+        "overlays of the docs": lambda: docs.problems(lambda objects: _all(objects, known)),
         "KServe": partial(kserve.problems, known),
         "mutants of KServe": partial(kserve.mutant_problems, known),
         "lint": lint.problems,

@@ -1,0 +1,38 @@
+"""The overlays that docs/deploy.md shows are rendered and checked like ours."""
+
+import os
+import re
+import shutil
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+from deploy import tools
+from deploy.checks.pods import Object
+from deploy.checks.render import DEPLOY, render_folder
+
+_PAGE = DEPLOY.parent / "docs" / "deploy.md"
+_SCRATCH = tools.FOLDER.parent / "render" / "docs"
+_CHECKOUT = "../cigpose/"  # what the page calls it
+
+
+def problems(check: Callable[[Sequence[Object]], Iterable[str]]) -> Iterator[str]:
+    """Yield what `check` says of each; images by tag are no problem, because that is what kind needs."""
+    blocks = re.findall(r"^( *)```yaml\n(.*?)^\1```", _PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    overlays = [textwrap.dedent(block) for _, block in blocks if "kind: Kustomization" in block]
+    if len(overlays) < 2:
+        yield f"{_PAGE.name} shows {len(overlays)} overlays"
+    for number, text in enumerate(overlays):
+        for found in check(_render(f"overlay-{number}", text)):
+            if "image by registry and digest" not in found:
+                yield f"overlay {number + 1} of {_PAGE.name}: {found}"
+
+
+def _render(name: str, text: str) -> list[Object]:
+    folder = _SCRATCH / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    moved = text.replace(_CHECKOUT, f"{os.path.relpath(DEPLOY.parent, folder)}/")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(yaml.safe_load(moved)), encoding="utf-8")
+    return render_folder(folder)
