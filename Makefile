@@ -13,6 +13,10 @@ POSE ?= weights/cigpose-t_rendered_256x192.onnx
 DETECTOR ?= weights/yolox-t_rendered_416.onnx
 PICTURES ?=
 PROFILE ?= cpu
+
+# In this order: the later ones are bound to the earlier.
+LOCKS := $(addprefix requirements/,base download test bench) deploy/requirements deploy/checkov \
+	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 ACCURACY ?=
 
@@ -35,6 +39,10 @@ test-export: .venv/.test  ## export of all 14 networks and of the large detector
 
 test-reliability: .venv/.test  ## faults, kills and hostile input, also what takes minutes
 	$(BIN)/python -m pytest tests/reliability
+
+reliability-report: .venv/.test  ## the same, recorded; rewrites the table of docs/reliability.md
+	RELIABILITY_RESULTS=tests/reliability/results $(BIN)/python -m pytest tests/reliability
+	$(BIN)/python -m tests.reliability.report
 
 soak: .venv/.test  ## 30 minutes at 80 % load; other lengths: make soak MINUTES=5
 	SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/reliability/test_soak.py
@@ -70,9 +78,9 @@ check: .venv/.test  ## format, lint, types, generated files up to date
 	$(BIN)/mypy
 	$(BIN)/python -m tests.drift
 
-lock: .venv/.test  ## pin the environment anew (requirements/*.txt)
-	for set in base download test bench; do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
-		--no-header --no-emit-index-url --no-emit-find-links requirements/$$set.in -o requirements/$$set.txt; done
+lock: .venv/.test  ## pin all environments anew (the .txt beside each .in)
+	for set in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+		--no-header --no-emit-index-url --no-emit-find-links $$set.in -o $$set.txt; done
 
 clean:  ## remove what was built here
 	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/MANIFEST.sha256
@@ -93,4 +101,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all test-export test-reliability soak repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install demo test test-all test-export test-reliability reliability-report soak repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
