@@ -1,8 +1,9 @@
 """`python -m deploy.rollout`: two servers behind the edge proxy; one is drained and restarted under load.
 
 The proxy runs the very nginx.conf of the component `edge-proxy`. A small DNS server stands in for the cluster's: it
-answers with the ready servers' addresses, as a headless Service does. So a pod that leaves takes its real way: out of
-the DNS, preStop while it serves on, SIGTERM, end; then a new one starts, gets ready, and joins.
+answers with the ready servers' addresses, as a headless Service does. The servers are the pod's: its entry point, its
+flags, a repository with a manifest. So a pod that leaves takes its real way: out of the DNS, preStop while it serves
+on, SIGTERM, end; then a new one starts, gets ready, and joins.
 
 Also measured: a SIGTERM without any warning, under our client, which balances by itself and tries again.
 """
@@ -11,6 +12,7 @@ import argparse
 import contextlib
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -26,9 +28,11 @@ from pathlib import Path
 import numpy as np
 from cigpose_client import PoseClient, PoseClientError, Retry
 
-from deploy import tools
+from deploy import pod, tools
 from deploy.dns import running_dns
 from deploy.edge import local_nginx
+from server import manifest
+from server.installation import find_installation
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
 _BOX = (0.0, 0.0, 64.0, 64.0)
@@ -41,7 +45,6 @@ class Plan:
     """One run's times in seconds, and its load."""
 
     repository: Path
-    profile: str = "cpu"
     callers: int = 4
     steady_s: float = 4.0
     prestop_s: float = 15.0  # as in the Deployment
@@ -117,7 +120,7 @@ class _Server:
     """One of the two, as a process of its own: forking here, while gRPC's threads run, is not safe."""
 
     metrics_url: str
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[bytes]"
 
     def stop(self) -> None:
         """SIGTERM, and wait for the end."""
@@ -127,19 +130,41 @@ class _Server:
 
 @contextlib.contextmanager
 def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Server]:
-    address = _ADDRESSES[number]
-    command = [sys.executable, "-m", "server", f"--repository={plan.repository}", f"--profile={plan.profile}"]
-    command += [f"--address={address}", f"--grpc-port={port}", f"--metrics-port={port + 1}"]
-    log = folder / f"server-{number}-{time.monotonic_ns()}.log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-        server = _Server(f"http://{address}:{port + 1}/metrics", process)
+    address, place = _ADDRESSES[number], folder / f"server-{number}-{time.monotonic_ns()}"
+    models = shutil.copytree(plan.repository, place / "models", ignore=shutil.ignore_patterns("__pycache__"))
+    manifest.write(models)
+    backends = find_installation().make_backends(place / "backends")
+    shm = f"{place.parent.name}-{place.name}-"  # a pod has its /dev/shm to itself, this machine has not
+    moved = {"=/models": f"={models}", "=/opt/cigpose/backends": f"={place / 'backends'}"}
+    flags = [_moved(flag, moved) for flag in pod.flags("overlays/cpu/deployment.yaml")]
+    flags = [flag for flag in flags if backends or not flag.startswith("--backend-directory=")]
+    flags += [f"--grpc-address={address}", f"--grpc-port={port}", f"--metrics-address={address}"]
+    flags += [f"--metrics-port={port + 1}", f"--backend-config=python,shm-region-prefix-name={shm}"]
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-m", "deploy.start", *flags], stdout=log, stderr=log)
         try:
-            if process.stdout is None or not process.stdout.readline().startswith("ready"):
-                raise RuntimeError(f"the server does not start: {log.read_text()[-2000:]}")
-            yield server
+            _wait_until(
+                lambda: process.poll() is not None or _is_ready(f"{address}:{port}"), 120, "the server is not ready"
+            )
+            if process.poll() is not None:
+                raise RuntimeError(f"the server does not start: {(place / 'log').read_text()[-2000:]}")
+            yield _Server(f"http://{address}:{port + 1}/metrics", process)
         finally:
-            server.stop()
+            process.terminate()
+            process.wait(60)
+            for region in Path("/dev/shm").glob(f"{shm}*"):
+                region.unlink(missing_ok=True)
+
+
+def _moved(flag: str, places: dict[str, str]) -> str:
+    for there, here in places.items():
+        flag = flag.replace(there, here)
+    return flag
+
+
+def _is_ready(url: str) -> bool:
+    with PoseClient(url, timeout_s=1, retry=None) as client:
+        return client.is_ready()
 
 
 @contextlib.contextmanager

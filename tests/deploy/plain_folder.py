@@ -48,16 +48,6 @@ def default_flags():
     return _instruction("CMD")
 
 
-def manifest_flags(*patches):
-    """Return the flags of base/deployment.yaml and of patches (files below deploy/), without addresses and ports."""
-    base = (_DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
-    found = re.findall(r"^ +- (--\S+)", base, re.M)
-    assert len(found) > 10
-    for patch in patches:
-        found += re.findall(r"value: (--\S+)", (_DEPLOY / patch).read_text(encoding="utf-8"))
-    return [flag for flag in found if not re.match(r"--(grpc|metrics)-(address|port)=", flag)]
-
-
 def liveness_arguments():
     """Return what follows `cigpose-client` in the liveness probe of base/deployment.yaml."""
     base = (_DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ import pytest
 import tritonclient.grpc
 from cigpose_client import PoseClient
 
+from deploy import pod
 from server.process import free_port
 from tests.deploy import plain_folder
 
@@ -27,7 +28,7 @@ def image(tmp_path_factory, tritonserver, repository):
 @pytest.fixture(scope="module")
 def container(image, tmp_path_factory):
     port, log = free_port(), tmp_path_factory.mktemp("log") / "server.log"
-    flags = plain_folder.manifest_flags("overlays/cpu/deployment.yaml")
+    flags = pod.flags("overlays/cpu/deployment.yaml")
     with plain_folder.running(image, port, log, instead=flags) as process:
         yield process, f"127.0.0.1:{port}"
 
