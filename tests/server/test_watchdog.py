@@ -1,5 +1,6 @@
 """What the watchdog concludes, without a server."""
 
+import itertools
 import logging
 import queue
 from types import SimpleNamespace
@@ -58,15 +59,18 @@ class Server:
         self.control = self.client = self
         self.process = SimpleNamespace(pid=0, poll=lambda: None)
         self.answers, self.success, self.reloaded, self.reload_fails = [], 0, 0, False
+        self.busy = itertools.count(1)  # the network has answered real requests at every look
+        self.options, self.loaded, self.load_fails = SimpleNamespace(repository=None), [], False
 
     def states(self):
-        return {"step": "READY", "pose": "READY"}
+        return {"step": "READY", "pose": "READY", "network": "READY"}
 
     def config(self, name):
-        return model_config_pb2.ModelConfig(platform="ensemble" if name == "pose" else "")
+        backend = {"network": "onnxruntime", "step": "python"}.get(name, "")
+        return model_config_pb2.ModelConfig(platform="ensemble" if name == "pose" else "", backend=backend)
 
     def executions(self):
-        return {"step": self.success}
+        return {"step": self.success, "network": next(self.busy)}
 
     def async_infer(self, model, inputs, callback, client_timeout):
         status = self.answers.pop(0) if self.answers else None
@@ -77,6 +81,11 @@ class Server:
             raise InferenceServerException("failed to load", status="StatusCode.INTERNAL")
         self.reloaded += 1
 
+    def load(self, name):
+        self.loaded.append(name)
+        if self.load_fails:
+            raise InferenceServerException("no graph", status="StatusCode.INVALID_ARGUMENT")
+
     def missing(self, patience_s):
         return []
 
@@ -84,21 +93,57 @@ class Server:
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only in sleep, and a machine whose stubs use `busy` of it."""
-    clock = SimpleNamespace(now=1000.0, busy=0.0, end=1000.0)
+    clock = SimpleNamespace(now=1000.0, busy=0.0, end=1000.0, manifest=[])
     monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock.now)
     monkeypatch.setattr(watchdog.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
-    monkeypatch.setattr(watchdog.stubs, "stubs_of", lambda _: {7: "step"})
-    monkeypatch.setattr(watchdog.stubs, "is_alive", lambda *_: True)
+    clock.stubs = {7: "step", 8: "network"}
+    monkeypatch.setattr(watchdog.stubs, "stubs_of", lambda _: dict(clock.stubs))
+    monkeypatch.setattr(watchdog.stubs, "is_alive", lambda stub, _: stub in clock.stubs)
+    monkeypatch.setattr(watchdog, "manifest_problems", lambda _: list(clock.manifest))
     monkeypatch.setattr(watchdog.stubs, "kill", lambda *_: None)
     monkeypatch.setattr(watchdog.stubs, "cpu_time_s", lambda _: clock.busy * (clock.now - 1000))
     return clock
 
 
-def watch(server, clock, seconds):
-    found = Health(ready=True)
+def watch(server, clock, seconds, updates=()):
+    found, updates = Health(ready=True), list(updates)
     end = clock.now + seconds
-    Watchdog(server, found).run(lambda: clock.now >= end)
+    Watchdog(server, found).run(lambda: clock.now >= end, lambda: bool(updates and updates.pop()))
     return found
+
+
+def test_an_update_loads_networks_and_forgets_their_old_processes(clock, monkeypatch):
+    server = Server()
+
+    def load(name):
+        server.loaded.append(name)
+        clock.stubs[9] = "network"
+        monkeypatch.setattr(watchdog.time, "sleep", later)
+
+    def later(seconds):
+        clock.now += seconds
+        clock.stubs.pop(8, None)  # the old one has ended
+
+    server.load = load
+    found = watch(server, clock, 30, updates=[1])
+    assert server.loaded == ["network"]
+    assert (found.updates, found.failed_updates, found.recoveries) == ({"network": 1}, {}, {})
+
+
+def test_a_failed_update_leaves_the_present_network_watched(clock, caplog):
+    server = Server()
+    server.load_fails = True
+    with caplog.at_level(logging.CRITICAL):
+        found = watch(server, clock, 30, updates=[1])
+    assert (found.updates, found.failed_updates, found.is_well) == ({}, {"network": "no graph"}, True)
+
+
+def test_a_repository_that_was_tampered_with_is_not_loaded(clock, caplog):
+    server = Server()
+    clock.manifest = ["network/1/model.onnx was changed"]
+    with caplog.at_level(logging.CRITICAL):
+        watch(server, clock, 30, updates=[1])
+    assert server.loaded == []
 
 
 def test_one_fault_may_be_a_requests_two_are_the_models(clock):
@@ -123,7 +168,7 @@ def test_late_and_working_is_busy_late_and_idle_is_hung(clock, status):
 def test_late_while_others_are_answered_is_busy(clock, monkeypatch):
     server = Server()
     server.answers = ["DEADLINE_EXCEEDED"] * 1000
-    monkeypatch.setattr(server, "executions", lambda: {"step": int(clock.now) // 12})
+    monkeypatch.setattr(server, "executions", lambda: {"step": int(clock.now) // 12, "network": next(server.busy)})
     assert watch(server, clock, 120).recoveries == {}
 
 
