@@ -30,10 +30,10 @@ def layouts(profile: str) -> dict[str, Profile]:
         parameters = {**model.parameters, "intra_op_thread_count": str(threads)}
         return replace(model, instances=replace(model.instances, count=sessions), parameters=parameters)
 
-    def batches_up_to(model: Model, size: int, delay_us: int = 0) -> Model:
+    def batches_up_to(model: Model, size: int | None, delay_us: int = 0) -> Model:
         if model.batching is None or model.backend != "onnxruntime" or model.name == DETECTOR:
             return model
-        batching = replace(model.batching, preferred_sizes=(size,), max_queue_delay_us=delay_us)
+        batching = replace(model.batching, preferred_sizes=(size,) if size else (), max_queue_delay_us=delay_us)
         return replace(model, batching=batching)
 
     def steps(model: Model, processes: int) -> Model:
@@ -45,9 +45,9 @@ def layouts(profile: str) -> dict[str, Profile]:
             replace(as_is(model), batching=None) if model.backend == "onnxruntime" else as_is(model)
         ),
         "batches up to 4": lambda model: batches_up_to(as_is(model), 4),
-        "batches up to 8": lambda model: batches_up_to(as_is(model), 8),
         "batches up to 16": lambda model: batches_up_to(as_is(model), 16),
-        "wait 2 ms for company": lambda model: batches_up_to(as_is(model), 32, 2000),
+        "batches as large as they come": lambda model: batches_up_to(as_is(model), None),
+        "wait 2 ms for company": lambda model: batches_up_to(as_is(model), 8, 2000),
         "1 session of 2 threads": lambda model: networks(as_is(model), 1, 2),
         "2 sessions of 2 threads": lambda model: networks(as_is(model), 2, 2),
         "3 sessions of 1 thread": lambda model: networks(as_is(model), 3, 1),

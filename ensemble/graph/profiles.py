@@ -13,7 +13,10 @@ Profile = Callable[[Model], Model]
 
 
 def cpu(model: Model) -> Model:
-    """Throughput on few cores: two single-threaded sessions waste less than one session of two threads."""
+    """Throughput on few cores: two single-threaded sessions waste less than one session of two threads.
+
+    Nothing waits for company: pictures queue anyway while the sessions are busy.
+    """
     if model.backend == "onnxruntime":
         return _on_cpu(model, sessions=2, threads=1)
     return _pixel_steps(model, processes=2)
@@ -78,13 +81,17 @@ def tensorrt(model: Model) -> Model:
 
 
 _GPU_DELAY_US = 1000
+_CPU_BATCH = (
+    8  # larger ones are no faster a person, and keep the other pictures waiting (`python -m benchmarks layouts`)
+)
 _ENGINES = "/var/cache/tensorrt"  # a volume of one kind of GPU, or every start builds anew
 
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     """Threads of 0 are as many as there are cores."""
     parameters = {**model.parameters, "intra_op_thread_count": str(threads), "inter_op_thread_count": "1"}
-    return replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
+    model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
+    return _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
 
 
 def _on_openvino(model: Model, precision: str) -> Model:

@@ -83,6 +83,12 @@ def test_engines_are_built_for_every_batch_that_can_come_and_for_no_other():
     assert set(config.dynamic_batching.preferred_batch_size) <= {warmup.batch_size for warmup in config.model_warmup}
 
 
+def test_batches_on_cpus_are_small_where_a_network_takes_large_ones():
+    assert list(parsed(PROFILES["cpu"](NETWORK)).dynamic_batching.preferred_batch_size) == [8]
+    small = replace(NETWORK, max_batch_size=8)
+    assert not parsed(PROFILES["cpu"](small)).dynamic_batching.preferred_batch_size
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_keep_the_limits_of_the_queue(profile):
     config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
@@ -92,7 +98,7 @@ def test_profiles_keep_the_limits_of_the_queue(profile):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_change_where_a_model_runs_not_what_it_says(profile):
     config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
-    assert changed != config or profile == "cpu"  # which is how this network stands there already
+    assert changed != config
     assert changed.parameters["keypoint_set"] == config.parameters["keypoint_set"]
     assert (list(changed.input), list(changed.output)) == (list(config.input), list(config.output))
     assert changed.max_batch_size == config.max_batch_size
