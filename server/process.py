@@ -23,10 +23,14 @@ from server.options import ServerOptions, ServerTls
 from server.preflight import problems
 from server.scratch import remove_leftovers, scratch_folder
 
-__all__ = ["RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
+__all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
+
+
+class Crashed(RuntimeError):
+    """The server was ended by a signal, its own or another's, so a second try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def running_server(
     Raises:
         KeyboardInterrupt: `should_stop` said so before the server was ready.
         ValueError: something is missing; every problem with its remedy, one a line.
-        RuntimeError: the server ended or did not get ready; with the end of its log.
+        RuntimeError: the server ended (`Crashed` by a signal) or did not get ready; with the end of its log.
     """
     installation = find_installation()
     remove_leftovers()
@@ -117,8 +121,9 @@ def _wait_until_ready(
     while (elapsed := time.monotonic() - started) < timeout_s:
         if should_stop():
             raise KeyboardInterrupt
-        if process.poll() is not None:
-            raise RuntimeError(f"tritonserver ended with {process.returncode} after {elapsed:.1f} s{_tail(log)}")
+        if (code := process.poll()) is not None:
+            kind = Crashed if code < 0 else RuntimeError
+            raise kind(f"tritonserver ended with {code} after {elapsed:.1f} s{_tail(log)}")
         with contextlib.suppress(InferenceServerException):
             if control.is_ready():
                 return

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from tritonclient.utils import InferenceServerException
 
 from server.health import Health
-from server.process import ServerOptions, running_server
+from server.process import Crashed, ServerOptions, running_server
 from server.tries import Tries
 from server.watchdog import RestartNeeded, Watchdog
 
@@ -75,7 +75,7 @@ def _serve_once(
             finally:
                 health.ready = False
                 tell()
-    except (RestartNeeded, InferenceServerException) as need:
+    except (RestartNeeded, Crashed, InferenceServerException) as need:
         return str(need)
     except (RuntimeError, ValueError) as error:
         if not health.restarts:

@@ -78,7 +78,7 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
             f"{rate:.0f} a second; p99 {1e3 * p99[0]:.0f} ms in the first sixth, {1e3 * p99[1]:.0f} ms in the last; "
             f"memory {memory_mb:.0f} MB, then {memory_after_mb:.0f} MB"
         )
-        record("soak", fault=f"{MINUTES:.0f} minutes at 80 % load", tries=len(account.calls), lost=lost, wrong=wrong,
+        record("soak", fault=f"{MINUTES:g} minutes at 80 % load", tries=len(account.calls), lost=lost, wrong=wrong,
                note=note)  # fmt: skip
         assert not wrong and not lost, kinds
         assert after["processes"] == before["processes"] and after["regions"] == before["regions"]

@@ -14,6 +14,7 @@ from ensemble.picture import PictureLimits, decode_picture
 from server import health, supervisor, watchdog
 from server.canary import Verdict, canary_inputs, verdict
 from server.health import Health
+from server.process import Crashed
 from server.tries import Tries
 from server.watchdog import RestartNeeded, Watchdog
 
@@ -185,6 +186,20 @@ def test_a_model_that_cannot_be_loaded_asks_for_a_restart(clock, caplog):
     server.answers, server.reload_fails = ["NOT_FOUND", "NOT_FOUND"], True
     with caplog.at_level(logging.CRITICAL), pytest.raises(RestartNeeded, match="failed to load"):
         watch(server, clock, 60)
+
+
+def test_a_crash_at_the_first_start_is_worth_another_try_a_refusal_is_not(monkeypatch, caplog):
+    ends = [Crashed("ended with -6"), KeyboardInterrupt(), ValueError("no models")]
+
+    def start(options, should_stop):
+        raise ends.pop(0)
+
+    monkeypatch.setattr(supervisor, "running_server", start)
+    monkeypatch.setattr(supervisor, "_wait", lambda *_: None)
+    with caplog.at_level(logging.CRITICAL), pytest.raises(KeyboardInterrupt):
+        supervisor.supervise(None, lambda: False)
+    with pytest.raises(ValueError, match="no models"):
+        supervisor.supervise(None, lambda: False)
 
 
 def test_restarts_are_bounded_and_end_non_zero(monkeypatch, tmp_path, caplog):
