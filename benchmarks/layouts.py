@@ -44,6 +44,9 @@ def layouts(profile: str) -> dict[str, Profile]:
         "no batching across requests": lambda model: (
             replace(as_is(model), batching=None) if model.backend == "onnxruntime" else as_is(model)
         ),
+        "no batching in the detector": lambda model: (
+            replace(as_is(model), batching=None) if model.name == DETECTOR else as_is(model)
+        ),
         "batches up to 4": lambda model: batches_up_to(as_is(model), 4),
         "batches up to 16": lambda model: batches_up_to(as_is(model), 16),
         "batches as large as they come": lambda model: batches_up_to(as_is(model), None),
