@@ -104,7 +104,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "models that can be written": lambda o: _mount(o, "/models").update(readOnly=False),
     "no /dev/shm": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/dev/shm")),
     "/dev/shm on disk": lambda o: _volume(o, "shm")["emptyDir"].pop("medium"),
-    "/dev/shm as large as the memory": lambda o: _volume(o, "shm")["emptyDir"].update(sizeLimit="10Gi"),
+    "/dev/shm as large as the memory": lambda o: _volume(o, "shm")["emptyDir"].update(sizeLimit="12Gi"),
     "a volume without a limit": lambda o: _volume(o, "tmp").update(emptyDir={}),
     "no writable /tmp": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/tmp")),
     "models that callers may load": lambda o: _replace_flag(o, "--model-control-mode", "explicit"),
