@@ -15,6 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from cigpose_client._errors import PoseClientError, translate
 
+_QUEUE_SHARE = 0.5  # of the time that is left
+
 
 @dataclass(frozen=True)
 class Retry:
@@ -78,8 +80,11 @@ def call(method: str, arguments: dict[str, Any], *, deadline_s: float, retry: Re
         PoseClientError: the last failure, with tritonclient's error as `__cause__`.
     """
     for tries in count(1):
+        left_s = max(deadline_s - time.monotonic(), 0.001)
+        # a request that has waited for so long would be answered too late: the server refuses it instead
+        queue = {"timeout": int(_QUEUE_SHARE * left_s * 1e6)} if method == "infer" else {}  # microseconds
         try:
-            return (yield Send(method, arguments, max(deadline_s - time.monotonic(), 0.001)))
+            return (yield Send(method, arguments | queue, left_s))
         except InferenceServerException as cause:
             error = translate(cause, url)
             pause_s = retry.pause_s(tries, random.random()) if retry else 0.0

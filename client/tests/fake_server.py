@@ -25,6 +25,7 @@ class Request:
     boxes: np.ndarray | None
     outputs: tuple[str, ...]
     parameters: dict[str, str]
+    queue_us: int
     metadata: dict[str, str]
 
 
@@ -157,7 +158,8 @@ def _read(message, context) -> Request:
         picture=tensors["image"][4 : 4 + length],
         boxes=boxes,
         outputs=tuple(output.name for output in message.outputs),
-        parameters={name: value.string_param for name, value in message.parameters.items()},
+        parameters={name: value.string_param for name, value in message.parameters.items() if name != "timeout"},
+        queue_us=message.parameters["timeout"].int64_param,
         metadata=dict(context.invocation_metadata()),
     )
 

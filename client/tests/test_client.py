@@ -42,6 +42,11 @@ def test_detect_asks_for_no_keypoints(client, server):
     assert server.requests[0].outputs == ("bboxes", "bbox_scores", "persons_detected")
 
 
+def test_half_of_the_time_may_pass_in_the_servers_queue(client, server):
+    client.estimate(b"1", timeout_s=3.0)
+    assert 1_000_000 < server.requests[0].queue_us <= 1_500_000
+
+
 def test_only_options_that_were_given_are_sent(server):
     with PoseClient(server.url, options=Options(max_persons=5)) as client:
         client.estimate(b"1")

@@ -164,7 +164,7 @@ class Files:
         for number, (image, person) in enumerate(zip(data.images, data.people, strict=True)):
             (self.images / image["file_name"]).write_bytes(b"2")
             box = np.array([[10, 20, 110 + number, 220]], np.float32)
-            answer = people(Request("", b"", box, (), {}, {}), points)
+            answer = people(Request("", b"", box, (), {}, 0, {}), points)
             fields = annotation(0, 0, answer["keypoints"][0])
             person |= {name: fields[name] for name in FIELDS if name in fields}
             person["bbox"] = [10, 20, 100 + number, 200]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ensemble.graph.model import Accelerator, Instances, Model
-from ensemble.graph.steps import DETECTOR
+from ensemble.graph.steps import DETECTOR, MAX_IN_FLIGHT_GPU
 
 Profile = Callable[[Model], Model]
 
@@ -47,6 +47,8 @@ def gpu(model: Model) -> Model:
 
     The pose networks wait 1 ms for company: a fuller execution costs a GPU hardly more, and 1 ms is short beside it.
     """
+    if model.adapter == "admit_picture":
+        return replace(model, parameters={**model.parameters, "max_in_flight": str(MAX_IN_FLIGHT_GPU)})
     if model.backend != "onnxruntime":
         return _pixel_steps(model, processes=4)
     parameters = {

@@ -21,13 +21,14 @@ CENTERS = Tensor("centers", "FP32", (-1, 2))
 SCALES = Tensor("scales", "FP32", (-1, 2))
 TICKET = Tensor("ticket", "INT64", (2,))
 
-# Pictures between the first step and the last. A network executes MAX_PERSONS crops at once; so many pictures fill it
-# even with one person each, and with the usual three there are two more executions' worth being decoded and cropped.
-# More only makes callers wait in a place where nobody can be refused any more.
-MAX_IN_FLIGHT = MAX_PERSONS
+# Pictures between the first step and the last. With three people each, 16 hold 48 crops: enough for two CPU sessions
+# that prefer batches of 8, while as many are decoded and cropped. A GPU executes up to 32 crops at once, and as many
+# must be ready meanwhile, with one person in each picture: 64. More would only wait where nobody is refused any more.
+MAX_IN_FLIGHT = 16
+MAX_IN_FLIGHT_GPU = 2 * MAX_PERSONS
 # Pictures in front of the first step; the next one is refused at once. The slowest machine that we measured (two CPU
-# cores, a published network, three people a picture) answers 20 a second: the last one in waits (64 + 32) / 20 = 4.8 s,
-# which is how long the server needs to be its old self after a spike, and a sixth of our client's default deadline. A
+# cores, a published network, three people a picture) answers 20 a second: the last one in waits (64 + 16) / 20 = 4 s,
+# which is how long the server needs to be its old self after a spike, and a seventh of our client's default deadline. A
 # queue of the largest pictures holds 64 x 32 MB = 2 GB. Faster machines meet the limit only when more callers than that
 # come at once.
 MAX_WAITING = 64
@@ -35,7 +36,7 @@ MAX_WAITING = 64
 MAX_WAIT_S = 30
 # Of the networks, in requests. The gate keeps them shorter; this holds for callers of a single step, and for what is
 # in flight while tickets of lost requests are not waited for any more.
-MAX_NETWORK_QUEUE = 4 * MAX_IN_FLIGHT
+MAX_NETWORK_QUEUE = 2 * MAX_IN_FLIGHT_GPU
 
 
 def admit_picture() -> Model:
