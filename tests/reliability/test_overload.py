@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -93,6 +94,26 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
         assert figures["refusal_p99_s"] < 1.0, figures
         assert recovered_s < 5, figures
     assert not server.is_red() and "broken" not in server.log.read_text(), "overload is not death"
+
+
+@pytest.mark.slow
+def test_callers_with_deadlines_shorter_than_the_queue_are_served(overloaded, record):
+    """As our client asks: half of the deadline may pass in the queue."""
+    server, pictures, expected = overloaded
+    sustainable_per_s = sustainable_rate(server, pictures, expected, 6)
+    deadline_s = 3 * MAX_IN_FLIGHT / sustainable_per_s
+    assert deadline_s < MAX_WAITING / sustainable_per_s
+    options = {"timeout": int(deadline_s / 2 * 1e6)}
+    questions = [replace(about(*pair), options=options) for pair in zip(pictures, expected, strict=True)]
+    spike = arrivals(server, questions, 5 * sustainable_per_s, 30, deadline_s)
+    sent = [ended - took for ended, took, _ in spike.calls]
+    right = spike.kinds()["right"]
+    share = right / (max(sent) - min(sent)) / sustainable_per_s
+    note = f"deadline {deadline_s:.1f} s; goodput {share:.2f} of the maximum"
+    record("overload-short-deadlines", fault="5 times the sustainable rate, deadlines shorter than the queue",
+           tries=len(sent), lost=0, wrong=spike.kinds()["wrong"], note=note)  # fmt: skip
+    assert not spike.kinds()["wrong"]
+    assert share > 0.7, spike.kinds()
 
 
 def test_our_client_calls_it_overloaded(overloaded):
