@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def summary(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
+def summary(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return the memory of the second half, its spread, and its growth from the third quarter to the fourth.
 
     Args:
@@ -73,14 +73,15 @@ def summary(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _watched(server: RunningServer) -> Iterator[list[dict[str, float]]]:
-    """Yield the list that a thread fills until the end."""
-    samples: list[dict[str, float]] = []
+def _watched(server: RunningServer) -> Iterator[list[dict[str, Any]]]:
+    """Yield the list that a thread fills until the end, one sample every `_PERIOD_S`."""
+    samples: list[dict[str, Any]] = []
     done, started = threading.Event(), time.perf_counter()
 
     def watch() -> None:
         while not done.wait(_PERIOD_S):
-            sample = {"memory_mib": memory_mib(server), "shared_memory_mib": shared_memory_mib(server)}
+            used = {name: round(mib, 1) for name, mib in memory_mib(server).items()}
+            sample = {"memory_mib": sum(used.values()), "shared_memory_mib": shared_memory_mib(server), "used": used}
             samples.append({"at_s": round(time.perf_counter() - started, 1), **sample})
 
     thread = threading.Thread(target=watch)

@@ -93,7 +93,9 @@ def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     """Threads of 0 are as many as there are cores."""
     parameters = {**model.parameters, "intra_op_thread_count": str(threads), "inter_op_thread_count": "1"}
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
-    return _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
+    model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
+    # the memory that its usual batches need is taken at the start, and not some day
+    return replace(model, warmup=(min(_CPU_BATCH, max(1, model.max_batch_size)),))
 
 
 def _on_openvino(model: Model, precision: str) -> Model:

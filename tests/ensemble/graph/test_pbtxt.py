@@ -89,6 +89,12 @@ def test_batches_on_cpus_are_small_where_a_network_takes_large_ones():
     assert not parsed(PROFILES["cpu"](small)).dynamic_batching.preferred_batch_size
 
 
+@pytest.mark.parametrize(("largest", "warm"), [(32, 8), (8, 8), (1, 1)])
+def test_the_usual_batches_of_a_cpu_run_before_the_model_is_ready(largest, warm):
+    config = parsed(PROFILES["cpu"](replace(NETWORK, max_batch_size=largest)))
+    assert [warmup.batch_size for warmup in config.model_warmup] == [warm]
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profiles_keep_the_limits_of_the_queue(profile):
     config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
