@@ -18,6 +18,7 @@ class PictureLimits:
     max_pixels: int = 50_000_000
 
 
+_STRIP_PIXELS = 1 << 20
 REASONS = ("bytes", "format", "pixels", "damaged")
 
 
@@ -61,9 +62,16 @@ def decode_picture(encoded: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
 
 
 def _on_white(bgra: NDArray[Any]) -> NDArray[np.uint8]:
-    """Lay (H, W, 4) uint8 or uint16 pixels on white; returns (H, W, 3) uint8."""
+    """Lay (H, W, 4) uint8 or uint16 pixels on white; returns (H, W, 3) uint8.
+
+    By strips: the largest picture's floats would take gigabytes at once.
+    """
     full = float(np.iinfo(bgra.dtype).max)
-    alpha = bgra[..., 3:].astype(np.float32) / np.float32(full)
-    colour = bgra[..., :3].astype(np.float32) * np.float32(255 / full)
-    on_white: NDArray[np.uint8] = np.rint(colour * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    on_white = np.empty((*bgra.shape[:2], 3), np.uint8)
+    rows = max(1, _STRIP_PIXELS // bgra.shape[1])
+    for top in range(0, len(bgra), rows):
+        strip = bgra[top : top + rows]
+        alpha = strip[..., 3:].astype(np.float32) / np.float32(full)
+        colour = strip[..., :3].astype(np.float32) * np.float32(255 / full)
+        on_white[top : top + rows] = np.rint(colour * alpha + 255 * (1 - alpha))
     return on_white

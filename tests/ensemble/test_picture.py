@@ -1,11 +1,12 @@
 import struct
+import tracemalloc
 import zlib
 
 import cv2
 import numpy as np
 import pytest
 
-from ensemble.picture import PictureLimits, decode_picture
+from ensemble.picture import PictureLimits, _on_white, decode_picture
 from ensemble.picture_header import read_header
 from tests.pictures import encode, noise_picture
 
@@ -90,3 +91,18 @@ def test_a_picture_without_its_body_is_refused(suffix, kind):
     for length in (3, 13, 17, 23, 30):
         with pytest.raises(ValueError, match=rf"^image: .*({kind}|begin with)"):
             decode_picture(encoded[:length] if suffix != ".webp" else encoded[: max(length, 13)], LIMITS)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_transparent_picture_takes_little_more_memory_than_its_pixels(dtype):
+    bgra = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3000, 1500, 4)).astype(dtype)
+    tracemalloc.start()
+    try:
+        on_white = _on_white(bgra)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < on_white.nbytes + 60_000_000  # the floats of one strip
+    full = np.iinfo(dtype).max
+    exact = bgra[..., :3] * (255 / full) * (bgra[..., 3:] / full) + 255 * (1 - bgra[..., 3:] / full)
+    assert np.abs(on_white - exact).max() < 0.501
