@@ -17,13 +17,15 @@ class Load:
 
     Attributes:
         pictures_per_s: throughput.
-        people: found in all.
-        latencies_s: of every request.
-        duration_s: from the first request to the last answer.
+        people: found in the pictures that count.
+        people_per_picture: of all pictures, the ramp's too.
+        latencies_s: of every request that counts.
+        duration_s: in which these were answered.
     """
 
     pictures_per_s: float
     people: int
+    people_per_picture: float
     latencies_s: list[float]
     duration_s: float
 
@@ -37,25 +39,29 @@ class Load:
         return float(np.percentile(self.latencies_s, percent) * 1000)
 
 
-def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int, requests: int) -> Load:
-    """Send `requests` pictures in turn from `callers` threads.
+def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int, requests: int, ramp: int = 0) -> Load:
+    """Send pictures in turn from `callers` threads, and measure `requests` of them.
 
     Args:
         make_call: called once in each thread; returns what sends one picture and returns the number of people.
         pictures: sent round and round.
         callers: threads.
-        requests: in all.
+        requests: that count.
+        ramp: further requests before these and as many after them, which do not count. As many as there are callers,
+            and all of them are busy all the time that is measured: throughput at saturation.
     """
-    numbers, latencies, people = itertools.count(), [], []
+    numbers, answers = itertools.count(), list[tuple[float, float, int]]()  # ended, took, people
+    sent = requests + 2 * ramp
     ready = threading.Barrier(callers + 1)
 
     def work() -> None:
         call = make_call()
         ready.wait()
-        while (number := next(numbers)) < requests:
+        while (number := next(numbers)) < sent:
             started = time.perf_counter()
-            people.append(call(pictures[number % len(pictures)]))
-            latencies.append(time.perf_counter() - started)
+            people = call(pictures[number % len(pictures)])
+            ended = time.perf_counter()
+            answers.append((ended, ended - started, people))
 
     threads = [threading.Thread(target=work) for _ in range(callers)]
     for thread in threads:
@@ -64,7 +70,11 @@ def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int
     started = time.perf_counter()
     for thread in threads:
         thread.join()
-    seconds = time.perf_counter() - started
-    if len(latencies) != requests:
-        raise RuntimeError(f"{requests - len(latencies)} of {requests} requests failed")
-    return Load(requests / seconds, sum(people), latencies, seconds)
+    if len(answers) != sent:
+        raise RuntimeError(f"{sent - len(answers)} of {sent} requests failed")
+    answers.sort()
+    counted = answers[ramp : ramp + requests]
+    seconds = counted[-1][0] - (answers[ramp - 1][0] if ramp else started)
+    people = sum(it[2] for it in counted)
+    mean = sum(it[2] for it in answers) / sent
+    return Load(requests / seconds, people, mean, [it[1] for it in counted], seconds)

@@ -7,6 +7,7 @@ medians over rounds.
 import argparse
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def _rounds(
         first = number % len(contenders)
         for contender in (*contenders[first:], *contenders[:first]):
             requests = max(options.requests, 2 * contender.callers)
-            load = drive(contender.make_call, pictures, contender.callers, requests)
+            ramp = len(pictures) * math.ceil(contender.callers / len(pictures))  # every picture as often
+            load = drive(contender.make_call, pictures, contender.callers, requests, ramp)
             contender.loads += [load] if number else []
         for runtime, least in floors.items() if number else ():
             floor_rounds[runtime].append(least.measure())
@@ -110,7 +112,7 @@ def _summary(contender: Contender, floor_rate: float) -> dict[str, Any]:
         "callers": contender.callers,
         "pictures_per_s": rate,
         "people_per_s": median(load.people_per_s for load in contender.loads),
-        "people": contender.loads[0].people / len(contender.loads[0].latencies_s),
+        "people": contender.loads[0].people_per_picture,
         "p50_ms": median(load.percentile_ms(50) for load in contender.loads),
         "p99_ms": float(np.percentile(everything, 99) * 1000),
         "share_of_floor": rate / floor_rate,

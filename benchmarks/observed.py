@@ -32,19 +32,24 @@ class Observed:
         return {
             "pictures_per_s": self.load.pictures_per_s,
             "people_per_s": self.load.people_per_s,
-            "people_per_picture": self.load.people / len(self.load.latencies_s),
+            "people_per_picture": self.load.people_per_picture,
             "mean_ms": sum(self.load.latencies_s) / len(self.load.latencies_s) * 1000,
             **{f"p{percent}_ms": self.load.percentile_ms(percent) for percent in (50, 95, 99)},
         }
 
 
 def observe(
-    server: RunningServer, make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int, requests: int
+    server: RunningServer,
+    make_call: Callable[[], Call],
+    pictures: Sequence[bytes],
+    callers: int,
+    requests: int,
+    ramp: int = 0,
 ) -> Observed:
-    """Warm up, then load a server and watch it."""
+    """Warm up, then load a server and watch it; what it counts and uses includes the ramp of the load."""
     drive(make_call, pictures, callers, max(8, callers))
     before, cpu, own = counters.read(server.control), processes.cpu_seconds(server), time.process_time()
-    load = drive(make_call, pictures, callers, max(requests, 2 * callers))
+    load = drive(make_call, pictures, callers, max(requests, 2 * callers), ramp)
     own = time.process_time() - own
     after = processes.cpu_seconds(server)
     used = {name: seconds - cpu.get(name, 0.0) for name, seconds in after.items()}

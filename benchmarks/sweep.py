@@ -44,11 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             for count in options.people:
                 make_call = _box_calls(stack, server.grpc_url, measured.pictures, count)
                 requests = max(options.crops // count, 4 * options.people_callers)
-                row = observe(server, make_call, measured.pictures, options.people_callers, requests).as_row()
+                at_once = options.people_callers
+                row = observe(server, make_call, measured.pictures, at_once, requests, at_once).as_row()
                 people.append({"people": count, "ms_per_person": 1000 / row["people_per_s"], **row})
             make_call = pose_calls(stack, server.grpc_url)
             for count in options.callers:
-                row = observe(server, make_call, measured.pictures, count, options.requests).as_row()
+                row = observe(server, make_call, measured.pictures, count, options.requests, count).as_row()
                 callers.append({"callers": count, **row})
     most = max(row["pictures_per_s"] for row in callers)
     result = {**measured.about, "callers_of_people": options.people_callers, "people": people, "callers": callers}
