@@ -63,19 +63,19 @@ def save_pose_network(
     `idle_channels` of a convolution are computed besides and change nothing, so that the network takes its time.
     """
     width, height = size
-    idle = """
+    mixing = "mixed = Conv(input, colours)"
+    if idle_channels:
+        mixing = """
+        colourful = Conv(input, colours)
         effort = Conv<strides=[8, 8]>(input, heavy)
         most = ReduceMax<keepdims=1>(effort)
         nothing = Mul(most, zero)
         mixed = Add(colourful, nothing)"""
-    if not idle_channels:
-        idle = "mixed = Identity(colourful)"
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
     bright_spots (float[{batch},3,{height},{width}] input)
         => (float[{batch},{keypoints},{2 * width}] simcc_x, float[{batch},{keypoints},{2 * height}] simcc_y) {{
-        colourful = Conv(input, colours)
-        {idle}
+        {mixing}
         columns = ReduceMax<axes=[2], keepdims=0>(mixed)
         simcc_x = Gather<axis=2>(columns, twice_x)
         rows = ReduceMax<axes=[3], keepdims=0>(mixed)

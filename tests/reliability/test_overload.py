@@ -88,7 +88,6 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
     assert executed["decode_image"] <= len(answers) + tries + canaries, "a picture was decoded and then refused"
     assert figures["answer_p99_s"] < DEADLINE_S
     assert memory.peak_mb < memory.before_mb + 800
-    assert recovered_s < 2 + 2 * (MAX_WAITING + MAX_IN_FLIGHT) / min(before_per_s, after_per_s), figures
     if seconds == 60:
         assert share > 0.9, figures
         assert figures["refusal_p99_s"] < 1.0, figures
