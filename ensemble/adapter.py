@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ensemble.admission import leave
 
 Arrays = Mapping[str, NDArray[Any]]
+_REFUSED = "cigpose_pictures_refused_total"
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,13 @@ class PythonStep:
 
     Attributes:
         counters: name -> help text of the Prometheus counters that the step adds to Triton's own.
+        refusals: reasons why the step refuses a caller's picture, each counted; an error names its own as `reason`,
+            else the first applies.
         handed_on: outputs that a later step takes; where none of them is wanted, the request ends with this step.
     """
 
     counters: Mapping[str, str] = {}
+    refusals: tuple[str, ...] = ()
     handed_on: frozenset[str] = frozenset()
 
     def configure(self, parameters: Mapping[str, str]) -> None:
@@ -55,11 +59,14 @@ class PythonStep:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Called by Triton once for each instance."""
+        refused = {_REFUSED: "Pictures refused for a mistake of the caller's, by reason."} if self.refusals else {}
         self._families = {
             name: pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.COUNTER)
-            for name, text in self.counters.items()
+            for name, text in {**self.counters, **refused}.items()
         }
         self._metrics: dict[tuple[str, ...], Any] = {}
+        for reason in self.refusals:  # a counter that appears only with its first event hides that event from `rate`
+            self.count(_REFUSED, 0, reason=reason)
         entries = json.loads(args["model_config"])["parameters"]
         self.configure({key: entry["string_value"] for key, entry in entries.items()})
 
@@ -81,6 +88,8 @@ class PythonStep:
         try:
             outputs = self.run(request)
         except ValueError as error:
+            if self.refusals:
+                self.count(_REFUSED, reason=getattr(error, "reason", self.refusals[0]))
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
         except Exception:  # ours: what escaped `execute` would fail the whole batch and show our file paths
             pb_utils.Logger.log_error(traceback.format_exc())

@@ -8,6 +8,12 @@ from typing import Any
 _RESERVED = ("timeout", "priority", "sequence_id", "sequence_start", "sequence_end", "headers")  # Triton's own
 
 
+class ParameterRefused(ValueError):
+    """A request parameter that is wrong; `reason` is for a metric's label, the text for the caller."""
+
+    reason = "parameters"
+
+
 @dataclass(frozen=True)
 class RequestParameters:
     """Options of one request.
@@ -39,12 +45,12 @@ def parse_parameters(given: Mapping[str, Any], defaults: RequestParameters) -> R
         defaults: values of what is not given.
 
     Raises:
-        ValueError: unknown name, no number, or out of range; the message names parameter, value and range.
+        ParameterRefused: unknown name, no number, or out of range; the message names parameter, value and range.
     """
     ours = {k: v for k, v in given.items() if k not in _RESERVED and not k.startswith("triton_")}
     unknown = sorted(ours.keys() - _RANGES.keys())
     if unknown:
-        raise ValueError(f"unknown request parameter {', '.join(unknown)}; known: {', '.join(_RANGES)}")
+        raise ParameterRefused(f"unknown request parameter {', '.join(unknown)}; known: {', '.join(_RANGES)}")
     values = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
     values |= {name: _parse(name, value) for name, value in ours.items()}
     return RequestParameters(**values)
@@ -61,5 +67,5 @@ def _parse(name: str, value: Any) -> float | int:
         number = math.nan
     if not low <= number <= high or (whole and number != int(number)):
         kind = "whole number" if whole else "number"
-        raise ValueError(f"request parameter {name} is {value!r}; it must be a {kind} from {low} to {high}")
+        raise ParameterRefused(f"request parameter {name} is {value!r}; it must be a {kind} from {low} to {high}")
     return int(number) if whole else number

@@ -6,7 +6,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from cigpose_client import PoseClient, RequestRejected
+from cigpose_client import Options, PoseClient, RequestRejected
 
 from deploy import tools
 from deploy.rules import rules_text
@@ -43,7 +43,7 @@ def queries():
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory, repository, tritonserver):
-    """A server under a little load, one refused picture among it, and a Prometheus that watches."""
+    """A server under a little load, refused pictures among it, and a Prometheus that watches."""
     if not tools.find("prometheus"):
         pytest.skip("no prometheus here; `python -m deploy.tools` fetches it")
     image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
@@ -72,6 +72,8 @@ def _ask(client):
     client.estimate_boxes(red, [(0, 0, 64, 64)])
     with pytest.raises(RequestRejected):
         client.estimate(b"no picture")
+    with pytest.raises(RequestRejected):
+        client.estimate(red, Options(bbox_threshold=2))
 
 
 @pytest.mark.parametrize(("title", "expression"), queries())

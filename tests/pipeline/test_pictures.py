@@ -155,3 +155,22 @@ def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
     grown = {reason: after[reason] - before[reason] for reason in ("format", "pixels", "damaged")}
     assert grown == {"format": 50, "pixels": 50, "damaged": 50}
     assert resident_kb() - kb < 32_000  # one bomb decoded would be hundreds of megabytes
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("reason", "model", "bboxes", "parameters"),
+    [
+        ("parameters", "pose", None, {"bbox_threshold": "2"}),
+        ("parameters", "pose_from_boxes", [[0, 0, 9, 9]], {"colour": "red"}),
+        ("bboxes", "pose_from_boxes", [[9, 9, 0, 0]], {}),
+        ("bboxes", "pose_from_boxes", [[0, 0, 9, 9]] * 33, {}),
+    ],
+)
+def test_other_mistakes_of_callers_are_counted_by_reason(server, reason, model, bboxes, parameters):
+    before = counters(server, "cigpose_pictures_refused_total", "reason")
+    boxes = None if bboxes is None else np.array(bboxes, np.float32)
+    failure = call(server, model, encode(noise_picture(64, 64)), boxes, error=True, **parameters)
+    assert failure.status() == "StatusCode.INVALID_ARGUMENT"
+    after = counters(server, "cigpose_pictures_refused_total", "reason")
+    assert {key: after[key] - before[key] for key in after if after[key] != before[key]} == {reason: 1}

@@ -8,6 +8,7 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
+    refusals = ("bboxes", "parameters")
     handed_on = frozenset({"person_boxes"})
 
     def run(self, request):

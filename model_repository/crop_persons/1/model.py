@@ -12,6 +12,7 @@ class TritonPythonModel(PythonStep):
         "cigpose_crops_total": "Persons cropped for a pose network.",
         "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
     }
+    refusals = ("bboxes",)
     handed_on = frozenset({"crops"})
 
     def configure(self, parameters):

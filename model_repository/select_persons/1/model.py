@@ -10,6 +10,7 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 
 class TritonPythonModel(PythonStep):
     counters = {"cigpose_persons_detected_total": "Persons found, before max_persons cut the list."}
+    refusals = ("parameters",)
     handed_on = frozenset({"person_boxes"})
 
     def configure(self, parameters):
