@@ -109,6 +109,8 @@ def _session_options(config):
     parameters = _parameters(config)
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
+    # idle threads would spin for milliseconds after each run, on cores that the next step of the picture needs
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if parameters.get("execution_mode", "0") == "1":
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
