@@ -1,4 +1,5 @@
 import contextlib
+import queue
 import re
 import subprocess
 import threading
@@ -7,12 +8,16 @@ import urllib.request
 
 import numpy as np
 import pytest
-from cigpose_client import Overloaded, PoseClient, PoseClientError
+from cigpose_client import PoseClient, PoseClientError
+from tritonclient.grpc import InferenceServerClient
 
 from server.process import free_port
 from tests.deploy import plain_folder
+from tests.pictures import encode
+from tests.triton import image_input
 
 pytestmark = pytest.mark.server
+_AT_ONCE = 500  # many more than the queue holds, and sent much faster than answered
 _CALLERS = 48  # of one request each at all times; a handful keeps this server busy
 _DURATION_S = 60
 _PROBE_PERIOD_S = 20  # as in the Deployment
@@ -55,27 +60,19 @@ def test_the_liveness_probe_stays_green_under_overload(tmp_path, tritonserver, r
 
 def test_a_full_queue_counts_twice_on_its_ensemble_and_on_no_step(serve, repository):
     """The rule `cigpose:unserved` rests on this; a server that counts it as REJECTED needs another one."""
-    picture, refused = np.zeros((720, 1280, 3), np.uint8), []
-
-    def call(url):
-        with PoseClient(url, timeout_s=60, retry=None) as client:
-            try:
-                client.estimate(picture)
-            except Overloaded as error:
-                refused.append(error)
-
+    inputs, ends = [image_input(encode(np.zeros((720, 1280, 3), np.uint8)))], queue.SimpleQueue()
     with serve(repository, metrics=True, profile="cpu") as running:
-        threads = [threading.Thread(target=call, args=(running.grpc_url,)) for _ in range(200)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with InferenceServerClient(running.grpc_url) as client:
+            for _ in range(_AT_ONCE):
+                client.async_infer("pose", inputs, lambda _result, error: ends.put(error))
+            errors = [ends.get(timeout=60) for _ in range(_AT_ONCE)]
         with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
             scrape = answer.read().decode()
     failures = {
         labels: int(count) for labels, count in re.findall(r"^nv_inference_request_failure{(.*)} (\d+)$", scrape, re.M)
     }
-    assert refused, "200 at once fill the queue"
+    refused = [error for error in errors if error]
+    assert refused and all("Exceeds maximum queue size" in error.message() for error in refused)
     assert {labels: count for labels, count in failures.items() if count} == {
         'model="pose",reason="OTHER",version="1"': 2 * len(refused)
     }
