@@ -64,7 +64,7 @@ def test_a_full_queue_counts_twice_on_its_ensemble_and_on_no_step(serve, reposit
     with serve(repository, metrics=True, profile="cpu") as running:
         with InferenceServerClient(running.grpc_url) as client:
             for _ in range(_AT_ONCE):
-                client.async_infer("pose", inputs, lambda _result, error: ends.put(error))
+                client.async_infer("pose", inputs, lambda result, error: ends.put(error))
             errors = [ends.get(timeout=60) for _ in range(_AT_ONCE)]
         with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
             scrape = answer.read().decode()
