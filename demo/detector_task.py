@@ -1,5 +1,7 @@
 """Training of the detector: batches of whole scenes as a function of the step, and the loss."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import torch
@@ -8,6 +10,8 @@ from torch import Tensor
 
 from demo.dataset import Dataset
 from demo.effects import decode
+from demo.trainer import first_batches
+from demo.warm_start import start_detector
 from demo.yolox import SmallYolox, cells
 from demo.yolox_losses import detector_loss
 from ensemble.letterbox import letterbox, letterbox_ratio
@@ -54,12 +58,16 @@ class DetectorTask:
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss, their sum under `loss`."""
-        images = batch["images"].permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
+        images = _network_input(batch["images"])
         with torch.autocast(images.device.type, torch.bfloat16):
             logits = self.network.logits(images)
         boxes = list(batch["boxes"].split(batch["counts"].tolist()))
         corners, strides = self.corners.to(images.device), self.strides.to(images.device)
         return detector_loss(logits.float(), boxes, corners, strides)
+
+    def start(self, path: Path) -> None:
+        """Give the detector the function of an earlier training's ONNX file."""
+        start_detector(self.network, path, _network_input(first_batches(self, "images")))
 
     def _sample(self, rng: np.random.Generator, scene: int) -> tuple[Image, Floats]:
         image, boxes = decode(self.data.jpeg(scene)), self.data.bbox_xyxy[self.data.people_of(scene)]
@@ -67,6 +75,11 @@ class DetectorTask:
         if rng.random() < _PLAIN_ODDS:
             return letterbox(image, (self.size, self.size)), boxes * np.float32(ratio)
         return _moved(rng, image, boxes, ratio, self.size)
+
+
+def _network_input(images: Tensor) -> Tensor:
+    """Return (B, 3, S, S) float32 for pictures (B, S, S, 3) uint8."""
+    return images.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
 
 
 def _moved(rng: np.random.Generator, image: Image, boxes: Floats, ratio: float, size: int) -> tuple[Image, Floats]:

@@ -2,6 +2,7 @@
 # mypy: disallow-subclassing-any=False
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from demo.crops import Sample, training_crop
 from demo.dataset import Dataset
 from demo.effects import decode
 from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
+from demo.trainer import first_batches
+from demo.warm_start import start_pose
 from ensemble.keypoints import keypoint_set
 from export.cigpose.head import HeadStages
 from export.cigpose.network import CigPose, build
@@ -107,6 +110,10 @@ class PoseTask:
         finer = cell_labels(points / GuidedPose.STRIDE, (2 * width, 2 * height))
         terms |= {"coarse": coarse, "guide": coarse_loss(guide[annotated], finer, kept)}
         return terms | {"loss": terms["loss"] + terms["coarse"] + terms["guide"]}
+
+    def start(self, path: Path) -> None:
+        """Give the pose network the function of an earlier training's ONNX file; the guide is not in it."""
+        start_pose(self.network.pose, path, normalized(first_batches(self, "crops")))
 
     def _targets(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return label distributions (M, x bins) and (M, y bins) for points (M, 2)."""

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,27 +20,40 @@ from demo.pose_task import POSE, PoseTask
 from demo.seeds import TRAIN
 from demo.trainer import Schedule, Task, Trainer, resume, run
 
-_TASKS: dict[str, tuple[str, Schedule, Callable[[Dataset, int], Task], Callable[[Trainer, Path], None]]] = {
-    "pose": (POSE.name, Schedule(steps=12_000, rate=1e-3), PoseTask, export_pose),
-    "detector": (DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector),
+
+@dataclass(frozen=True)
+class _Kind:
+    """What can be trained."""
+
+    name: str
+    schedule: Schedule
+    task: Callable[[Dataset, int], Task]
+    export: Callable[[Trainer, Path], None]
+
+
+_KINDS = {
+    "pose": _Kind(POSE.name, Schedule(steps=12_000, rate=1e-3), PoseTask, export_pose),
+    "detector": _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector),
 }
 
 
 def train(options: argparse.Namespace) -> Path:
     """Train, or go on training, and return the exported file."""
-    name, schedule, make_task, export = _TASKS[options.network]
-    if options.steps is not None:
-        schedule = replace(schedule, steps=options.steps)
+    kind = _KINDS[options.network]
+    schedule = kind.schedule if options.steps is None else replace(kind.schedule, steps=options.steps)
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
     cache = options.cache or options.out
     data = load_or_render(cache / f"train-{options.scenes}.npz", list(TRAIN[: options.scenes]))
-    trainer = Trainer(make_task(data, options.seed), schedule, options.device)
-    checkpoint, path = options.out / f"{name}.pt", options.out / f"{name}.onnx"
+    task = kind.task(data, options.seed)
+    if options.start:
+        task.start(options.start)
+    trainer = Trainer(task, schedule, options.device)
+    checkpoint, path = options.out / f"{kind.name}.pt", options.out / f"{kind.name}.onnx"
     if options.resume:
         resume(trainer, checkpoint)
     done = run(trainer, checkpoint, options.hours)
-    export(trainer, path)
+    kind.export(trainer, path)
     sys.stderr.write(f"{'finished' if done else 'stopped; go on with --resume'}\n")
     return Path(path)
 
@@ -48,13 +61,14 @@ def train(options: argparse.Namespace) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
-    parser.add_argument("network", choices=sorted(_TASKS))
+    parser.add_argument("network", choices=sorted(_KINDS))
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the ONNX file")
     parser.add_argument("--cache", type=Path, help="folder for the rendered scenes (default: --out)")
     parser.add_argument("--scenes", type=int, default=10_000, help="rendered scenes to learn from (default 10000)")
     parser.add_argument("--steps", type=int, help="length of the whole schedule (default: that of the network)")
     parser.add_argument("--hours", type=float, help="stop earlier when they are over; go on with --resume")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--start", type=Path, help="ONNX file of an earlier training to begin from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument(

@@ -28,6 +28,15 @@ class Task(Protocol):
         """Return the terms of the loss, their sum under `loss`."""
         ...
 
+    def start(self, path: Path) -> None:
+        """Give the network the function of an earlier training's ONNX file."""
+        ...
+
+
+def first_batches(task: Task, name: str, count: int = 8) -> Tensor:
+    """Return one entry of the first batches, joined: enough to take statistics from."""
+    return torch.cat([task.batch(step)[name] for step in range(count)])
+
 
 @dataclass(frozen=True)
 class Schedule:

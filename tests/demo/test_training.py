@@ -8,9 +8,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 from demo.crops import training_crop  # noqa: E402
 from demo.dataset import _render, collect  # noqa: E402
 from demo.detector_task import DetectorTask  # noqa: E402
-from demo.network_files import export_pose, raw_yolox  # noqa: E402
+from demo.network_files import export_detector, export_pose, raw_yolox  # noqa: E402
 from demo.pose_losses import as_distribution, divergence, simcc_labels  # noqa: E402
-from demo.pose_task import POSE, PoseTask  # noqa: E402
+from demo.pose_task import POSE, PoseTask, normalized  # noqa: E402
 from demo.trainer import Schedule, Trainer, resume, save  # noqa: E402
 from demo.yolox import SmallYolox, cells  # noqa: E402
 from demo.yolox_losses import assign, decode_boxes, intersection_over_union  # noqa: E402
@@ -62,6 +62,30 @@ def test_resumed_training_goes_on_exactly(make_task, tmp_path) -> None:
     for network, other in ((straight.task.network, again.task.network), (straight.averaged, again.averaged)):
         for name, value in network.state_dict().items():
             assert torch.equal(value, other.state_dict()[name]), name
+
+
+def test_training_begins_with_the_function_of_an_export(tmp_path, data, monkeypatch) -> None:
+    monkeypatch.setattr("demo.network_files.POSE", TINY)
+    monkeypatch.setattr("demo.network_files.SIZE", 128)
+    for export, task in (
+        (export_pose, lambda seed: PoseTask(data, seed=seed, batch_size=4, variant=TINY)),
+        (export_detector, lambda seed: DetectorTask(data, seed=seed, batch_size=2, size=128)),
+    ):
+        trained = Trainer(task(3), Schedule(steps=10, warmup=1))
+        for step in range(4):
+            trained.train_step(trained.task.batch(step))
+        export(trained, tmp_path / "trained.onnx")
+        other = task(4)
+        other.start(tmp_path / "trained.onnx")
+        export(Trainer(other, Schedule(steps=10)), tmp_path / "again.onnx")
+        wanted, got = (
+            graph_edit.cpu_session(graph_edit.load(tmp_path / name)) for name in ("trained.onnx", "again.onnx")
+        )
+        batch = other.batch(0)
+        images = normalized(batch["crops"]) if "crops" in batch else batch["images"].permute(0, 3, 1, 2).float()
+        inputs = {wanted.get_inputs()[0].name: images.numpy()}
+        for ours, theirs in zip(got.run(None, inputs), wanted.run(None, inputs), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2 * np.abs(theirs).max())
 
 
 def test_batches_depend_on_the_step_alone(make_task) -> None:
