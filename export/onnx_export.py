@@ -12,15 +12,17 @@ import onnx
 import torch
 from torch import nn
 
+from ensemble.keypoints import keypoint_set
 from export import graph_edit, metadata
-from export.cigpose.forms import FlipTested, HalfBackbone
+from export.cigpose.forms import HalfBackbone
 from export.cigpose.network import CigPose, example_crops
 from export.cigpose.variants import MEAN, STD, Variant
 from export.comparison import PRECISIONS
+from export.flip import with_flip_test
 from export.half_weights import store_half
 from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
-EXPORTER = "cigpose-triton export 1"  # raise the number when the same checkpoint would give another graph
+EXPORTER = "cigpose-triton export 2"  # raise the number when the same checkpoint would give another graph
 OPSET = 17
 
 
@@ -76,9 +78,12 @@ def export_onnx(
     started = time.perf_counter()
     bound = PRECISIONS[precision] if max_difference is None else max_difference
     form = HalfBackbone(network) if precision == "fp16" else network
-    model = trace(FlipTested(form, network.variant.keypoint_set) if flip_test else form, network.variant)
+    model, variant = trace(form, network.variant), network.variant
+    if flip_test:
+        partners = keypoint_set(variant.keypoint_set).flip_indices
+        model = with_flip_test(model, OUTPUTS, (variant.num_keypoints, *variant.bins), partners)
     model = store_half(model) if precision == "fp16-weights" else model
-    metadata.write(model, provenance(network.variant, precision, flip_test, checkpoint_sha256))
+    metadata.write(model, provenance(variant, precision, flip_test, checkpoint_sha256))
     found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)
     if not found.difference.rms <= bound:  # also when it is NaN
         raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {found}; allowed rms: {bound:g}")

@@ -1,4 +1,4 @@
-"""Other forms of a network for export: with the flip test inside, and with float16 arithmetic where it is harmless.
+"""Other forms of a network: with the flip test, which exports are compared with, and float16 where it is harmless.
 
 Each is a module from crops (B, 3, H, W) float32 to simcc_x and simcc_y, like the network itself.
 """
