@@ -11,7 +11,7 @@ from deploy.checks.flags import flags
 from deploy.checks.pods import Object
 from deploy.checks.render import DEPLOY
 
-_RULES = (policies.images, policies.resources, policies.drain)
+_RULES = (policies.images, policies.resources, policies.storage, policies.drain)
 _MUTATIONS: dict[str, Callable[[Any], object]] = {
     "a misspelt field": lambda box: box.update(readyProbe=box.pop("readinessProbe")),
     "an image by tag": lambda box: box.update(image="registry.example.com/cigpose-triton:latest"),
@@ -19,6 +19,9 @@ _MUTATIONS: dict[str, Callable[[Any], object]] = {
     "no preStop": lambda box: box.pop("lifecycle"),
     "an exit timeout beyond the grace period": lambda box: box["args"].append("--exit-timeout-secs=120"),
     "liveness without --alive": lambda box: box["livenessProbe"]["exec"]["command"].remove("--alive"),
+    "a volume that the disk limit does not cover": lambda box: [
+        box["resources"][kind].update({"ephemeral-storage": "100Mi"}) for kind in ("requests", "limits")
+    ],
     "a repository that is polled": lambda box: box["args"].append("--model-control-mode=poll"),
 }
 

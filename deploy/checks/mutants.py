@@ -106,6 +106,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "/dev/shm on disk": lambda o: _volume(o, "shm")["emptyDir"].pop("medium"),
     "/dev/shm as large as the memory": lambda o: _volume(o, "shm")["emptyDir"].update(sizeLimit="12Gi"),
     "a volume without a limit": lambda o: _volume(o, "tmp").update(emptyDir={}),
+    "volumes that an eviction ends": lambda o: _volume(o, "models").update(emptyDir={"sizeLimit": "4Gi"}),
     "no writable /tmp": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/tmp")),
     "models that callers may load": lambda o: _replace_flag(o, "--model-control-mode", "explicit"),
     "a repository that is polled": lambda o: _replace_flag(o, "--model-control-mode", "poll"),

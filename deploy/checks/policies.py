@@ -17,6 +17,7 @@ Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 _UNSET = "sha256:" + "0" * 64
 _MARGIN_S = 10
 _PYTHON_START_S = 5
+_LOG_BYTES = 5 * 10 << 20  # of a container: the kubelet keeps five files of 10 MiB, unless told otherwise
 
 
 def restricted_pods(objects: Sequence[Object]) -> Iterator[str]:
@@ -165,6 +166,22 @@ def volumes(objects: Sequence[Object]) -> Iterator[str]:
                 yield f"{name}: /dev/shm and /tmp are all that can be written"
 
 
+def storage(objects: Sequence[Object]) -> Iterator[str]:
+    """What may lie on the node's disk fits into the ephemeral-storage limit; the kubelet evicts a pod that is over it.
+
+    Source: kubelet, eviction_manager.go, podEphemeralStorageLimitEviction: volumes, logs and writable layers together.
+    """
+    for name, spec in pods.specs(objects):
+        volumes = [volume["emptyDir"] for volume in spec.get("volumes", []) if volume.get("emptyDir")]
+        sizes = [volume.get("sizeLimit", "0") for volume in volumes if volume.get("medium") != "Memory"]
+        needed = sum(map(pods.bytes_of, sizes)) + _LOG_BYTES * len(spec["containers"])
+        limits = [
+            box.get("resources", {}).get("limits", {}).get("ephemeral-storage", "0") for box in spec["containers"]
+        ]
+        if sum(map(pods.bytes_of, limits)) < needed:
+            yield f"{name}: ephemeral-storage below the {needed >> 20} MiB that its volumes and logs may take"
+
+
 def server_flags(objects: Sequence[Object]) -> Iterator[str]:
     """The flags that close what is not needed."""
     wanted = {
@@ -234,6 +251,7 @@ RULES: tuple[Rule, ...] = (
     connection_age,
     probes,
     volumes,
+    storage,
     server_flags,
     services,
     network,
