@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 from deploy.checks import pods
-from deploy.checks.pods import Object, flag
+from deploy.checks.pods import Object
 
 # Flags of newer servers than the wheel's, with the release that brought them (source: the server's release notes).
 NEWER = {"--allow-client-shm": "26.05"}
@@ -31,8 +31,7 @@ def known_to_the_wheel(python: str) -> frozenset[str]:
 def flags(objects: Sequence[Object], known: frozenset[str]) -> Iterator[str]:
     """Yield flags that the server of this variant does not know."""
     for container in pods.servers(objects):
-        gpu = flag(container, "--model-config-name") == "gpu"
-        allowed = known | NEWER.keys() if gpu else known
+        allowed = known | NEWER.keys() if pods.profile(container) in pods.GPU_PROFILES else known
         for argument in container.get("args", []):
             if argument.partition("=")[0] not in allowed:
                 yield f"triton: {argument.partition('=')[0]} is no flag of its tritonserver"

@@ -94,6 +94,9 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     ),
     "connections that never end": lambda o: _replace_flag(o, "--grpc-max-connection-age"),
     "no startup probe": lambda o: _triton(o).pop("startupProbe"),
+    "a rollout given up before its pods are ready": lambda o: _one(o, "Deployment")["spec"].update(
+        progressDeadlineSeconds=200
+    ),
     "a startup of half a minute": lambda o: _triton(o)["startupProbe"].update(failureThreshold=6),
     "no readiness probe": lambda o: _triton(o).pop("readinessProbe"),
     "liveness without an inference": lambda o: _triton(o).update(livenessProbe={"grpc": {"port": 8001}}),
@@ -158,6 +161,19 @@ _TRACING_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tls+tracing
     "a key that is not mounted": lambda o: _replace_flag(o, "--grpc-server-key", "/keys/tls.key"),
 }
 
+_TENSORRT_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tensorrt
+    "engines without a place": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/var/cache/tensorrt")),
+    "engines that cannot be written": lambda o: _mount(o, "/var/cache/tensorrt").update(readOnly=True),
+    "engines without a limit": lambda o: _volume(o, "engines").update(emptyDir={}),
+    "engines that evict the pod": lambda o: _volume(o, "engines")["emptyDir"].update(sizeLimit="4Gi"),
+    "five minutes to build engines": lambda o: _triton(o)["startupProbe"].update(failureThreshold=30),
+    "a rollout given up while engines are built": lambda o: _one(o, "Deployment")["spec"].update(
+        progressDeadlineSeconds=900
+    ),
+    "engines for a profile that has none": lambda o: _replace_flag(o, "--model-config-name", "gpu"),
+    "clients' shared memory": lambda o: _replace_flag(o, "--allow-client-shm", "true"),
+}
+
 _EDGE_TLS_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda+tls
     "a proxy that speaks plain text to TLS": lambda o: _edit_nginx(o, "grpcs://", "grpc://"),
     "servers that speak plain text to TLS": lambda o: _replace_flag(o, "--grpc-use-ssl", "false"),
@@ -172,6 +188,7 @@ _EDGE_TLS_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda+tls
 MUTANTS: dict[str, dict[str, Mutation]] = {
     "gpu-keda": _MUTATIONS,
     "gpu+tls+tracing": _TRACING_MUTATIONS,
+    "gpu+tensorrt": _TENSORRT_MUTATIONS,
     "gpu-keda+tls": _EDGE_TLS_MUTATIONS,
 }
 

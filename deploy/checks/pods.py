@@ -6,6 +6,9 @@ from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
 
+GPU_PROFILES = ("gpu", "tensorrt")  # of the GPU image; see ensemble/graph/profiles.py
+ENGINES = "/var/cache/tensorrt"  # where the profile "tensorrt" keeps what it has built
+
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -54,6 +57,11 @@ def flag(container: Object, wanted: str) -> str | None:
     """Return the value of `--flag=value` among the arguments; the last one counts."""
     values = [arg.partition("=")[2] for arg in container.get("args", []) if arg.partition("=")[0] == wanted]
     return values[-1] if values else None
+
+
+def profile(container: Object) -> str | None:
+    """Return the machine profile of a server."""
+    return flag(container, "--model-config-name")
 
 
 def command(container: Object, *path: str) -> list[str]:

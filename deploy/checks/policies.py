@@ -16,6 +16,9 @@ Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 
 _UNSET = "sha256:" + "0" * 64
 _MARGIN_S = 10
+_VOLUMES = ("emptyDir", "configMap", "secret", "persistentVolumeClaim")
+_STARTUP_S = 300  # to load networks
+_BUILD_S = 1800  # to build engines as well
 _PYTHON_START_S = 5
 _LOG_BYTES = 5 * 10 << 20  # of a container: the kubelet keeps five files of 10 MiB, unless told otherwise
 
@@ -32,8 +35,8 @@ def restricted_pods(objects: Sequence[Object]) -> Iterator[str]:
             yield f"{name}: no service account token and no service links"
         if any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")):
             yield f"{name}: nothing of the host's"
-        if any(set(volume) - {"name", "emptyDir", "configMap", "secret"} for volume in spec.get("volumes", [])):
-            yield f"{name}: volumes are emptyDir, configMap or secret"
+        if any(set(volume) - {"name", *_VOLUMES} for volume in spec.get("volumes", [])):
+            yield f"{name}: volumes are of the kinds {', '.join(_VOLUMES)}"
         for container in containers(spec):
             own = container.get("securityContext", {})
             if own.get("allowPrivilegeEscalation") is not False or own.get("readOnlyRootFilesystem") is not True:
@@ -112,6 +115,8 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
     """All three; liveness of the server by inference; none that TLS would break."""
     for deployment in deployments(objects):
         name, spec = pods.name(deployment), pod_spec(deployment)
+        if int(deployment["spec"].get("progressDeadlineSeconds", 600)) <= max(map(_patience_s, spec["containers"])):
+            yield f"{name}: the rollout is given up (progressDeadlineSeconds) before a pod must be ready"
         for container in spec["containers"]:
             missing = {"startupProbe", "readinessProbe", "livenessProbe"} - container.keys()
             if missing:
@@ -121,13 +126,20 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
         yield from check_command(liveness)
         if int(liveness.get("failureThreshold", 3)) < 3:
             yield "triton: three failures before a restart"
-        startup = container.get("startupProbe", {})
-        if int(startup.get("periodSeconds", 10)) * int(startup.get("failureThreshold", 3)) < 300:
-            yield "triton: five minutes to start"
+        if _patience_s(container) < _STARTUP_S:
+            yield f"triton: {_STARTUP_S} s to start"
+        if pods.profile(container) == "tensorrt" and _patience_s(container) < _BUILD_S:
+            yield f"triton: {_BUILD_S} s to start and build engines; name the component tensorrt after tls"
         if flag(container, "--grpc-use-ssl") == "true":
             for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
                 if "grpc" in container.get(kind, {}) or "--tls-ca=/tls/ca.crt" not in pods.command(container, kind):
                     yield f"triton: {kind} speaks no TLS"
+
+
+def _patience_s(container: Object) -> int:
+    """Return how long a container may take to start."""
+    startup = container.get("startupProbe", {})
+    return int(startup.get("periodSeconds", 10)) * int(startup.get("failureThreshold", 3))
 
 
 def check_command(probe: Object) -> Iterator[str]:
@@ -162,8 +174,9 @@ def volumes(objects: Sequence[Object]) -> Iterator[str]:
             memory = pods.bytes_of(container.get("resources", {}).get("limits", {}).get("memory", "0"))
             if 2 * pods.bytes_of(shm.get("sizeLimit", "0")) > memory:
                 yield f"{name}: /dev/shm takes more than half of the memory limit"
-            if {path for path, mount in mounts.items() if not mount.get("readOnly")} != {"/dev/shm", "/tmp"}:
-                yield f"{name}: /dev/shm and /tmp are all that can be written"
+            writable = {"/dev/shm", "/tmp", *([pods.ENGINES] if pods.profile(container) == "tensorrt" else [])}
+            if {path for path, mount in mounts.items() if not mount.get("readOnly")} != writable:
+                yield f"{name}: {', '.join(sorted(writable))} can be written, and nothing else"
 
 
 def storage(objects: Sequence[Object]) -> Iterator[str]:
@@ -207,7 +220,7 @@ def server_flags(objects: Sequence[Object]) -> Iterator[str]:
         ):
             if flag(container, name) is not None:
                 yield f"triton: {name} must not be given"
-        if flag(container, "--model-config-name") == "gpu" and flag(container, "--allow-client-shm") != "false":
+        if pods.profile(container) in pods.GPU_PROFILES and flag(container, "--allow-client-shm") != "false":
             yield "triton: --allow-client-shm=false on the GPU image"
         if container.get("command"):
             yield "triton: the image's entry point verifies the models and locks the API; command would replace it"

@@ -26,8 +26,10 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu+tracing": ("cpu", ("tracing",)),
     "cpu+edge-proxy": ("cpu", ("edge-proxy",)),
     "gpu+tls+tracing": ("gpu", ("tls", "tracing")),
+    "gpu+tensorrt": ("gpu", ("tensorrt",)),
     "gpu-keda+tracing": ("gpu-keda", ("tracing",)),
     "gpu-keda+tls": ("gpu-keda", ("tls", "edge-proxy-tls")),
+    "gpu-keda+tls+tensorrt": ("gpu-keda", ("tls", "edge-proxy-tls", "tensorrt")),
     "cpu+edge-proxy+tls": ("cpu", ("edge-proxy", "tls", "edge-proxy-tls")),
 }
 

@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+from deploy.checks import pods
 from ensemble.graph import steps
 from ensemble.graph.model import Model
 from ensemble.graph.networks import MAX_PERSONS, Detector, Network
@@ -19,7 +20,8 @@ _DETECTOR = Detector((640, 640), 8400)
 
 
 def test_shared_memory_holds_a_worst_case_request_in_every_instance():
-    for profile, limit in (("cpu", _shm("base/deployment.yaml")), ("gpu", _shm("overlays/gpu/deployment.yaml"))):
+    gpu = _shm("overlays/gpu/deployment.yaml")
+    for profile, limit in (("cpu", _shm("base/deployment.yaml")), ("gpu", gpu), ("tensorrt", gpu)):
         assert _worst_case(profile) <= limit < 3 * _worst_case(profile), profile
 
 
@@ -27,6 +29,16 @@ def test_a_gpu_pod_has_one_instance_of_a_network():
     """The autoscaler compares busy instances with 0.7, as if they were a ratio."""
     models = [PROFILES["gpu"](model) for model in _models() if model.backend == "onnxruntime"]
     assert {model.instances.count for model in models} == {1}
+
+
+def test_engines_are_kept_where_the_component_mounts_a_volume():
+    """One folder below it, at most: ONNX Runtime makes the last folder of the path, and none above it."""
+    networks = [PROFILES["tensorrt"](model) for model in _models() if model.backend == "onnxruntime"]
+    kept = {value for model in networks for key, value in model.gpu_accelerator.parameters.items() if "_path" in key}
+    assert len(kept) == len(networks), "one folder each: two builders must not write one file"
+    assert {str(Path(folder).parent) for folder in kept} == {pods.ENGINES}
+    component = (_DEPLOY / "components" / "tensorrt" / "deployment.yaml").read_text(encoding="utf-8")
+    assert f"mountPath: {pods.ENGINES}}}" in component
 
 
 def _worst_case(profile):
