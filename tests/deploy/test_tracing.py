@@ -4,20 +4,26 @@ import contextlib
 import http.server
 import json
 import re
+import secrets
 import threading
 import time
 
 import numpy as np
 import pytest
 from cigpose_client import PoseClient
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
 
 from server.process import free_port
 from tests.deploy import plain_folder
 
 pytestmark = pytest.mark.server
 _COMPONENT = plain_folder.CHECKOUT / "deploy" / "components" / "tracing" / "deployment.yaml"
-_TRACE_ID = "0123456789abcdef0123456789abcdef"
-_STAGES = {"decode_image", "detector", "select_persons", "crop_persons", "spots", "decode_simcc", "pose"}
+_RED = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+_CALLS = {  # ensemble: a request to it that goes through every step
+    "pose": lambda client: client.estimate(_RED),
+    "pose_from_boxes": lambda client: client.estimate_boxes(_RED, [(0, 0, 64, 64)]),
+}
 
 
 @contextlib.contextmanager
@@ -55,27 +61,47 @@ def flags(address):
     return moved
 
 
-def wait_for_trace(spans, timeout_s=30):
-    """Return the spans of the caller's trace as soon as every stage has one."""
+def stages(repository, ensemble):
+    """Return the models that a request to an ensemble goes through, itself among them."""
+    text = (repository / ensemble / "config.pbtxt").read_text(encoding="utf-8")
+    config = text_format.Parse(text, model_config_pb2.ModelConfig())
+    return {ensemble, *(step.model_name for step in config.ensemble_scheduling.step)}
+
+
+def wait_for_trace(spans, trace_id, names, timeout_s=30):
+    """Return the spans of the caller's trace as soon as every name has one."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        mine = [span for span in spans if span["traceId"].lower() == _TRACE_ID]
-        if {span["name"] for span in mine} >= _STAGES | {"InferRequest"}:
+        mine = [span for span in spans if span["traceId"].lower() == trace_id]
+        if {span["name"] for span in mine} >= names:
             return mine
         time.sleep(0.2)
-    raise AssertionError(f"of this trace only {sorted(span['name'] for span in mine)}")
+    raise AssertionError(f"of this trace no {names - {span['name'] for span in mine}}")
 
 
-def test_a_callers_trace_id_reaches_the_collector(tmp_path, tritonserver, repository):
-    image = plain_folder.build(tmp_path, repository)
-    port = free_port()
-    red = np.zeros((64, 64, 3), np.uint8)
-    red[:, :, 2] = 255
-    with collector() as (address, spans), plain_folder.running(image, port, tmp_path / "log", flags(address)):
-        headers = {"traceparent": f"00-{_TRACE_ID}-0123456789abcdef-01"}
-        with PoseClient(f"127.0.0.1:{port}", timeout_s=30, headers=headers) as client:
-            assert len(client.estimate(red).keypoints)
-        mine = wait_for_trace(spans)
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory, tritonserver, repository):
+    """Where a server with the component's flags listens, and the spans that it has sent."""
+    folder, port = tmp_path_factory.mktemp("traced"), free_port()
+    image = plain_folder.build(folder, repository)
+    with collector() as (address, spans), plain_folder.running(image, port, folder / "log", flags(address)):
+        yield f"127.0.0.1:{port}", spans
+
+
+def test_every_stage_is_in_one_of_the_calls(repository):
+    models = {path.parent.name for path in repository.glob("*/config.pbtxt")}
+    of_networks = {name for name in models if name.startswith("pose_") and name not in _CALLS}
+    assert set().union(*(stages(repository, ensemble) for ensemble in _CALLS)) == models - of_networks
+
+
+@pytest.mark.parametrize("ensemble", _CALLS)
+def test_a_callers_trace_id_reaches_the_collector_from_every_stage(traced, repository, ensemble):
+    url, spans = traced
+    trace_id = secrets.token_hex(16)
+    headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01"}
+    with PoseClient(url, timeout_s=30, headers=headers) as client:
+        assert len(_CALLS[ensemble](client).keypoints)
+    mine = wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, ensemble)})
     services = {
         attribute["value"]["stringValue"]
         for span in mine
