@@ -282,10 +282,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def misses(results: Sequence[Result]) -> Iterator[str]:
     """Yield the goals that were missed."""
     for result in results:
-        allowed = 0.005 * result.calls if "abrupt" in result.path else 0
+        # our client shares calls in turn, and may try again; the proxy shares them at random, and none may fail
+        allowed, balance = (0.005 * result.calls, 1.1) if "round_robin" in result.path else (0, 1.3)
         if result.failed > allowed:
             yield f"{result.path}: {result.failed} of {result.calls} calls failed"
-        if result.balance > 1.3:
+        if result.balance > balance:
             yield f"{result.path}: one server had {result.balance} times the other's calls"
         if result.calls < 100:
             yield f"{result.path}: {result.calls} calls prove nothing"
