@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STAND_INS = Path(__file__).with_name("backends")
+# glibc gives every freed picture back to the kernel, which clears the same pages anew for the next one: a third of the
+# time of decoding a JPEG. Blocks up to 32 MiB (glibc's largest threshold) stay in the heap, 64 MiB of it when free.
+_KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,12 @@ class Installation:
         return folder
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the server's environment: this interpreter first, and the wheel's libraries."""
+        """Return the server's environment: this interpreter first, the wheel's libraries, the allocator's settings."""
         if self.wheel is None:
-            return dict(inherited)
+            return {**_KEEP_FREED_MEMORY, **inherited}
         libraries = [str(self.wheel.parents[1] / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
         return {
+            **_KEEP_FREED_MEMORY,
             **inherited,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")]),
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, inherited.get("LD_LIBRARY_PATH", "")])),
