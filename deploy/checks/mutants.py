@@ -101,6 +101,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "no readiness probe": lambda o: _triton(o).pop("readinessProbe"),
     "liveness without an inference": lambda o: _triton(o).update(livenessProbe={"grpc": {"port": 8001}}),
     "a restart after one late answer": lambda o: _triton(o)["livenessProbe"].update(failureThreshold=1),
+    "a dead server that is drained": lambda o: _triton(o)["livenessProbe"].pop("terminationGracePeriodSeconds"),
     "a check without time": lambda o: _triton(o)["livenessProbe"].update(timeoutSeconds=1),
     "a check that waits for long": lambda o: _triton(o)["livenessProbe"]["exec"]["command"].remove("--timeout=4"),
     "a restart because of overload": lambda o: _triton(o)["livenessProbe"]["exec"]["command"].remove("--alive"),

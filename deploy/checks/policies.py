@@ -17,6 +17,7 @@ Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 _UNSET = "sha256:" + "0" * 64
 _MARGIN_S = 10
 _VOLUMES = ("emptyDir", "configMap", "secret", "persistentVolumeClaim")
+_DEAD_GRACE_S = 10
 _STARTUP_S = 300  # to load networks
 _BUILD_S = 1800  # to build engines as well
 _PYTHON_START_S = 5
@@ -126,6 +127,8 @@ def probes(objects: Sequence[Object]) -> Iterator[str]:
         yield from check_command(liveness)
         if int(liveness.get("failureThreshold", 3)) < 3:
             yield "triton: three failures before a restart"
+        if int(liveness.get("terminationGracePeriodSeconds", 75)) > _DEAD_GRACE_S:
+            yield f"triton: what the liveness probe finds dead ends within {_DEAD_GRACE_S} s, and is not drained"
         if _patience_s(container) < _STARTUP_S:
             yield f"triton: {_STARTUP_S} s to start"
         if pods.profile(container) == "tensorrt" and _patience_s(container) < _BUILD_S:
