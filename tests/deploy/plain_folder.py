@@ -30,7 +30,7 @@ class Image:
 
     def command(self, flags):
         """Return ENTRYPOINT and `flags`, with the image's paths replaced by this folder's."""
-        entrypoint = _instruction("ENTRYPOINT")
+        entrypoint = instruction("ENTRYPOINT")
         assert entrypoint[0] == "python3"
         places = {"=/opt/cigpose": f"={self.root}", "=/models": f"={self.models}"}
         for inside, here in places.items():
@@ -45,7 +45,7 @@ class Image:
 
 def default_flags():
     """Return the image's CMD."""
-    return _instruction("CMD")
+    return instruction("CMD")
 
 
 def liveness_arguments():
@@ -57,17 +57,27 @@ def liveness_arguments():
 
 def build(folder, repository):
     """Run the last stage's COPY lines and what lays out the backends; the packages are this environment's."""
-    root = folder / "opt"
-    stage = DOCKERFILE.read_text(encoding="utf-8").split("\nFROM ")[-1]
-    for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", stage, re.M):
-        for source in sources.split():
-            _copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
+    root = copied(DOCKERFILE, folder / "opt")
+    stage = last_stage(DOCKERFILE)
     image = Image(root, shutil.copytree(repository, folder / "models", ignore=shutil.ignore_patterns("__pycache__")))
     (backends,) = re.findall(r"^RUN python3 (-m deploy\.backends) /opt/cigpose/backends$", stage, re.M)
     command = [sys.executable, *backends.split(), str(root / "backends")]
     subprocess.run(command, cwd=root, env=image.environment, check=True)
     manifest.write(image.models)
     return image
+
+
+def copied(dockerfile, root):
+    """Run the COPY lines of the last stage, with `root` in the place of /opt/cigpose; return it."""
+    for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", last_stage(dockerfile), re.M):
+        for source in sources.split():
+            _copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
+    return root
+
+
+def last_stage(dockerfile):
+    """Return the text of what becomes the image, each instruction on one line."""
+    return dockerfile.read_text(encoding="utf-8").split("\nFROM ")[-1].replace("\\\n", " ")
 
 
 @contextlib.contextmanager
@@ -118,9 +128,9 @@ def _is_ready(port):
     return False
 
 
-def _instruction(name):
-    text = DOCKERFILE.read_text(encoding="utf-8").replace("\\\n", " ")
-    (value,) = re.findall(rf"^{name} (\[.*\])$", text, re.M)
+def instruction(name, dockerfile=DOCKERFILE):
+    """Return the list that follows an instruction, such as ENTRYPOINT."""
+    (value,) = re.findall(rf"^{name} (\[.*\])$", last_stage(dockerfile), re.M)
     return json.loads(value)
 
 

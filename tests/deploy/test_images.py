@@ -1,8 +1,11 @@
 import contextlib
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +14,13 @@ import tritonclient.grpc
 from cigpose_client import PoseClient
 
 from deploy import pod
+from server import manifest
 from server.process import free_port
 from tests.deploy import plain_folder
 
 pytestmark = pytest.mark.server
 _DOCKER = plain_folder.DOCKERFILE.parent
+_GPU = _DOCKER / "Dockerfile"
 _STEPS = sorted(path.parts[-3] for path in (plain_folder.CHECKOUT / "model_repository").glob("*/1/model.py"))
 
 
@@ -67,6 +72,68 @@ def test_the_administrative_api_is_closed(container, call):
     with tritonclient.grpc.InferenceServerClient(container[1]) as client:
         with pytest.raises(tritonclient.grpc.InferenceServerException, match="restricted"):
             call(client)
+
+
+@pytest.fixture
+def models(image, tmp_path):
+    """The repository as it was sealed: the servers above have left compiled Python in theirs."""
+    return shutil.copytree(image.models, tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def test_what_the_init_container_copies_is_what_was_sealed(models, tmp_path):
+    base = (plain_folder.CHECKOUT / "deploy" / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    (command,) = re.findall(r"image: cigpose-models\n +command: \[(.*)\]", base)
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    places = {"/models": str(models), "/repository": str(repository)}
+    subprocess.run([re.sub(r"^/\w+", lambda place: places[place[0]], word) for word in command.split(", ")], check=True)
+    assert list(repository.glob("*/config.pbtxt"))
+    assert manifest.problems(repository) == []
+
+
+@pytest.fixture
+def gpu_image(tmp_path):
+    """The GPU image's own files; a program that tells its arguments stands for NVIDIA's tritonserver."""
+    root, server = plain_folder.copied(_GPU, tmp_path / "opt"), tmp_path / "bin" / "tritonserver"
+    server.parent.mkdir()
+    server.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    server.chmod(0o755)
+    environment = {"PATH": f"{server.parent}:{os.environ['PATH']}", "PYTHONPATH": str(root)}
+
+    def start(models):
+        flags = [flag.replace("=/models", f"={models}") for flag in plain_folder.instruction("CMD", _GPU)]
+        command = [sys.executable, *plain_folder.instruction("ENTRYPOINT", _GPU)[1:], *flags]
+        return flags, subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+    return start
+
+
+def test_the_gpu_image_starts_the_server_on_path_with_a_lock(gpu_image, models):
+    flags, done = gpu_image(models)
+    assert done.returncode == 0, done.stderr
+    *given, lock = json.loads(done.stdout)
+    assert given == flags
+    assert lock.startswith("--grpc-restricted-protocol=")
+
+
+def test_the_gpu_image_does_not_start_on_a_changed_repository(gpu_image, models):
+    (models / "pose" / "config.pbtxt").write_text("another")
+    _, done = gpu_image(models)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "pose/config.pbtxt was changed" in done.stderr
+
+
+def test_the_gpu_image_keeps_the_backends_in_use_alone(tmp_path):
+    server = tmp_path / "opt" / "tritonserver"
+    for kept in ("backends/onnxruntime", "backends/python", "bin", "lib"):
+        (server / kept).mkdir(parents=True)
+    for dropped in ("backends/tensorrt", "backends/dali", "backends/vllm", "caches/redis", "repoagents/checksum"):
+        (server / dropped).mkdir(parents=True)
+        (server / dropped / "lib.so").touch()
+    (command,) = re.findall(r"^RUN (find /opt/tritonserver/backends .*)$", plain_folder.last_stage(_GPU), re.M)
+    subprocess.run(["bash", "-euo", "pipefail", "-c", command.replace("/opt/", f"{tmp_path}/opt/")], check=True)
+    left = {path.relative_to(server).as_posix() for path in server.rglob("*")}
+    assert left == {"backends", "backends/onnxruntime", "backends/python", "bin", "lib"}
 
 
 def test_a_changed_repository_does_not_start(image, tmp_path):
