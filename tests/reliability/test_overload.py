@@ -91,7 +91,8 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
     if seconds == 60:
         assert share > 0.9, figures
         assert figures["refusal_p99_s"] < 1.0, figures
-        assert recovered_s < 5, figures
+        admitted_s = (MAX_WAITING + MAX_IN_FLIGHT) / min(before_per_s, after_per_s)  # what was let in is answered first
+        assert recovered_s < max(5, 1.25 * admitted_s), figures
     assert not server.is_red() and "broken" not in server.log.read_text(), "overload is not death"
 
 
