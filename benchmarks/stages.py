@@ -1,7 +1,8 @@
 """`python -m benchmarks stages`: where each millisecond of a picture goes, for one caller and at saturation.
 
 Times in queue and in a step's own code are Triton's counters. Processor time is what the kernel counted of each
-process, so it holds what Triton cannot tell: the front end and the copies from step to step (tritonserver's own).
+process, so it holds what Triton's counters cannot tell: the front end and the copies from step to step (tritonserver's
+own). The way of one caller's picture from step to step is from Triton's traces, of a second server that writes them.
 """
 
 import argparse
@@ -10,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import results, subject
+from benchmarks import results, subject, traces
+from benchmarks.closed_loop import drive
 from benchmarks.observed import Observed, observe
 from benchmarks.processes import FRONT
 from benchmarks.subject import Subject, pose_calls
@@ -32,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=160)
     results.add_output(parser, "stages")
     options = parser.parse_args(argv)
-    with subject.prepared(options) as measured, measured.serve(options.profile) as server:
-        result = {**measured.about, **measure(server, measured, options.callers, options.requests)}
+    with subject.prepared(options) as measured:
+        with measured.serve(options.profile) as server:
+            result = {**measured.about, **measure(server, measured, options.callers, options.requests)}
+        result["way_of_a_picture"] = way(measured, options.profile, options.requests // 2)
     results.write(options.output, result, profile=options.profile)
-    print(as_table(result))
+    print(as_table(result), way_table(result), sep="\n\n")
     return 0
 
 
@@ -51,6 +55,15 @@ def measure(server: RunningServer, measured: Subject, callers: int, requests: in
     return {"callers_at_saturation": callers, "loads": loads}
 
 
+def way(measured: Subject, profile: str, requests: int) -> traces.Stages:
+    """Return the way of one caller's picture through a server that traces, in milliseconds by stage."""
+    file, warm = measured.folder / "traces.json", 8
+    with measured.serve(profile, traces.flags(file)) as server, contextlib.ExitStack() as stack:
+        drive(pose_calls(stack, server.grpc_url), measured.pictures, 1, warm + requests)
+    found = traces.means(traces.pictures(traces.read(file))[-requests:])
+    return {_name(model, measured.network): parts for model, parts in found.items()}
+
+
 def summary(observed: Observed, network: str) -> dict[str, Any]:
     """Return a load's stages, each in milliseconds a picture, and what is left over.
 
@@ -64,7 +77,7 @@ def summary(observed: Observed, network: str) -> dict[str, Any]:
         counted = observed.counters.get(model)
         if counted is None and model != FRONT:
             continue  # no picture of this load passed there
-        name = NETWORK if model == network else _NAMES.get(model, model)
+        name = _name(model, network)
         stages[name] = {
             "cpu_ms": cpu_s / pictures * 1000,
             "per_person": name in _PER_PERSON,
@@ -110,6 +123,18 @@ def as_table(result: dict[str, Any]) -> str:
     rows.append(["hops and copies, waiting of the caller", loads[0]["hops_and_copies_ms"], "", "", "", ""])
     totals = [loads[0]["mean_ms"], loads[0]["server_cpu_ms"], "", loads[1]["server_cpu_ms"], ""]
     return results.as_table(head, [*rows, ["whole picture", *totals]])
+
+
+def way_table(result: dict[str, Any]) -> str:
+    """Return the way of one caller's picture as a Markdown table: milliseconds, every moment in one cell."""
+    parts = ("hand_over_ms", "queue_ms", "copy_in_ms", "compute_ms")
+    rows = [[name, *(stage.get(part, "") for part in parts)] for name, stage in result["way_of_a_picture"].items()]
+    totals = [sum(stage.get(part, 0.0) for stage in result["way_of_a_picture"].values()) for part in parts]
+    return results.as_table(["stage", "handed over", "in queue", "inputs copied", "compute"], [*rows, ["all", *totals]])
+
+
+def _name(model: str, network: str) -> str:
+    return NETWORK if model == network else _NAMES.get(model, model)
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ class Subject:
         return self.pose.stem
 
     @contextlib.contextmanager
-    def serve(self, profile: str) -> Iterator[RunningServer]:
-        """Run a server with a profile."""
-        options = ServerOptions(self.repository, profile, grpc_port=free_port())
+    def serve(self, profile: str, flags: tuple[str, ...] = ()) -> Iterator[RunningServer]:
+        """Run a server with a profile, and with further flags of tritonserver's."""
+        options = ServerOptions(self.repository, profile, grpc_port=free_port(), flags=flags)
         with running_server(options, log=self.folder / f"{profile}.log", timeout_s=_TIMEOUT_S) as server:
             yield server
 

@@ -35,6 +35,7 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
         help="admit only callers with a certificate of this authority, which must have signed --tls-cert, too",
     )
     tls.add_argument("--tls-name", default="localhost", help="a name in --tls-cert (default: %(default)s)")
+    parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of tritonserver's own, after --")
     options = parser.parse_args(argv)
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
         parser.error("--tls-cert and --tls-key belong together, and --tls-client-ca needs both")
@@ -46,6 +47,7 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
         http_port=options.http_port,
         metrics_port=options.metrics_port,
         tls=_tls(options),
+        flags=tuple(options.flags),
     )
     return server, options.health_file, options.watchdog_port
 

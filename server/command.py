@@ -39,6 +39,7 @@ def command(
         *access.flags(key, http=bool(http)),
         f"--backend-config=python,shm-region-prefix-name={region_prefix}",
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
+        *options.flags,
     ]
 
 

@@ -24,7 +24,10 @@ class ServerTls:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What one server serves, and where it listens; a port of 0 closes that front end (gRPC is always open)."""
+    """What one server serves, and where it listens; a port of 0 closes that front end (gRPC is always open).
+
+    `flags` are handed to tritonserver after all of ours.
+    """
 
     repository: Path
     profile: str = ""
@@ -33,6 +36,7 @@ class ServerOptions:
     http_port: int = 0
     metrics_port: int = 0
     tls: ServerTls | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def grpc_url(self) -> str:
