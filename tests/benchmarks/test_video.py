@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import video
 from benchmarks.moving import film
+from demo.accuracy import default_weights
 
 
 def test_people_move_and_the_film_repeats():
@@ -22,7 +23,8 @@ def test_people_move_and_the_film_repeats():
 @pytest.mark.server
 def test_the_command_answers_the_frames_of_the_load_in_order(tritonserver, tmp_path):
     """`main` fails when a frame or the order is lost, or when the ways found different people."""
-    arguments = ["--rounds", "1", "--frames", "40", "--share", "0.1", "--output", str(tmp_path / "video.json")]
+    tiny = ["--pose", str(default_weights()[0])]
+    arguments = [*tiny, "--rounds", "1", "--frames", "40", "--share", "0.1", "--output", str(tmp_path / "video.json")]
     assert video.main(arguments) == 0
     ways = json.loads((tmp_path / "video.json").read_text())["ways"]
     assert set(ways) == {"load", "command, JSON", "command, drawn"}
