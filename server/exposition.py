@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from server.health import Health
 
 _REQUEST_S = 5.0
+_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # of label values, in Prometheus' text format
 
 
 def render(health: Health) -> str:
@@ -77,6 +78,6 @@ def exposition(address: str, port: int) -> Iterator[Callable[[Health], None]]:
 def _metric(name: str, kind: str, text: str, values: Mapping[str, int]) -> str:
     lines = [f"# HELP {name} {text}\n", f"# TYPE {name} {kind}\n"]
     for model, value in values.items():
-        label = f'{{model="{model}"}}' if model else ""
+        label = f'{{model="{model.translate(_ESCAPES)}"}}' if model else ""
         lines.append(f"{name}{label} {value}\n")
     return "".join(lines)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import urllib.request
 
 import numpy as np
@@ -10,6 +11,8 @@ from cigpose_client import Options, PoseClient, RequestRejected
 
 from deploy import tools
 from deploy.rules import rules_text
+from server.exposition import render
+from server.health import Health
 from server.process import free_port
 from tests.deploy import plain_folder
 from tests.deploy.prometheus import watching
@@ -114,6 +117,15 @@ def test_a_refused_picture_counts_twice_on_its_ensemble(watched):
 def test_all_is_well_so_no_alert_fires(watched):
     prometheus, _ = watched
     assert prometheus.query('ALERTS{alertstate="firing"}') == []
+
+
+def test_prometheus_reads_the_watchdogs_page():
+    if not tools.find("promtool"):
+        pytest.skip("no promtool here; `python -m deploy.tools` fetches it")
+    name = 'a "network" of C:\\'
+    page = render(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
+    done = subprocess.run([tools.need("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_the_dashboard_is_well_formed():
