@@ -1,3 +1,4 @@
+import importlib.util
 import os
 from pathlib import Path
 
@@ -24,6 +25,15 @@ def shared():
     if not folder.is_dir():
         pytest.skip("the golden data lies beside the checkout, not in it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fill(shared):
+    """Module that generates the weights and inputs of the golden data."""
+    spec = importlib.util.spec_from_file_location("reference_fill", shared / "reference" / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

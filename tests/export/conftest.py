@@ -1,16 +1,12 @@
 """Reference data that may lie beside the checkout, and tiny networks that every clone can build."""
 
 import functools
-import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
-
-_REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -21,20 +17,9 @@ def _one_pytorch_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def reference() -> Path:
+def reference(shared) -> Path:
     """Folder of the recorded outputs of the genuine network."""
-    if not _REFERENCE.is_dir():
-        pytest.skip("the recorded reference data (../shared/reference) is not beside this checkout")
-    return _REFERENCE
-
-
-@pytest.fixture(scope="session")
-def fill(reference) -> ModuleType:
-    """Module that generates the weights and inputs of the recorded outputs."""
-    spec = importlib.util.spec_from_file_location("reference_fill", reference / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return shared / "reference"
 
 
 @pytest.fixture(scope="session")

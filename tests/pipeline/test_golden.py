@@ -4,8 +4,6 @@ The network is the official architecture, its weights are filled by the recipe o
 the golden one wherever the golden margin (best bin over second best) exceeds twice the tolerance of the logits.
 """
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -18,14 +16,6 @@ pytestmark = [pytest.mark.server, pytest.mark.torch]
 
 TOLERANCE = 5e-3  # of logits whose standard deviation is about 7: float32 rounding of a deep network, with room
 CASES = {"m_wholebody": "cigpose-m_coco-wholebody_256x192", "m_crowdpose": "cigpose-m_crowdpose_256x192"}
-
-
-@pytest.fixture(scope="module")
-def fill(shared):
-    spec = importlib.util.spec_from_file_location("reference_fill", shared / "reference" / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
