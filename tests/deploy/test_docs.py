@@ -34,3 +34,15 @@ def test_the_runbook_has_a_section_for_every_alert_and_for_no_other():
     alerts = re.findall(r"- alert: (\w+)", rules_text())
     sections = re.findall(r"^## (Cigpose\w+)$", (_DOCS / "runbook.md").read_text(encoding="utf-8"), re.M)
     assert sections == alerts
+
+
+def test_the_readme_lists_every_placeholder_and_every_tag():
+    deploy = CHECKOUT / "deploy"
+    zeros = {path for path in deploy.rglob("*.yaml") if "0" * 64 in path.read_text(encoding="utf-8")}
+    dockerfiles = {path for path in (deploy / "docker").glob("Dockerfile*") if not path.name.endswith("ignore")}
+    text = (deploy / "README.md").read_text(encoding="utf-8")
+    listed = dict(re.findall(r"^\|[^|]+\| `([^`]+)` \|[^|]+\| (.*) \|$", text, re.M))
+    assert {deploy / name for name in listed} == zeros | dockerfiles
+    for path in dockerfiles:
+        arguments = set(re.findall(r"^ARG (\w+)=", path.read_text(encoding="utf-8"), re.M))
+        assert set(re.findall(r"--build-arg (\w+)=", listed[f"docker/{path.name}"])) == arguments, path.name

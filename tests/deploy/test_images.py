@@ -162,6 +162,16 @@ def test_the_liveness_probe_tells_a_dead_step_from_a_living_server(image, tmp_pa
     assert _probe(port).returncode == 1, "nobody listens any more"
 
 
+def test_the_guides_way_to_kill_a_step_finds_its_processes(container):
+    guide = (plain_folder.CHECKOUT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"sh -c '(kill -9 [^']*)'", guide)
+    assert command.startswith("kill -9 $(")
+    harmless = command.replace("kill -9", "echo", 1).replace("\\|", "|")  # a pipe in a Markdown table is escaped
+    found = subprocess.run(["sh", "-c", harmless], capture_output=True, text=True, check=True).stdout
+    stubs = set(_stubs_of(container[0].pid, "crop_persons"))
+    assert stubs and stubs <= set(map(int, found.split()))
+
+
 def test_the_liveness_probe_needs_no_administrative_api(container):
     done = _probe(container[1].rpartition(":")[2])
     assert (done.returncode, done.stdout.split()[:2]) == (0, ["ok", "pose:"])
