@@ -16,6 +16,8 @@ from deploy.checks.mutants import MUTANTS, mutant
 from deploy.checks.pods import Object
 from deploy.checks.render import VARIANTS, render, render_folder
 
+_CHECKOV = ("cpu", "gpu", "gpu-keda", "gpu+tls+tracing", "gpu+tensorrt", "gpu-keda+tls")  # all files, in few runs
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run every check, also after one has failed."""
@@ -31,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "KServe": partial(kserve.problems, known),
         "mutants of KServe": partial(kserve.mutant_problems, known),
         "lint": lint.problems,
-        **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in ("cpu", "gpu-keda", "gpu+tls+tracing")},
+        **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in _CHECKOV},
         "rules": prometheus.problems,
         "mutants of the rules": prometheus.mutant_problems,
     }
