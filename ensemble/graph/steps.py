@@ -26,11 +26,11 @@ TICKET = Tensor("ticket", "INT64", (2,))
 # must be ready meanwhile, with one person in each picture: 64. More would only wait where nobody is refused any more.
 MAX_IN_FLIGHT = 16
 MAX_IN_FLIGHT_GPU = 2 * MAX_PERSONS
-# Pictures in front of the first step; the next one is refused at once. 64 callers at a time are never refused. What
-# was let in during a spike is answered first, so the server is its old self (64 + 16) / rate seconds after it: 5 s where
-# it answers 16 pictures a second, 10 s on our slowest machine (two cores without AVX512-BF16's speed, a published
-# network, crowded pictures: 8 to 12 a second). Our client's default deadline is 30 s. A queue of the largest pictures
-# holds 64 x 32 MB = 2 GB.
+# Pictures in front of the first step; the next one is refused at once. 64 callers at a time are never refused. What was
+# let in during a spike is answered first, so the server is its old self (64 + 16) / rate seconds after it: 5 s where it
+# answers 16 pictures a second, 10 s on the slowest machine that we measured (two busy cores, a large network, crowded
+# pictures: 8 to 12 a second). Our client's default deadline is 30 s. A queue of the largest pictures holds
+# 64 x 32 MB = 2 GB.
 MAX_WAITING = 64
 # Who has waited for as long as our client's default deadline has gone; a request's own `timeout` shortens it.
 MAX_WAIT_S = 30
