@@ -1,40 +1,32 @@
-"""`python -m deploy.capacity_check`: the queueing formula against a server's own counters, for every stage.
+"""`python -m deploy.capacity_check`: the queueing formula against a server's own counters, at several loads.
 
-Arrivals are scheduled (open loop): callers that wait for an answer before they ask again would hide the queue. One
-stage is called at a time, or the others would take the cores from it.
+Arrivals are scheduled (Poisson, open loop): callers that wait for an answer before they ask again would hide the queue.
+Large pictures make `decode_image`, which never batches, the slowest stage; its profile here has one instance.
 """
 
 import argparse
-import itertools
 import json
-import queue
 import re
 import sys
-import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+import cv2
 import numpy as np
-import tritonclient.grpc
-from numpy.typing import NDArray
+from cigpose_client import PoseClient
 
-from benchmarks.machine import describe
-from deploy import stages
 from deploy.capacity import waiting_ms
 from server.process import ServerOptions, free_port, running_server
 
+_STAGE = "decode_image"
 _LOADS = (0.2, 0.4, 0.6, 0.75)
-_LEISURELY = 0.2 * np.arange(1, 21)  # s: one request at a time
+_WARM_UP = 10
 _TRUSTED_LOAD = 0.8
 _TOLERANCE = 0.3
-_TYPICAL = 0.03
-_PATIENCE_S = 60
-
-Inputs = list["tritonclient.grpc.InferInput"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ class Point:
         return abs(self.formula_ms - self.queue_ms) / self.queue_ms
 
 
-def point(before: Mapping[str, float], after: Mapping[str, float], duration_s: float) -> Point:
+def point(before: dict[str, float], after: dict[str, float], duration_s: float) -> Point:
     """Return a point from the counters before and after it."""
     requests, queue_us, compute_us = (after[name] - before[name] for name in ("requests", "queue_us", "compute_us"))
     rate, service_ms = requests / duration_s, compute_us / requests / 1e3
@@ -62,83 +54,44 @@ def point(before: Mapping[str, float], after: Mapping[str, float], duration_s: f
     return Point(*(round(value, 3) for value in (rate, service_ms, load, queue_us / requests / 1e3, formula)))
 
 
-def typical_arrivals(load: float, service_ms: float, count: int) -> NDArray[np.float64]:
-    """Return times in seconds of Poisson arrivals, the first sequence that has the mean wait of all such.
+def counters(url: str) -> dict[str, float]:
+    """Return the stage's counters."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text = answer.read().decode()
 
-    A few hundred arrivals may by chance wait half as long again. So a sequence is put through a queue of exactly that
-    service time, and taken when its wait there is the formula's within 3 %: what is left to be off is the server.
-    """
-    service_s, expected_s = service_ms / 1e3, waiting_ms(service_ms, load) / 1e3
-    for seed in itertools.count():
-        gaps = np.random.default_rng(seed).exponential(service_s / load, count)
-        waits = itertools.accumulate(gaps[1:], lambda wait_s, gap: max(0.0, wait_s + service_s - gap), initial=0.0)
-        if abs(np.mean([*waits]) / expected_s - 1) < _TYPICAL:
-            return np.cumsum(gaps)
-    raise AssertionError("itertools.count ends never")
+    def read(name: str) -> float:
+        return sum(float(value) for value in re.findall(rf'^{name}{{model="{_STAGE}",.*}} (\S+)$', text, re.M))
+
+    compute = sum(read(f"nv_inference_compute_{part}_duration_us") for part in ("input", "infer", "output"))
+    queue = read("nv_inference_queue_duration_us")
+    return {"requests": read("nv_inference_request_success"), "queue_us": queue, "compute_us": compute}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage of a running server, and a request to it."""
-
-    name: str
-    inputs: Inputs
-    client: Any
-    metrics_url: str
-
-    def measure(self, count: int) -> list[Point]:
-        """Return one point for each load, of so many arrivals."""
-        self._play(_LEISURELY)  # to warm up
-        alone_ms = self._play(_LEISURELY).service_ms
-        return [self._play(typical_arrivals(load, alone_ms, count)) for load in _LOADS]
-
-    def _play(self, arrivals: NDArray[np.float64]) -> Point:
-        """Send a request at each time, wait for all answers, and return what the counters say of them."""
-        before = self._read()
-        ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        started = time.perf_counter()
-        for arrival in arrivals:
-            time.sleep(max(0.0, started + arrival - time.perf_counter()))
-            self.client.async_infer(self.name, self.inputs, lambda result, error: ends.put(error))
-        for _ in arrivals:
-            if error := ends.get(timeout=_PATIENCE_S):
-                raise error
-        after = self._counted(before["requests"] + len(arrivals))
-        return point(before, after, float(arrivals[-1]))
-
-    def _counted(self, requests: float) -> dict[str, float]:
-        """Return the counters as soon as they count so many requests: Triton answers first, and counts then."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while (found := self._read())["requests"] < requests:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name}: {found['requests']:.0f} of {requests:.0f} requests were counted")
-            time.sleep(0.05)
-        return found
-
-    def _read(self) -> dict[str, float]:
-        with urllib.request.urlopen(self.metrics_url, timeout=10) as answer:
-            text = answer.read().decode()
-
-        def read(name: str) -> float:
-            return sum(float(value) for value in re.findall(rf'^{name}{{model="{self.name}",.*}} (\S+)$', text, re.M))
-
-        compute = sum(read(f"nv_inference_compute_{part}_duration_us") for part in ("input", "infer", "output"))
-        queue_us = read("nv_inference_queue_duration_us")
-        return {"requests": read("nv_inference_request_success"), "queue_us": queue_us, "compute_us": compute}
+def measure(client: PoseClient, metrics_url: str, picture: bytes, duration_s: float, seed: int = 0) -> list[Point]:
+    """Return one point for each load."""
+    generator, points = np.random.default_rng(seed), []
+    with ThreadPoolExecutor(64) as pool:
+        _warm_up(client, picture)
+        before = counters(metrics_url)
+        _warm_up(client, picture)
+        alone = point(before, counters(metrics_url), 1.0)
+        for load in _LOADS:
+            rate = load / alone.service_ms * 1e3
+            times = np.cumsum(generator.exponential(1 / rate, int(rate * duration_s)))
+            before, started = counters(metrics_url), time.perf_counter()
+            futures = []
+            for arrival in times:
+                time.sleep(max(0.0, started + arrival - time.perf_counter()))
+                futures.append(pool.submit(client.detect, picture))
+            for future in futures:
+                future.result()
+            points.append(point(before, counters(metrics_url), float(times[-1])))
+    return points
 
 
-def measure(repository: Path, count: int) -> Iterator[tuple[str, list[Point]]]:
-    """Yield every stage with its points."""
-    with tempfile.TemporaryDirectory(prefix="cigpose-capacity-") as folder:
-        configs = stages.simplify(repository, Path(folder) / "models")
-        options = ServerOptions(Path(folder) / "models", grpc_port=free_port(), metrics_port=free_port())
-        with (
-            running_server(options, log=Path(folder) / "server.log") as running,
-            tritonclient.grpc.InferenceServerClient(running.grpc_url) as client,
-        ):
-            for name, inputs in stages.requests(configs).items():
-                metrics_url = f"http://127.0.0.1:{options.metrics_port}/metrics"
-                yield name, Stage(name, inputs, client, metrics_url).measure(count)
+def _warm_up(client: PoseClient, picture: bytes) -> None:
+    for _ in range(_WARM_UP):
+        client.detect(picture)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,34 +99,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.capacity_check", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--repository", type=Path, required=True, help="of one pose network")
-    parser.add_argument("--arrivals", type=int, default=500, help="for each load (default: %(default)s)")
+    parser.add_argument("--repository", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=30, help="for each load (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="file for the results (JSON)")
     options = parser.parse_args(argv)
-    machine, found = describe(), {}
-    for name, points in measure(options.repository, options.arrivals):
-        found[name] = points
-        for seen in points:
-            print(f"{name:30} {json.dumps(asdict(seen))}", flush=True)
+    noise = np.random.default_rng(0).integers(0, 255, (300, 450, 3), np.uint8)
+    picture = cv2.imencode(".jpg", cv2.resize(noise, (1800, 1200)))[1].tobytes()
+    server = ServerOptions(options.repository, grpc_port=free_port(), metrics_port=free_port())
+    with running_server(server, log=None) as running, PoseClient(running.grpc_url, timeout_s=60) as client:
+        points = measure(client, f"http://127.0.0.1:{server.metrics_port}/metrics", picture, options.seconds)
+    for found in points:
+        print(json.dumps(asdict(found)))
     if options.output:
-        told = {name: [asdict(seen) for seen in points] for name, points in found.items()}
-        result = {"machine": machine, "arrivals": options.arrivals, "stages": told}
-        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    missed = [*misses(found)]
+        options.output.write_text(json.dumps([asdict(found) for found in points], indent=2) + "\n", encoding="utf-8")
+    missed = [*misses(points)]
     for miss in missed:
         print(f"FAILED {miss}", file=sys.stderr)
     return 1 if missed else 0
 
 
-def misses(found: Mapping[str, Sequence[Point]]) -> Iterator[str]:
+def misses(points: Sequence[Point]) -> Iterator[str]:
     """Yield where the formula is off at a load it is trusted for."""
-    for name, points in found.items():
-        trusted = [seen for seen in points if seen.load <= _TRUSTED_LOAD]
-        for seen in trusted:
-            if seen.error > _TOLERANCE:
-                yield f"{name}: at a load of {seen.load} the formula is off by {seen.error:.0%}"
-        if len(trusted) < 3:
-            yield f"{name}: {len(trusted)} points up to a load of {_TRUSTED_LOAD} prove nothing; is the machine busy?"
+    trusted = [found for found in points if found.load <= _TRUSTED_LOAD]
+    for found in trusted:
+        if found.error > _TOLERANCE:
+            yield f"at a load of {found.load} the formula is off by {found.error:.0%}"
+    if len(trusted) < 2:
+        yield f"{len(trusted)} points up to a load of {_TRUSTED_LOAD} prove nothing; is the machine busy otherwise?"
 
 
 if __name__ == "__main__":
