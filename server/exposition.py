@@ -4,31 +4,51 @@ Triton's metrics end with tritonserver, and a model in it cannot know what happe
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from copy import deepcopy
+from typing import TypeVar
+
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from server.health import Health
 
-_REQUEST_S = 5.0
-_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})  # of label values, in Prometheus' text format
+_Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
+
+
+class _Watchdog(Collector):
+    """The metrics of the latest health; every counter of every model is there from the beginning."""
+
+    def __init__(self, health: Health):
+        self.health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield them."""
+        health, models = self.health, dict.fromkeys(self.health.models, 0)
+        broken, failed = dict.fromkeys(health.broken, 1), dict.fromkeys(health.failed_updates, 1)
+        yield GaugeMetricFamily("cigpose_server_healthy", "1 while every model answers.", int(health.is_well))
+        yield CounterMetricFamily("cigpose_server_restarts", "Restarts of tritonserver.", health.restarts)
+        yield from (
+            _by_model(GaugeMetricFamily, "model_broken", "1 from a model's fault to its recovery.", models | broken),
+            _by_model(CounterMetricFamily, "model_recoveries", "Broken models healed.", models | health.recoveries),
+            _by_model(CounterMetricFamily, "network_updates", "Changed networks served.", models | health.updates),
+            _by_model(GaugeMetricFamily, "network_update_failed", "1 after an update that failed.", models | failed),
+        )
+
+
+def _by_model(kind: type[_Family], name: str, text: str, values: Mapping[str, int]) -> _Family:
+    metric = kind(f"cigpose_{name}", text, labels=["model"])
+    for model, value in values.items():
+        metric.add_metric([model], value)
+    return metric
 
 
 def render(health: Health) -> str:
-    """Return the page in Prometheus' text format; every counter of every model is there from the beginning."""
-    models = dict.fromkeys(health.models, 0)
-    broken = {model: 1 for model in health.broken}
-    failed = {model: 1 for model in health.failed_updates}
-    return "".join(
-        (
-            _metric("cigpose_server_healthy", "gauge", "1 while every model answers.", {"": int(health.is_well)}),
-            _metric("cigpose_server_restarts_total", "counter", "Restarts of tritonserver.", {"": health.restarts}),
-            _metric("cigpose_model_broken", "gauge", "1 from a model's fault to its recovery.", models | broken),
-            _metric("cigpose_model_recoveries_total", "counter", "Broken models healed.", models | health.recoveries),
-            _metric("cigpose_network_updates_total", "counter", "Changed networks served.", models | health.updates),
-            _metric("cigpose_network_update_failed", "gauge", "1 after an update that failed.", models | failed),
-        )
-    )
+    """Return the page in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(_Watchdog(health))
+    return generate_latest(registry).decode()
 
 
 @contextlib.contextmanager
@@ -41,43 +61,19 @@ def exposition(address: str, port: int) -> Iterator[Callable[[Health], None]]:
     if not port:
         yield lambda health: None
         return
-    page = [render(Health())]
-
-    class Handler(BaseHTTPRequestHandler):
-        timeout = _REQUEST_S
-
-        def do_GET(self) -> None:
-            content = page[0].encode() if self.path == "/metrics" else b""
-            self.send_response(200 if content else 404)
-            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: a scrape is no event."""
-
+    watchdog, registry = _Watchdog(Health()), CollectorRegistry()
+    registry.register(watchdog)
     try:
-        server = ThreadingHTTPServer((address, port), Handler)
+        server, thread = start_http_server(port, address, registry)
     except OSError as error:
         raise ValueError(f"port {port} of {address}: {error.strerror}; choose another for --watchdog-port") from error
-    with server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
 
-        def show(health: Health) -> None:
-            page[0] = render(health)
+    def show(health: Health) -> None:
+        watchdog.health = deepcopy(health)  # a scrape is answered by another thread
 
-        try:
-            yield show
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def _metric(name: str, kind: str, text: str, values: Mapping[str, int]) -> str:
-    lines = [f"# HELP {name} {text}\n", f"# TYPE {name} {kind}\n"]
-    for model, value in values.items():
-        label = f'{{model="{model.translate(_ESCAPES)}"}}' if model else ""
-        lines.append(f"{name}{label} {value}\n")
-    return "".join(lines)
+    try:
+        yield show
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
