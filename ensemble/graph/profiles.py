@@ -91,7 +91,12 @@ _ENGINES = "/var/cache/tensorrt"  # a volume of one kind of GPU, or every start 
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     """Threads of 0 are as many as there are cores."""
-    parameters = {**model.parameters, "intra_op_thread_count": str(threads), "inter_op_thread_count": "1"}
+    parameters = {
+        **model.parameters,
+        "intra_op_thread_count": str(threads),
+        "inter_op_thread_count": "1",
+        "enable_mem_pattern": "0",  # one block for each number of crops that comes, and the gaps between them add up
+    }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
     model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
     # the memory that its usual batches need is taken at the start, and not some day

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import tritonclient.grpc
 
+from server.stubs import stubs_of
 from tests.pictures import encode, picture_with_persons
+from tests.reliability.footprint import resident_mb
 from tests.triton import call
 
 pytestmark = pytest.mark.server
@@ -31,3 +34,25 @@ def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile
     np.testing.assert_allclose(answer["keypoint_scores"], keypoint_scores, atol=tolerance)
     if not tolerance:
         np.testing.assert_array_equal(answer["keypoints"], keypoints)
+
+
+def test_a_network_takes_no_more_memory_than_its_largest_batch(serve, repository):
+    """With ONNX Runtime's memory patterns, each new number of crops leaves a gap, until it is half as much again."""
+    chance = np.random.default_rng(0)
+    with (
+        serve(repository, profile="cpu-latency") as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+        (stub,) = [pid for pid, model in stubs_of(server.process.pid).items() if model == "spots"]
+
+        def run(persons):
+            crops = tritonclient.grpc.InferInput("crops", [persons, 256, 192, 3], "UINT8")
+            crops.set_data_from_numpy(np.zeros(crops.shape(), np.uint8))
+            client.infer("spots", [crops])
+
+        for _ in range(3):
+            run(8)
+        before_mb = resident_mb([stub])
+        for persons in chance.integers(1, 9, 100):
+            run(int(persons))
+        assert resident_mb([stub]) < 1.1 * before_mb

@@ -4,10 +4,10 @@ Triton finds it by the name of this folder when a config says `backend: "onnxrun
 over together become one run; the result is split again.
 
 Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
-`optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator `openvino`, here by the package
-openvino itself (its parameter `precision` is FP32 or BF16). GPU instances need the package onnxruntime-gpu; they honour
-`cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator `tensorrt`. Refused, because
-silence would mislead: other accelerators.
+`enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator `openvino`,
+here by the package openvino itself (its parameter `precision` is FP32 or BF16). GPU instances need the package
+onnxruntime-gpu; they honour `cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator
+`tensorrt`. Refused, because silence would mislead: other accelerators.
 """
 
 import json
@@ -111,6 +111,7 @@ def _session_options(config):
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
     # idle threads would spin for milliseconds after each run, on cores that the next step of the picture needs
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
     if parameters.get("execution_mode", "0") == "1":
         options.execution_mode = onnxruntime.ExecutionMode.ORT_PARALLEL
     level = int(config.get("optimization", {}).get("graph", {}).get("level", 0))
