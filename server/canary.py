@@ -8,6 +8,7 @@ import numpy as np
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
+_BOX = (0, 0, 1, 1)  # xyxy: four numbers are a box, and one without an area would be refused, or be a person of its own
 # One black pixel as a BMP file: file header, BITMAPINFOHEADER, one padded row.
 _PICTURE = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 58, 0, 0, 54, 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0) + bytes(4)
 
@@ -21,7 +22,7 @@ class Verdict(Enum):
 
 
 def canary_inputs(config: Any) -> list["tritonclient.grpc.InferInput"]:
-    """Return inputs of the smallest valid shape, every number 1, every string a picture of one pixel.
+    """Return inputs of the smallest valid shape: boxes and pictures of one pixel, every other number 1.
 
     Args:
         config: Triton's ModelConfig message.
@@ -51,6 +52,8 @@ def _input(entry: Any, batch: list[int]) -> "tritonclient.grpc.InferInput":
     array = np.ones(shape, triton_to_np_dtype(datatype))
     if datatype == "BYTES":
         array.fill(_PICTURE)
+    if datatype == "FP32" and shape[-1] == len(_BOX):
+        array[...] = _BOX
     made = tritonclient.grpc.InferInput(entry.name, shape, datatype)
     made.set_data_from_numpy(array)
     return made

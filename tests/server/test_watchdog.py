@@ -48,7 +48,7 @@ def test_a_canary_is_made_from_the_configuration():
     config.input.add(name="image", data_type="TYPE_STRING", dims=[1])
     crops, boxes, image = canary_inputs(config)
     assert (crops.shape(), crops.datatype(), crops._get_content()) == ([1, 4, 3, 3], "UINT8", b"\1" * 36)
-    assert np.frombuffer(boxes._get_content(), np.float32).tolist() == [1, 1, 1, 1]
+    assert np.frombuffer(boxes._get_content(), np.float32).tolist() == [0, 0, 1, 1]
     (picture,) = deserialize_bytes_tensor(image._get_content())
     assert decode_picture(picture, PictureLimits()).shape == (1, 1, 3)
 
