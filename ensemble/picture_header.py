@@ -4,7 +4,8 @@ import struct
 from dataclasses import dataclass
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers (ITU T.81, table B.1)
-_JPEG_BARE = frozenset([0x01, *range(0xD0, 0xD9)])  # markers without a length
+_JPEG_BARE = frozenset([0x00, 0x01, *range(0xD0, 0xD9)])  # without a length; 0x00 is no marker, decoders skip it
+_JPEG_ENDS = frozenset([0xD9, 0xDA])  # end of image, start of scan: no decoder looks for a frame after them
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def _jpeg_size(encoded: bytes) -> tuple[int, int]:
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", encoded, position + 3)
             return width, height
+        if marker in _JPEG_ENDS:
+            raise IndexError("no frame")
         if marker not in _JPEG_BARE:
             position += struct.unpack_from(">H", encoded, position)[0]
 
@@ -84,6 +87,8 @@ def _webp_size(encoded: bytes) -> tuple[int, int]:
     if chunk == b"VP8L":
         bits = struct.unpack_from("<I", encoded, 21)[0]
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk != b"VP8 ":  # decoders take such a file for a bare bitstream, whose size stands elsewhere
+        raise IndexError("no picture chunk")
     width, height = struct.unpack_from("<HH", encoded, 26)
     return width & 0x3FFF, height & 0x3FFF
 

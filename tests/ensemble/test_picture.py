@@ -74,6 +74,25 @@ def test_a_bomb_is_refused_by_its_header():
         decode_picture(b"\x89PNG\r\n\x1a\n" + chunk, LIMITS)
 
 
+def test_a_size_behind_what_decoders_skip_is_no_disguise():
+    """libjpeg takes FF 00 for two bytes of garbage; a reader that skips a segment there finds a size of its own."""
+    jpeg, small_frame = encode(noise_picture(50, 40), ".jpg"), b"\xff\xc0\0\x11\x08\0\1\0\1\3" + bytes(9)
+    disguised = jpeg[:2] + b"\xff\0" + struct.pack(">H", len(jpeg)) + jpeg[2:] + small_frame
+    header = read_header(disguised)
+    assert (header.width, header.height) == (50, 40)
+    assert decode_picture(disguised, LIMITS).shape == (40, 50, 3)
+
+
+@pytest.mark.parametrize(
+    "encoded",
+    [b"\xff\xd8\xff\xd9\xff\xc0\0\x11\x08\0\1\0\1", b"RIFF\x20\0\0\0WEBP\x30\x01\0\x9d\x01\x2a" + bytes(24)],
+    ids=["frame after the end", "bitstream without a chunk"],
+)
+def test_a_size_that_no_decoder_reads_is_none(encoded):
+    with pytest.raises(ValueError, match="hold no size"):
+        read_header(encoded)
+
+
 def test_too_many_bytes_are_refused():
     with pytest.raises(ValueError, match="100001 bytes are over the limit of 100000"):
         decode_picture(bytes(100_001), LIMITS)
