@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             with measured.serve(name) as server, contextlib.ExitStack() as stack:
                 for callers in options.callers:
                     make_call = pose_calls(stack, server.grpc_url)
-                    observed = observe(server, make_call, measured.pictures, callers, options.requests)
+                    requests = max(options.requests, 4 * callers)
+                    observed = observe(server, make_call, measured.pictures, callers, requests, ramp=callers)
                     rows.append(_row(observed, measured.network, callers, batching, instances))
         result = {**measured.about, "network": measured.network, "rows": rows}
     results.write(options.output, result, profile=options.profile)

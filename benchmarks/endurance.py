@@ -18,10 +18,13 @@ from benchmarks.closed_loop import drive
 from benchmarks.processes import memory_mib, shared_memory_mib
 from benchmarks.subject import pose_calls
 from demo.accuracy import default_weights
+from demo.scene import render_scene
+from demo.seeds import DEMO
 from ensemble.graph.profiles import PROFILES
 from server.process import RunningServer
 
 _PERIOD_S = 1.0
+_SCENES = DEMO[4:68]  # many sizes of batches
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results.add_output(parser, "endurance")
     options = parser.parse_args(argv)
     with subject.prepared(options) as measured:
+        pictures = measured.pictures if options.pictures else [render_scene(seed).jpeg for seed in _SCENES]
         starts = []
         for _ in range(options.starts - 1):
             started = time.perf_counter()
@@ -47,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             starts.append(time.perf_counter() - started)
             with _watched(server) as samples:
                 make_call = pose_calls(stack, server.grpc_url)
-                load = drive(make_call, measured.pictures, options.callers, options.count)
-        result = {**measured.about, "start_to_ready_s": median(starts), "starts_s": starts}
+                load = drive(make_call, pictures, options.callers, options.count)
+        about = measured.about | ({} if options.pictures else {"pictures": f"{len(pictures)} rendered scenes"})
+        result = {**about, "start_to_ready_s": median(starts), "starts_s": starts}
     result |= {"pictures_sent": options.count, "pictures_per_s": load.pictures_per_s, "samples": samples}
     result |= summary(samples)
     results.write(options.output, result, profile=options.profile)

@@ -117,7 +117,7 @@ def _int8_table(result: Mapping[str, Any]) -> str:
 _SECTIONS: dict[str, tuple[Any, ...]] = {
     "compare": ("Comparison", charts.contenders, _tabled(compare.as_table)),
     "batching": ("Batching across requests", charts.batches, _tabled(batching.as_table)),
-    "stages": ("Where the time goes", charts.stages, _tabled(stages.as_table)),
+    "stages": ("Where the time goes", charts.stages, _tabled(stages.as_table), _tabled(stages.way_table)),
     "sweep": (
         "People and callers",
         lambda result: charts.by_callers(result["people"], "people"),

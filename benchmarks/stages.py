@@ -52,6 +52,7 @@ def measure(server: RunningServer, measured: Subject, callers: int, requests: in
             SATURATED: observe(server, make_call, measured.pictures, callers, requests),
         }
     loads = {name: summary(it, measured.network) for name, it in observed.items()}
+    loads[ALONE]["hops_and_copies_ms"] = left_over_ms(loads[ALONE])
     return {"callers_at_saturation": callers, "loads": loads}
 
 
@@ -95,13 +96,18 @@ def summary(observed: Observed, network: str) -> dict[str, Any]:
             ),
         }
     row = observed.as_row()
-    inside = sum(stage.get("compute_ms", 0.0) + stage.get("queue_ms", 0.0) for stage in stages.values())
     return row | {
         "stages": stages,
-        "hops_and_copies_ms": row["mean_ms"] - inside,
         "server_cpu_ms": sum(stage["cpu_ms"] for stage in stages.values()),
         "callers_cpu_ms": observed.callers_cpu_s / pictures * 1000,
     }
+
+
+def left_over_ms(load: dict[str, Any]) -> float:
+    """Return what of one caller's time no stage computed or queued (in merged executions, pictures wait for others)."""
+    stages = load["stages"].values()
+    inside: float = sum(stage.get("compute_ms", 0.0) + stage.get("queue_ms", 0.0) for stage in stages)
+    return float(load["mean_ms"]) - inside
 
 
 def as_table(result: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
+_DRAIN_TIMEOUT_S = 30  # as long as an accepted picture may wait in the queue
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
 
@@ -145,7 +146,7 @@ def _drain(process: "subprocess.Popen[bytes]", control: Control) -> None:
     """Let the server finish what it has accepted; it refuses the rest. A server that cannot any more is stopped."""
     with contextlib.suppress(InferenceServerException):
         if process.poll() is None:
-            control.close_ensembles(EXIT_TIMEOUT_S)
+            control.close_ensembles(_DRAIN_TIMEOUT_S)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

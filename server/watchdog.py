@@ -181,6 +181,9 @@ class Watchdog:
         self._on_change()
 
     def _reload(self, name: str, model: _Watched) -> None:
+        for problem in manifest_problems(self._server.options.repository):
+            if f": {name}/" in problem:  # what another model lacks must not keep this one from coming back
+                raise RestartNeeded(f"{name} is not loaded again: {problem}")
         started = time.monotonic()
         before = stubs.stubs_of(self._server.process.pid)  # those of this model may take a while to end
         try:

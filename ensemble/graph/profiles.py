@@ -28,7 +28,10 @@ def cpu_openvino(model: Model) -> Model:
 
 
 def cpu_bf16(model: Model) -> Model:
-    """As `cpu-openvino`, in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16)."""
+    """As `cpu-openvino`, in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16).
+
+    With the stand-in backend alone: Triton's C++ one reads no `precision`, so there it is OpenVINO's own choice.
+    """
     return _on_openvino(cpu(model), "BF16")
 
 

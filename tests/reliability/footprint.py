@@ -10,11 +10,12 @@ _PAGE = 4096
 
 
 def footprint(server):
-    """Return counts of what the processes of the tritonserver with this id hold, and their memory in MB."""
+    """Return what the processes of the tritonserver with this id hold (regions' size in MB), and their memory in MB."""
     pids = [server, *stubs.stubs_of(server)]
     files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
-    regions = len(list(Path("/dev/shm").glob(f"{_region_prefix(server)}*")))
-    return {"processes": len(pids), "files": files, "regions": regions}, resident_mb(pids)
+    regions = [path.stat().st_size for path in Path("/dev/shm").glob(f"{_region_prefix(server)}*")]
+    held = {"processes": len(pids), "files": files, "regions": len(regions), "regions_mb": sum(regions) / 1e6}
+    return held, resident_mb(pids)
 
 
 def _region_prefix(server):

@@ -1,6 +1,7 @@
 """Nobody works for callers who have gone: counted by what the steps executed."""
 
 import contextlib
+import queue
 import shutil
 import threading
 import time
@@ -120,13 +121,35 @@ class Crowd:
         return self.ends
 
 
-@pytest.mark.parametrize("left_during", ["admit_picture", "decode_image", "select_persons", "crop_persons"])
-def test_a_caller_who_hangs_up_costs_no_further_step(server, delays, crowded, right, left_during):
+def expire(client, inputs):
+    with pytest.raises(InferenceServerException, match="Deadline Exceeded"):
+        client.infer("pose", inputs, client_timeout=0.5)
+
+
+def cancel(client, inputs):
+    ends = queue.SimpleQueue()
+    call = client.async_infer("pose", inputs, lambda result, error: ends.put(error))
+    time.sleep(0.5)
+    call.cancel()
+    assert "cancelled" in str(ends.get(timeout=5)).lower()
+
+
+@pytest.mark.parametrize(
+    ("left_during", "leave"),
+    [
+        ("admit_picture", expire),
+        ("decode_image", expire),
+        ("decode_image", cancel),
+        ("select_persons", expire),
+        ("crop_persons", expire),
+        ("crop_persons", cancel),
+    ],
+)
+def test_a_caller_who_hangs_up_costs_no_further_step(server, delays, crowded, right, left_during, leave):
     right(server)
     before = work(server)
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client, late(delays, left_during, 2):
-        with pytest.raises(InferenceServerException, match="Deadline Exceeded"):
-            client.infer("pose", [image_input(crowded[0])], client_timeout=0.5)
+        leave(client, [image_input(crowded[0])])
         time.sleep(2)
     after = work(server)
     done = {step: after[step] - before[step] for step in before}

@@ -2,16 +2,50 @@
 
 import json
 import os
+import shutil
 import signal
+import threading
 import time
 
+import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from tests.reliability.launcher import is_alive, launched
-from tests.reliability.load import ask, load
+from tests.reliability.load import ask, judge, load
+from tests.triton import call
 
 pytestmark = pytest.mark.server
 RECOVERY_S = 10
+
+
+class Boxes:
+    """One caller of `pose_from_boxes` for the length of a block; notes when a request failed or was answered wrong."""
+
+    def __init__(self, server, picture, alone):
+        bboxes = np.float32([[5, 5, 40, 60]])
+        keypoints, scores = alone.estimate_boxes(picture, bboxes)
+        self._question = server, "pose_from_boxes", picture, bboxes
+        self._expected = {"keypoints": keypoints, "keypoint_scores": scores}
+        self._done, self._thread = threading.Event(), threading.Thread(target=self._work)
+        self.troubles = []
+
+    def _work(self):
+        while not self._done.wait(0.05):
+            try:
+                right = judge(call(*self._question), self._expected, self._expected) == "right"
+            except InferenceServerException:
+                right = False
+            if not right:
+                self.troubles.append(time.monotonic())
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._done.set()
+        self._thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +54,22 @@ def launcher(tritonserver, repository, tmp_path_factory):
         yield server
 
 
-def test_every_dead_process_is_replaced_under_load(launcher, pictures, expected, record):
+@pytest.mark.parametrize("profile", ["", "cpu"])
+def test_every_models_dead_process_is_replaced_under_load(
+    tritonserver, repository, tmp_path, pictures, expected, alone, record, profile
+):
+    """In the profile, most models have two processes, of which one dies."""
+    with launched(repository, tmp_path, *(["--profile", profile] if profile else [])) as launcher:
+        kill_each(launcher, pictures, expected, alone, record, f"dead-stub{profile and '-'}{profile}")
+
+
+def kill_each(launcher, pictures, expected, alone, record, name):
     launcher.wait_until(lambda: not launcher.is_red(), 20)
     recovered, wrong, lost = {}, 0, 0
-    with load(launcher, pictures, expected) as account:
-        for stub, model in launcher.stubs().items():
+    with load(launcher, pictures, expected) as account, Boxes(launcher, pictures[1], alone) as boxes:
+        for model in sorted(set(launcher.stubs().values())):
+            before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
+            stub = next(stub for stub, of in before.items() if of == model)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
@@ -33,10 +78,18 @@ def test_every_dead_process_is_replaced_under_load(launcher, pictures, expected,
             back = time.monotonic()
             launcher.wait_until(lambda moment=back: account.right_since(moment), RECOVERY_S)
             recovered[model] = time.monotonic() - killed
+            found = json.loads(launcher.health.read_text())["recoveries"]
+            assert found == told | {model: told.get(model, 0) + 1}, "no other model was loaded anew"
+            others = {stub for stub, of in before.items() if of != model}
+            assert others == {stub for stub, of in launcher.stubs().items() if of != model}
+            if model in ("detector", "select_persons"):
+                assert not [moment for moment in boxes.troubles if killed <= moment <= back], "needs no detector"
+            if model == "accept_boxes":
+                assert set(account.kinds(killed, back)) == {"right"}, "the detector finds the boxes there"
             kinds = account.kinds(killed, time.monotonic())
             wrong, lost = wrong + kinds.pop("wrong", 0), lost + kinds.total() - kinds.pop("right", 0)
-    record("dead-stub", fault="a model's process killed", tries=len(recovered), lost=lost, wrong=wrong,
-           recovery_s=max(recovered.values()))  # fmt: skip
+    fault = f"a model's process killed{', one of two' * name.endswith('cpu')}"
+    record(name, fault=fault, tries=len(recovered), lost=lost, wrong=wrong, recovery_s=max(recovered.values()))
     assert not wrong
     assert max(recovered.values()) < RECOVERY_S, recovered
     told = json.loads(launcher.health.read_text())
@@ -71,3 +124,18 @@ def test_a_dead_server_is_started_anew(launcher, pictures, expected, record):
     assert ask(launcher, pictures[2], expected[2]) == "right"
     assert json.loads(launcher.health.read_text())["restarts"] == 1
     assert launcher.watchdog_metrics()["cigpose_server_restarts_total"] == 1
+
+
+def test_a_model_that_stays_broken_ends_the_command(tritonserver, repository, tmp_path):
+    """A supervisor must see what cannot be mended."""
+    copy, broken = shutil.copytree(repository, tmp_path / "repository"), tmp_path / "broken"
+    (copy / "MANIFEST.sha256").unlink()
+    with (copy / "accept_boxes" / "1" / "model.py").open("a") as file:
+        file.write(f"\nimport os\nif os.path.exists({str(broken)!r}):\n    raise RuntimeError('broken for the test')\n")
+    with launched(copy, tmp_path) as server:
+        broken.touch()
+        os.kill(next(stub for stub, model in server.stubs().items() if model == "accept_boxes"), signal.SIGKILL)
+        assert server.process.wait(120) == 1
+        log = server.log.read_text()
+        assert "accept_boxes is broken" in log and "loading it again (1 of 5)" in log
+        assert server.is_red()

@@ -77,7 +77,9 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
         "refusal_p99_s": percentile(refusals, 99),
         "memory_mb": [memory.before_mb, memory.peak_mb],
     }
-    note = f"{len(refusals)} refused, within {figures['refusal_p99_s']:.2f} s; goodput {share:.2f} of the maximum"
+    note = (
+        f"{len(refusals)} refused, within {figures['refusal_p99_s']:.2f} s; goodput {share:.2f} of the sustainable rate"
+    )
     fault = f"10 times the sustainable rate for {seconds} s"
     record(f"overload-{seconds}", fault=fault, tries=len(sent), wrong=len(wrong), lost=0, recovery_s=recovered_s,
            note=note, figures=figures)  # fmt: skip
@@ -87,7 +89,7 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
     canaries = 2 + (max(sent) - min(sent) + recovered_s) / 3
     assert executed["decode_image"] <= len(answers) + tries + canaries, "a picture was decoded and then refused"
     assert figures["answer_p99_s"] < DEADLINE_S
-    assert memory.peak_mb < memory.before_mb + 800
+    assert memory.peak_mb < memory.before_mb + 200
     if seconds == 60:
         assert share > 0.9, figures
         assert figures["refusal_p99_s"] < 1.0, figures

@@ -28,8 +28,11 @@ def traces(launcher):
     return [*Path(tempfile.gettempdir()).glob(name), *Path("/dev/shm").glob(name)]
 
 
-def test_a_stop_answers_what_was_accepted(tritonserver, repository, tmp_path, pictures, record):
-    """40 requests are on their way when the signal comes; what the server has begun, it ends."""
+@pytest.mark.parametrize(("network", "count"), [("quick", 40), ("slow", 70)])
+def test_a_stop_answers_what_was_accepted(tritonserver, request, tmp_path, pictures, crowded, record, network, count):
+    """So many requests are on their way when the signal comes; what the server has let in, it answers."""
+    repository = request.getfixturevalue({"quick": "repository"}.get(network, network))
+    picture = pictures[3] if network == "quick" else crowded[0]
     with launched(repository, tmp_path) as launcher:
         answers, done = [], threading.Semaphore(0)
 
@@ -39,20 +42,21 @@ def test_a_stop_answers_what_was_accepted(tritonserver, repository, tmp_path, pi
 
         with tritonclient.grpc.InferenceServerClient(launcher.grpc_url) as client:
             image = tritonclient.grpc.InferInput("image", [1], "BYTES")
-            image.set_data_from_numpy(np.array([pictures[3]], dtype=object))
+            image.set_data_from_numpy(np.array([picture], dtype=object))
             assert client.infer("pose", [image], client_timeout=60)
-            for _ in range(40):
+            for _ in range(count):
                 client.async_infer("pose", [image], note, client_timeout=60)
             done.acquire(timeout=60)  # the first is answered, so the others are accepted
             launcher.process.send_signal(signal.SIGTERM)
-            for _ in range(39):
+            for _ in range(count - 1):
                 assert done.acquire(timeout=60)
             time.sleep(0.3)
             with pytest.raises(InferenceServerException):  # it takes no more
                 client.infer("pose", [image], client_timeout=5)
         assert launcher.process.wait(30) == 0
         lost = [str(error) for error in answers if error]
-        record("stop", fault="SIGTERM with 40 requests accepted", tries=1, lost=len(lost))
+        name, fault = f"stop-{network}", f"SIGTERM with {count} requests accepted, {network} network"
+        record(name, fault=fault, tries=1, lost=len(lost))
         assert not lost
     assert not traces(launcher.process.pid)
 

@@ -56,9 +56,21 @@ def test_open_to_everybody(server):
         assert client.get_model_config("pose").config.parameters["keypoint_set"].string_value == "coco"
 
 
-@pytest.mark.parametrize("path", ["repository/index", "repository/models/pose/unload", "systemsharedmemory/status"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "repository/index",
+        "repository/models/pose/load",
+        "repository/models/pose/unload",
+        "systemsharedmemory/status",
+        "cudasharedmemory/status",
+        "models/pose/stats",
+        "trace/setting",
+        "logging",
+    ],
+)
 def test_closed_over_http(server, path):
-    method = "GET" if path.endswith("status") else "POST"
+    method = "POST" if path.startswith("repository") else "GET"
     request = urllib.request.Request(f"http://127.0.0.1:{server.options.http_port}/v2/{path}", method=method)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=10)

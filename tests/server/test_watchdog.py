@@ -147,6 +147,16 @@ def test_a_repository_that_was_tampered_with_is_not_loaded(clock, caplog):
     assert server.loaded == []
 
 
+def test_a_broken_model_is_not_loaded_again_from_changed_files(clock, caplog):
+    server = Server()
+    clock.manifest, server.answers = ["models: network/1/model.onnx was changed"], ["INTERNAL"] * 2
+    assert watch(server, clock, 60).recoveries == {"step": 1}, "what changed is another model's"
+    clock.manifest, server.answers = ["models: step/1/model.py was changed"], ["INTERNAL"] * 2
+    with caplog.at_level(logging.CRITICAL), pytest.raises(RestartNeeded, match=r"model\.py was changed"):
+        watch(server, clock, 60)
+    assert server.reloaded == 1
+
+
 def test_one_fault_may_be_a_requests_two_are_the_models(clock):
     server = Server()
     server.answers = ["INTERNAL"]

@@ -5,9 +5,10 @@ over together become one run; the result is split again.
 
 Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
 `enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator
-`openvino`, here by the package openvino itself (its parameter `precision` is FP32 or BF16). GPU instances need the
-package onnxruntime-gpu; they honour `cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the
-accelerator `tensorrt`. Refused, because silence would mislead: other accelerators.
+`openvino`, here by the package openvino itself (its parameter `precision`, FP32 or BF16, and the number of threads are
+known here alone: the C++ backend passes neither on). GPU instances need the package onnxruntime-gpu; they honour
+`cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator `tensorrt`. Refused, because
+silence would mislead: other accelerators.
 """
 
 import json
