@@ -129,7 +129,6 @@ def test_a_dead_server_is_started_anew(launcher, pictures, expected, record):
 def test_a_model_that_stays_broken_ends_the_command(tritonserver, repository, tmp_path):
     """A supervisor must see what cannot be mended."""
     copy, broken = shutil.copytree(repository, tmp_path / "repository"), tmp_path / "broken"
-    (copy / "MANIFEST.sha256").unlink()
     with (copy / "accept_boxes" / "1" / "model.py").open("a") as file:
         file.write(f"\nimport os\nif os.path.exists({str(broken)!r}):\n    raise RuntimeError('broken for the test')\n")
     with launched(copy, tmp_path) as server:

@@ -94,7 +94,7 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
         assert share > 0.9, figures
         assert figures["refusal_p99_s"] < 1.0, figures
         admitted_s = (MAX_WAITING + MAX_IN_FLIGHT) / min(before_per_s, after_per_s)  # what was let in is answered first
-        assert recovered_s < max(5, 1.25 * admitted_s), figures
+        assert recovered_s < max(5, 1.5 * admitted_s), figures  # machines change their pace within a minute
     assert not server.is_red() and "broken" not in server.log.read_text(), "overload is not death"
 
 
@@ -111,7 +111,7 @@ def test_callers_with_deadlines_shorter_than_the_queue_are_served(overloaded, re
     sent = [ended - took for ended, took, _ in spike.calls]
     right = spike.kinds()["right"]
     share = right / (max(sent) - min(sent)) / sustainable_per_s
-    note = f"deadline {deadline_s:.1f} s; goodput {share:.2f} of the maximum"
+    note = f"deadline {deadline_s:.1f} s; goodput {share:.2f} of the sustainable rate"
     record("overload-short-deadlines", fault="5 times the sustainable rate, deadlines shorter than the queue",
            tries=len(sent), lost=0, wrong=spike.kinds()["wrong"], note=note)  # fmt: skip
     assert not spike.kinds()["wrong"]
