@@ -55,7 +55,12 @@ def decode_picture(encoded: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
         size = f"{header.width} x {header.height} pixels"
         raise PictureRefused("pixels", f"{size} are over the limit of {limits.max_pixels}; scale it down")
     flags = cv2.IMREAD_UNCHANGED if header.transparent else cv2.IMREAD_COLOR
-    pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise
+        pixels = None  # OpenCV has limits of its own, as a side of 2^20 pixels
     if pixels is None:
         raise PictureRefused("damaged", f"this {header.kind} is damaged or truncated and cannot be decoded")
     return _on_white(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else np.asarray(pixels, np.uint8)

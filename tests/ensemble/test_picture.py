@@ -93,6 +93,11 @@ def test_a_size_that_no_decoder_reads_is_none(encoded):
         read_header(encoded)
 
 
+def test_a_side_that_opencv_does_not_read_is_refused():
+    with pytest.raises(ValueError, match="this BMP is damaged or truncated and cannot be decoded"):
+        decode_picture(cv2.imencode(".bmp", np.zeros((1, 2**20 + 1, 3), np.uint8))[1].tobytes(), PictureLimits())
+
+
 def test_too_many_bytes_are_refused():
     with pytest.raises(ValueError, match="100001 bytes are over the limit of 100000"):
         decode_picture(bytes(100_001), LIMITS)

@@ -66,6 +66,7 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
         account = arrivals(server, mix, rate, 60 * MINUTES, 30)
         time.sleep(5)  # for what is handed back late
         after, memory_after_mb = footprint(server.tritonserver())
+        sustained_after = sustainable_rate(server, crowded, expected, 10)  # tells whether the machine changed its pace
         begun = min(ended - took for ended, took, _ in account.calls)
         window_s = 60 * MINUTES / 6  # five minutes of thirty
         first = [took for ended, took, _ in account.calls if ended < begun + window_s]
@@ -76,7 +77,8 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
         lost = kinds.total() - kinds["right"]
         note = (
             f"{rate:.0f} a second; p99 {1e3 * p99[0]:.0f} ms in the first sixth, {1e3 * p99[1]:.0f} ms in the last; "
-            f"memory {memory_mb:.0f} MB, then {memory_after_mb:.0f} MB"
+            f"memory {memory_mb:.0f} MB, then {memory_after_mb:.0f} MB; "
+            f"{rate / 0.8:.0f} a second sustained before, {sustained_after:.0f} after"
         )
         record("soak", fault=f"{MINUTES:g} minutes at 80 % load", tries=len(account.calls), lost=lost, wrong=wrong,
                note=note)  # fmt: skip
