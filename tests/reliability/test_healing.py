@@ -85,7 +85,7 @@ def kill_each(launcher, pictures, expected, alone, record, name):
             if model in ("detector", "select_persons"):
                 assert not [moment for moment in boxes.troubles if killed <= moment <= back], "needs no detector"
             if model == "accept_boxes":
-                assert set(account.kinds(killed, back)) == {"right"}, "the detector finds the boxes there"
+                assert set(account.kinds(killed, back)) <= {"right"}, "the detector finds the boxes there"
             kinds = account.kinds(killed, time.monotonic())
             wrong, lost = wrong + kinds.pop("wrong", 0), lost + kinds.total() - kinds.pop("right", 0)
     fault = f"a model's process killed{', one of two' * name.endswith('cpu')}"
