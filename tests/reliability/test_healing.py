@@ -28,15 +28,18 @@ class Boxes:
         self._question = server, "pose_from_boxes", picture, bboxes
         self._expected = {"keypoints": keypoints, "keypoint_scores": scores}
         self._done, self._thread = threading.Event(), threading.Thread(target=self._work)
-        self.troubles = []
+        self.troubles, self.right_since = [], 0.0
 
     def _work(self):
         while not self._done.wait(0.05):
+            began = time.monotonic()
             try:
                 right = judge(call(*self._question), self._expected, self._expected) == "right"
             except InferenceServerException:
                 right = False
-            if not right:
+            if right:
+                self.right_since = began
+            else:
                 self.troubles.append(time.monotonic())
 
     def __enter__(self):
@@ -70,6 +73,8 @@ def kill_each(launcher, pictures, expected, alone, record, name):
         for model in sorted(set(launcher.stubs().values())):
             before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
             stub = next(stub for stub, of in before.items() if of == model)
+            healed = time.monotonic()  # from the fault before
+            launcher.wait_until(lambda moment=healed: boxes.right_since > moment, 20)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
