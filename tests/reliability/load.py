@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import tritonclient.grpc
@@ -35,31 +36,37 @@ def expected_answers(alone, pictures):
     return [dict(zip(NAMES, alone.estimate(picture), strict=True)) for picture in pictures]
 
 
-def ask(server, encoded, expected, model="pose", newer=None):
+def ask(server, encoded, expected, model="pose", bboxes=None, newer=None):
     """Return "right", "newer" for the other right answer, "wrong", or the status of the failure."""
     try:
-        answer = call(server, model, encoded)
+        answer = call(server, model, encoded, bboxes)
     except Exception as error:  # whatever it is, it is an answer that a caller would get
         status = getattr(error, "status", lambda: None)()
         return (status or repr(error)).removeprefix("StatusCode.")
     return "newer" if newer and judge(answer, newer) == "right" else judge(answer, expected)
 
 
-def judge(answer, expected, names=NAMES):
-    same = all(np.array_equal(answer[name], np.asarray(expected[name]).reshape(answer[name].shape)) for name in names)
-    return "right" if same else "wrong"
+def judge(answer, expected):
+    same = (np.array_equal(answer[name], np.reshape(array, answer[name].shape)) for name, array in expected.items())
+    return "right" if all(same) else "wrong"
+
+
+def load(server, pictures, expected, callers=4, pause_s=0.05, newer=None):
+    """Keep `callers` callers busy with these pictures during the block; yields their common account."""
+    pairs = zip(pictures, expected, newer or [None] * len(pictures), strict=True)
+    questions = [partial(ask, server, picture, answer, newer=other) for picture, answer, other in pairs]
+    return keep_asking(questions, callers, pause_s)
 
 
 @contextlib.contextmanager
-def load(server, pictures, expected, callers=4, pause_s=0.05, newer=None):
-    """Keep `callers` callers busy during the block; yields their common account."""
+def keep_asking(questions, callers=1, pause_s=0.05):
+    """Call `questions` (each returns the kind of its answer) in turn during the block; yields the callers' account."""
     account, done = Account(), threading.Event()
 
     def work(number):
         while not done.is_set():
-            which = number % len(pictures)
             started = time.monotonic()
-            kind = ask(server, pictures[which], expected[which], newer=newer and newer[which])
+            kind = questions[number % len(questions)]()
             ended = time.monotonic()
             account.calls.append((ended, ended - started, kind))
             number += callers
@@ -88,11 +95,14 @@ class Question:
 
 def about(picture, expected):
     """Ask for the people in a picture."""
+    return Question("pose", [image_input(picture)], same_as(expected))
 
+
+def same_as(expected):
     def judged(result, error):
         return error.message() if error else judge(arrays(result), expected)
 
-    return Question("pose", [image_input(picture)], judged)
+    return judged
 
 
 def arrivals(server, questions, rate, seconds, deadline_s, seed=0):

@@ -4,51 +4,24 @@ import json
 import os
 import shutil
 import signal
-import threading
 import time
+from functools import partial
 
 import numpy as np
 import pytest
-from tritonclient.utils import InferenceServerException
 
 from tests.reliability.launcher import is_alive, launched
-from tests.reliability.load import ask, judge, load
-from tests.triton import call
+from tests.reliability.load import ask, keep_asking, load
 
 pytestmark = pytest.mark.server
 RECOVERY_S = 10
 
 
-class Boxes:
-    """One caller of `pose_from_boxes` for the length of a block; notes when a request failed or was answered wrong."""
-
-    def __init__(self, server, picture, alone):
-        bboxes = np.float32([[5, 5, 40, 60]])
-        keypoints, scores = alone.estimate_boxes(picture, bboxes)
-        self._question = server, "pose_from_boxes", picture, bboxes
-        self._expected = {"keypoints": keypoints, "keypoint_scores": scores}
-        self._done, self._thread = threading.Event(), threading.Thread(target=self._work)
-        self.troubles, self.right_since = [], 0.0
-
-    def _work(self):
-        while not self._done.wait(0.05):
-            began = time.monotonic()
-            try:
-                right = judge(call(*self._question), self._expected, self._expected) == "right"
-            except InferenceServerException:
-                right = False
-            if right:
-                self.right_since = began
-            else:
-                self.troubles.append(time.monotonic())
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._done.set()
-        self._thread.join()
+def ask_about_a_box(server, picture, alone):
+    """Return a function that asks `pose_from_boxes` about one box, and judges the answer."""
+    bboxes = np.float32([[5, 5, 40, 60]])
+    expected = dict(zip(("keypoints", "keypoint_scores"), alone.estimate_boxes(picture, bboxes), strict=True))
+    return partial(ask, server, picture, expected, "pose_from_boxes", bboxes)
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +42,13 @@ def test_every_models_dead_process_is_replaced_under_load(
 def kill_each(launcher, pictures, expected, alone, record, name):
     launcher.wait_until(lambda: not launcher.is_red(), 20)
     recovered, wrong, lost = {}, 0, 0
-    with load(launcher, pictures, expected) as account, Boxes(launcher, pictures[1], alone) as boxes:
+    about_a_box = ask_about_a_box(launcher, pictures[1], alone)
+    with load(launcher, pictures, expected) as account, keep_asking([about_a_box]) as boxes:
         for model in sorted(set(launcher.stubs().values())):
             before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
             stub = next(stub for stub, of in before.items() if of == model)
             healed = time.monotonic()  # from the fault before
-            launcher.wait_until(lambda moment=healed: boxes.right_since > moment, 20)
+            launcher.wait_until(lambda moment=healed: boxes.right_since(moment), 20)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
@@ -88,7 +62,7 @@ def kill_each(launcher, pictures, expected, alone, record, name):
             others = {stub for stub, of in before.items() if of != model}
             assert others == {stub for stub, of in launcher.stubs().items() if of != model}
             if model in ("detector", "select_persons"):
-                assert not [moment for moment in boxes.troubles if killed <= moment <= back], "needs no detector"
+                assert set(boxes.kinds(killed, back)) <= {"right"}, "needs no detector"
             if model == "accept_boxes":
                 assert set(account.kinds(killed, back)) <= {"right"}, "the detector finds the boxes there"
             kinds = account.kinds(killed, time.monotonic())

@@ -1,5 +1,6 @@
 """Damaged pictures and malformed requests: each is refused or answered, and afterwards all is as before."""
 
+import itertools
 import os
 import random
 import time
@@ -22,6 +23,7 @@ from tests.triton import image_input
 
 pytestmark = pytest.mark.server
 ALLOWED = {"StatusCode.INVALID_ARGUMENT", None}  # None: it was answered
+FULL_HOUSE = encode(picture_with_persons(itertools.product(range(4, 52, 8), repeat=2)))  # more people than are served
 WORDS = ("traceback", ".py", "cv2", "opencv", "numpy", "/dev/shm", "/tmp")
 
 
@@ -73,20 +75,20 @@ def test_damaged_pictures(private, pictures, expected, record, cases):
     def send(encoded):
         return infer(client, [image_input(encoded)])
 
-    with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
-        for encoded in [*seeds, *damaged[:50]]:  # the buffers of a first request stay
-            infer(client, [image_input(encoded)])
+    with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client, ThreadPoolExecutor(4) as pool:
+        # what a first request and the largest batch take, stays; one of the damaged may well show a crowd
+        list(pool.map(send, [*seeds, *damaged[:50], *[FULL_HOUSE] * 8]))
         before, memory_mb = footprint(private.process.pid)
-        with ThreadPoolExecutor(4) as pool:
-            errors = list(pool.map(send, damaged))
+        errors = list(pool.map(send, damaged))
         after, memory_after_mb = footprint(private.process.pid)
     odd = {str(error) for error in errors if error and error.status() not in ALLOWED}
     leaks = {str(error) for error in errors if error and any(word in str(error).lower() for word in WORDS)}
-    record(f"damaged-{cases}", fault="damaged pictures sent", tries=len(errors), lost=0, wrong=len(odd))
+    note = f"memory {memory_mb:.0f} MB, then {memory_after_mb:.0f} MB"
+    record(f"damaged-{cases}", fault="damaged pictures sent", tries=len(errors), lost=0, wrong=len(odd), note=note)
     assert len(errors) == cases
     assert (odd, leaks) == (set(), set())
     assert (after["processes"], after["regions"]) == (before["processes"], before["regions"])
-    assert after["files"] <= before["files"] + 4  # connections of the pool's own
+    assert after["files"] <= before["files"]
     assert after["regions_mb"] <= before["regions_mb"] + 8
     assert memory_after_mb - memory_mb < 100
     assert ask(private, pictures[3], expected[3]) == "right"
@@ -104,17 +106,19 @@ OPTIONS = st.dictionaries(
 def test_any_boxes_and_options(private, pictures, expected):
     kinds = Counter()
 
+    def fair(error):
+        return error is None or (error.status() in ALLOWED and not any(word in str(error).lower() for word in WORDS))
+
     @settings(max_examples=1000 if os.environ.get("NIGHTLY") else 100, suppress_health_check=list(HealthCheck))
     @given(BOXES, OPTIONS)
     def answer_or_refuse(bboxes, options):
-        inputs = [image_input(pictures[1]), raw("bboxes", list(bboxes.shape), "FP32", bboxes.tobytes())]
-        error = infer(client, inputs, "pose_from_boxes", parameters=options)
-        assert error is None or (error.status() in ALLOWED and not any(word in str(error).lower() for word in WORDS))
-        kinds[error is None] += 1
-        error = infer(
-            client, [image_input(pictures[1])], parameters=options
-        )  # the same options for the detector's boxes
-        assert error is None or (error.status() in ALLOWED and not any(word in str(error).lower() for word in WORDS))
+        picture = image_input(pictures[1])
+        boxes = raw("bboxes", list(bboxes.shape), "FP32", bboxes.tobytes())
+        from_boxes = infer(client, [picture, boxes], "pose_from_boxes", parameters=options)
+        detected = infer(client, [picture], parameters=options)
+        kinds[from_boxes is None] += 1
+        assert fair(from_boxes), from_boxes
+        assert fair(detected), detected
 
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
         answer_or_refuse()

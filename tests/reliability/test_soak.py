@@ -15,11 +15,11 @@ from tests.reliability.load import (
     arrivals,
     ask,
     expected_answers,
-    judge,
     percentile,
+    same_as,
     sustainable_rate,
 )
-from tests.triton import arrays, boxes_input, image_input, only
+from tests.triton import boxes_input, image_input, only
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "0"))
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -43,13 +43,6 @@ def mix(alone, crowded, pictures):
     questions += [Question("pose", [image_input(encoded)], refused) for encoded in bad]
     assert len(questions) == CALLS_A_ROUND
     return [questions[7 * n % CALLS_A_ROUND] for n in range(CALLS_A_ROUND)]
-
-
-def same_as(expected):
-    def judged(result, error):
-        return error.message() if error else judge(arrays(result), expected, expected)
-
-    return judged
 
 
 def refused(result, error):

@@ -1,5 +1,6 @@
 """Adapter: image_bgr, person_boxes -> crops, centers, scales. The work is `crop_persons`."""
 
+import cv2
 import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
@@ -16,6 +17,7 @@ class TritonPythonModel(PythonStep):
     handed_on = frozenset({"crops"})
 
     def configure(self, parameters):
+        cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
         self.input_size = input_size(parameters)
         self.max_crops = int(parameters["max_crops"])
 

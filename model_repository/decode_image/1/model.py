@@ -1,5 +1,6 @@
 """Adapter: image -> image_bgr, image_size, letterboxed. The work is `decode_picture` and `letterbox`."""
 
+import cv2
 import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
@@ -13,6 +14,7 @@ class TritonPythonModel(PythonStep):
     handed_on = frozenset({"image_bgr", "image_size", "letterboxed"})
 
     def configure(self, parameters):
+        cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
         self.limits = PictureLimits(int(parameters["max_bytes"]), int(parameters["max_pixels"]))
         self.input_size = input_size(parameters)
 
