@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
-# "admit_picture" works for as long as the others do; "accept_boxes" for a millisecond, whatever it is asked, so its
-# queue would be the operating system's; "decode_simcc" is as quick with its rows as a caller with sending them.
-LEFT_OUT = ("accept_boxes", "admit_picture", "decode_simcc")
+# "admit_picture" and "await_turn" have no work of their own; "accept_boxes" works for a millisecond, whatever it is
+# asked, so its queue would be the operating system's; "decode_simcc" is as quick with its rows as a caller with sending
+# them.
+LEFT_OUT = ("accept_boxes", "admit_picture", "await_turn", "decode_simcc")
 _PROFILE = "cpu"  # networks of one thread
 
 # Some tens of milliseconds for one core, each:

@@ -1,8 +1,9 @@
 """What the Python steps have in common: a request's tensors in, a dict of arrays out, errors to that one caller."""
 
 import json
+import math
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,19 +11,33 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from ensemble.admission import leave
+from ensemble.admission import TurnedAway, leave
 
 Arrays = Mapping[str, NDArray[Any]]
+_PLACES = {"place", "ticket"}  # in the pipeline, to hand back where a request ends
 _REFUSED = "cigpose_pictures_refused_total"
+_TURNED_AWAY = "cigpose_pictures_turned_away_total"
+_BY_REASON = {
+    _REFUSED: "Pictures refused for a mistake of the caller's, by reason.",
+    _TURNED_AWAY: "Pictures that an overloaded server had no place for, or none in time, by reason.",
+}
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request, without Triton: input arrays by name, its parameters, and the outputs that are wanted."""
+    """One request, without Triton.
+
+    Attributes:
+        tensors: input arrays by name.
+        parameters: by name.
+        wanted: names of the outputs that are asked for.
+        timeout_s: Triton's own parameter `timeout`, how long the request may wait; infinite where it was not given.
+    """
 
     tensors: Arrays
     parameters: Mapping[str, Any]
     wanted: frozenset[str]
+    timeout_s: float = math.inf
 
 
 class PythonStep:
@@ -32,11 +47,13 @@ class PythonStep:
         counters: name -> help text of the Prometheus counters that the step adds to Triton's own.
         refusals: reasons why the step refuses a caller's picture, each counted; an error names its own as `reason`,
             else the first applies.
+        turns_away: reasons why the step has no place for a picture, each counted.
         handed_on: outputs that a later step takes; where none of them is wanted, the request ends with this step.
     """
 
     counters: Mapping[str, str] = {}
     refusals: tuple[str, ...] = ()
+    turns_away: tuple[str, ...] = ()
     handed_on: frozenset[str] = frozenset()
 
     def configure(self, parameters: Mapping[str, str]) -> None:
@@ -47,6 +64,7 @@ class PythonStep:
 
         Raises:
             ValueError: the caller's mistake; the text is sent to the caller.
+            TurnedAway: no place, or none in time; likewise.
         """
         raise NotImplementedError
 
@@ -59,14 +77,18 @@ class PythonStep:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Called by Triton once for each instance."""
-        refused = {_REFUSED: "Pictures refused for a mistake of the caller's, by reason."} if self.refusals else {}
+        labelled = {_REFUSED: self.refusals, _TURNED_AWAY: self.turns_away}
         self._families = {
             name: pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.COUNTER)
-            for name, text in {**self.counters, **refused}.items()
+            for name, text in {
+                **self.counters,
+                **{name: _BY_REASON[name] for name, has in labelled.items() if has},
+            }.items()
         }
         self._metrics: dict[tuple[str, ...], Any] = {}
-        for reason in self.refusals:  # a counter that appears only with its first event hides that event from `rate`
-            self.count(_REFUSED, 0, reason=reason)
+        for name, reasons in labelled.items():
+            for reason in reasons:  # a counter that appears only with its first event hides that event from `rate`
+                self.count(name, 0, reason=reason)
         entries = json.loads(args["model_config"])["parameters"]
         self.configure({key: entry["string_value"] for key, entry in entries.items()})
 
@@ -80,8 +102,9 @@ class PythonStep:
             response = _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
         else:
             response = self._answer(read)
-        if "ticket" in read.tensors and (response.has_error() or not read.wanted & self.handed_on):
-            leave(read.tensors["ticket"])
+        if response.has_error() or not read.wanted & self.handed_on:
+            for name in _PLACES & read.tensors.keys():
+                leave(read.tensors[name])
         return response
 
     def _answer(self, request: Request) -> Any:
@@ -91,6 +114,9 @@ class PythonStep:
             if self.refusals:
                 self.count(_REFUSED, reason=getattr(error, "reason", self.refusals[0]))
             return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except TurnedAway as error:
+            self.count(_TURNED_AWAY, reason=error.reason)
+            return _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
         except Exception:  # ours: what escaped `execute` would fail the whole batch and show our file paths
             pb_utils.Logger.log_error(traceback.format_exc())
             return _failure("internal error", pb_utils.TritonError.INTERNAL)
@@ -103,11 +129,29 @@ def input_size(parameters: Mapping[str, str]) -> tuple[int, int]:
     return int(parameters["input_width"]), int(parameters["input_height"])
 
 
+class _Tensors(Mapping[str, NDArray[Any]]):
+    """Input arrays by name, each made when it is asked for: that copies encoded pictures."""
+
+    def __init__(self, tensors: list[Any]):
+        self._tensors = {tensor.name(): tensor for tensor in tensors}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = self._tensors[name].as_numpy()
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 def _read(request: Any) -> Request:
     return Request(
-        tensors={tensor.name(): tensor.as_numpy() for tensor in request.inputs()},
+        tensors=_Tensors(request.inputs()),
         parameters=json.loads(request.parameters() or "{}"),
         wanted=frozenset(request.requested_output_names()),
+        timeout_s=request.timeout() / 1e6 or math.inf,
     )
 
 

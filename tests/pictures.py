@@ -10,9 +10,12 @@ def noise_picture(width=320, height=240, seed=0):
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def picture_with_persons(cells, size=416, seed=0):
-    """Return a picture with one red 8x8 cell for each (column, row) in `cells`: the test detector's persons."""
-    image_bgr = noise_picture(size, size, seed)
+def picture_with_persons(cells, size=416, seed=0, grain=1):
+    """Return a picture with one red 8x8 cell for each (column, row) in `cells`: the test detector's persons.
+
+    `grain` is the side of the noise's squares.
+    """
+    image_bgr = noise_picture(size // grain, size // grain, seed).repeat(grain, axis=0).repeat(grain, axis=1)
     for column, row in cells:
         image_bgr[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8] = (0, 0, 255)
     return image_bgr

@@ -25,17 +25,15 @@ class Instances:
 class DynamicBatching:
     """Merging of queued requests.
 
+    No limit of the queue: with one, Triton 2.51 fetches nothing ahead, and its scheduler may sleep for half a second
+    beside an idle instance (`docs/decisions/0022-gate.md`). The gate bounds all queues (`ensemble/admission.py`).
+
     Attributes:
         max_queue_delay_us: how long a request waits for company.
-        max_queue_size: how many may wait; the next ones are refused at once. 0: no limit.
-        max_wait_us: who has waited for so long is refused; a request's own parameter `timeout` can only shorten it.
-            0: no limit, and `timeout` has no effect.
         preferred_sizes: batches that leave at once; none: full ones only, or what is there when the delay ends.
     """
 
     max_queue_delay_us: int = 0
-    max_queue_size: int = 0
-    max_wait_us: int = 0
     preferred_sizes: tuple[int, ...] = ()
 
 
@@ -60,7 +58,7 @@ class Model:
         max_batch_size: 0 for a model that never batches.
         parameters: the step's or network's facts and settings.
         instances: where it runs, how often.
-        batching: how requests are merged, for batching models; for others only its limits of the queue matter.
+        batching: how requests are merged, for batching models.
         cpu_accelerator: ONNX Runtime execution provider on CPU instances.
         gpu_accelerator: ONNX Runtime execution provider on GPU instances.
         warmup: batch sizes that every instance runs once before the model is ready.

@@ -39,11 +39,6 @@ def _model(model: Model) -> "pb.ModelConfig":
 def _add_batching(message: "pb.ModelDynamicBatching", batching: DynamicBatching) -> None:
     message.max_queue_delay_microseconds = batching.max_queue_delay_us
     message.preferred_batch_size.extend(batching.preferred_sizes)
-    policy = message.default_queue_policy
-    if batching.max_queue_size:
-        policy.max_queue_size = batching.max_queue_size
-    if batching.max_wait_us:  # who waited too long is refused (REJECT), which is the policy's default
-        policy.default_timeout_microseconds, policy.allow_timeout_override = batching.max_wait_us, True
 
 
 def _ensemble(ensemble: Ensemble) -> "pb.ModelConfig":

@@ -22,7 +22,7 @@ def pipeline(networks: tuple[Network, ...], detector: Detector) -> tuple[Model |
     if any("," in name for name in names):  # it parts the names in the ensembles' parameter `networks`
         raise ValueError(f"a network's name must hold no comma; got {names}")
     default, listed = networks[0], ",".join(names)
-    models = [steps.admit_picture(), steps.decode_image(detector), steps.detector_model(detector)]
+    models = [steps.admit_picture(), steps.await_turn(), steps.decode_image(detector), steps.detector_model(detector)]
     models += [steps.accept_boxes(), steps.decode_simcc()]
     models += [steps.select_persons(_select_name(network, default), network, detector) for network in networks]
     models += [steps.crop_persons(_crop_name(network, default), network) for network in networks]
@@ -48,9 +48,9 @@ def _ensembles(suffix: str, network: Network, default: Network, listed: str) -> 
         "max_persons": str(network.max_batch_size),
         "networks": listed,  # of the repository, the default first: the list of models is closed to the network
     }
-    admit = _step("admit_picture", "image -> ticket")
+    admit = (_step("admit_picture", "image -> place"), _step("await_turn", "place -> ticket"))
     detect = (
-        admit,
+        *admit,
         _step("decode_image", "image ticket -> image_bgr image_size letterboxed"),
         _step(steps.DETECTOR, "letterboxed -> boxes scores"),
         _step(
@@ -59,7 +59,7 @@ def _ensembles(suffix: str, network: Network, default: Network, listed: str) -> 
         ),
     )
     accept = (
-        admit,
+        *admit,
         _step("decode_image", "image ticket -> image_bgr"),
         _step("accept_boxes", "bboxes ticket -> bbox_scores persons_detected person_boxes"),
     )

@@ -19,6 +19,7 @@ PERSONS_DETECTED = Tensor("persons_detected", "INT32", (1,))
 PERSON_BOXES = Tensor("person_boxes", "FP32", (-1, 4))
 CENTERS = Tensor("centers", "FP32", (-1, 2))
 SCALES = Tensor("scales", "FP32", (-1, 2))
+PLACE = Tensor("place", "INT64", (2,))
 TICKET = Tensor("ticket", "INT64", (2,))
 
 # Pictures between the first step and the last. With three people each, 16 hold 48 crops: enough for two CPU sessions
@@ -26,7 +27,7 @@ TICKET = Tensor("ticket", "INT64", (2,))
 # must be ready meanwhile, with one person in each picture: 64. More would only wait where nobody is refused any more.
 MAX_IN_FLIGHT = 16
 MAX_IN_FLIGHT_GPU = 2 * MAX_PERSONS
-# Pictures in front of the first step; the next one is refused at once. 64 callers at a time are never refused. What was
+# Pictures that wait for their turn; the next one is refused at once. 64 callers at a time are never refused. What was
 # let in during a spike is answered first, so the server is its old self (64 + 16) / rate seconds after it: 5 s where it
 # answers 16 pictures a second, 10 s on the slowest machine that we measured (two busy cores, a large network, crowded
 # pictures: 8 to 12 a second). Our client's default deadline is 30 s. A queue of the largest pictures holds
@@ -34,21 +35,32 @@ MAX_IN_FLIGHT_GPU = 2 * MAX_PERSONS
 MAX_WAITING = 64
 # Who has waited for as long as our client's default deadline has gone; a request's own `timeout` shortens it.
 MAX_WAIT_S = 30
-# Of the networks, in requests. The gate keeps them shorter; this holds for callers of a single step, and for what is
-# in flight while tickets of lost requests are not waited for any more.
-MAX_NETWORK_QUEUE = 2 * MAX_IN_FLIGHT_GPU
 
 
 def admit_picture() -> Model:
-    """Encoded picture -> a ticket for the steps that follow, as soon as there is room for it; here callers queue."""
+    """Encoded picture -> a place in the queue, unless too many have one."""
     return Model(
         name="admit_picture",
         backend="python",
         adapter="admit_picture",
         inputs=(IMAGE,),
+        outputs=(PLACE,),
+        parameters={"max_in_flight": str(MAX_IN_FLIGHT), "max_waiting": str(MAX_WAITING)},
+    )
+
+
+def await_turn() -> Model:
+    """Place in the queue -> the picture's ticket for the steps that follow, when there is room; here callers queue.
+
+    A step of its own because Triton tells a step only of callers who have hung up before its request was made.
+    """
+    return Model(
+        name="await_turn",
+        backend="python",
+        adapter="await_turn",
+        inputs=(PLACE,),
         outputs=(TICKET,),
-        parameters={"max_in_flight": str(MAX_IN_FLIGHT)},
-        batching=DynamicBatching(max_queue_size=MAX_WAITING, max_wait_us=MAX_WAIT_S * 1_000_000),
+        parameters={"max_wait_s": str(MAX_WAIT_S)},
     )
 
 
@@ -84,7 +96,7 @@ def detector_model(detector: Detector) -> Model:
         ),
         parameters=detector.source,
         instances=Instances("KIND_AUTO"),
-        batching=DynamicBatching(max_queue_size=MAX_NETWORK_QUEUE),
+        batching=DynamicBatching(),
     )
 
 
@@ -150,7 +162,7 @@ def network_model(network: Network) -> Model:
         ),
         parameters=network.source,
         instances=Instances("KIND_AUTO"),
-        batching=DynamicBatching(max_queue_size=MAX_NETWORK_QUEUE),
+        batching=DynamicBatching(),
     )
 
 

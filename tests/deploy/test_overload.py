@@ -58,8 +58,8 @@ def test_the_liveness_probe_stays_green_under_overload(tmp_path, tritonserver, r
         assert np.median(delays_s) > 1, "this was no overload"
 
 
-def test_a_full_queue_counts_twice_on_its_ensemble_and_on_no_step(serve, repository):
-    """The rule `cigpose:unserved` rests on this; a server that counts it as REJECTED needs another one."""
+def test_whom_a_full_server_turns_away_is_counted(serve, repository):
+    """The rules `cigpose:unserved` and `cigpose:faults` rest on this."""
     inputs, ends = [image_input(encode(np.zeros((720, 1280, 3), np.uint8)))], queue.SimpleQueue()
     with serve(repository, metrics=True, profile="cpu") as running:
         with InferenceServerClient(running.grpc_url) as client:
@@ -68,14 +68,12 @@ def test_a_full_queue_counts_twice_on_its_ensemble_and_on_no_step(serve, reposit
             errors = [ends.get(timeout=60) for _ in range(_AT_ONCE)]
         with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
             scrape = answer.read().decode()
-    failures = {
-        labels: int(count) for labels, count in re.findall(r"^nv_inference_request_failure{(.*)} (\d+)$", scrape, re.M)
-    }
     refused = [error for error in errors if error]
     assert refused and all("Exceeds maximum queue size" in error.message() for error in refused)
-    assert {labels: count for labels, count in failures.items() if count} == {
-        'model="pose",reason="OTHER",version="1"': 2 * len(refused)
-    }
+    turned_away = re.findall(r'^cigpose_pictures_turned_away_total{.*reason="(\w+)".*} (\d+)$', scrape, re.M)
+    assert {reason: int(count) for reason, count in turned_away} == {"full": len(refused), "expired": 0}
+    (failures,) = re.findall(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} (\d+)$', scrape, re.M)
+    assert int(failures) == 2 * len(refused)
 
 
 def _probe(port):

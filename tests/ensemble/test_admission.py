@@ -4,68 +4,152 @@ import time
 import numpy as np
 import pytest
 
-from ensemble.admission import Gate, leave
+from ensemble.admission import EXPIRED, FULL, Gate, TurnedAway, leave, take_turn
 
 
-def enter_within(gate, seconds):
-    """Return the ticket, or None when the gate stays shut for that long (then the caller goes on waiting)."""
-    tickets = []
-    thread = threading.Thread(target=lambda: tickets.append(gate.enter()), daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return tickets[0] if tickets else None
+class Asker:
+    """Asks for the turn of a ticket; `answer` is what came, None as long as it waits."""
+
+    def __init__(self, ticket, patience_s=60.0):
+        self.answer = None
+        self._thread = threading.Thread(target=self._ask, args=(ticket, patience_s), daemon=True)
+        self._thread.start()
+
+    def _ask(self, ticket, patience_s):
+        try:
+            take_turn(ticket, patience_s)
+            self.answer = "go"
+        except TurnedAway as error:
+            self.answer = error.reason
+
+    def wait(self, seconds=5.0):
+        self._thread.join(seconds)
+        return self.answer
 
 
-def test_it_lets_in_as_many_as_there_are_places_and_the_next_one_when_one_leaves():
-    gate = Gate(2)
-    first, second = gate.enter(), gate.enter()
+def settled(gate):
+    """Wait until the gate has read what was sent to it."""
+    probe = np.array([gate._key, 2**40], np.int64)
+    leave(probe)
+    time.sleep(0.05)
+    return gate
+
+
+def test_as_many_as_there_are_places_work_and_the_next_one_when_one_leaves():
+    gate = Gate(2, waiting=5)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
     assert first.dtype == np.int64 and first.shape == (2,)
-    tickets = []
-    thread = threading.Thread(target=lambda: tickets.append(gate.enter()))
-    thread.start()
-    thread.join(0.2)
-    assert not tickets
+    assert [Asker(ticket).wait() for ticket in (first, second)] == ["go", "go"]
+    asker = Asker(third)
+    assert asker.wait(0.2) is None
     leave(second)
-    thread.join(5)
-    assert tickets[0].tolist() == [first[0], 3]
+    assert asker.wait() == "go"
 
 
-def test_a_thousand_leave_faster_than_anybody_enters():
-    gate = Gate(1000)
+def test_turns_come_in_the_order_in_which_they_were_asked_for():
+    gate = Gate(1, waiting=5)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    askers = [Asker(second)]
+    settled(gate)
+    askers += [Asker(third)]
+    settled(gate)
+    leave(first)
+    assert askers[0].wait() == "go" and askers[1].wait(0.2) is None
+
+
+def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
+    gate = Gate(1, waiting=2)
+    tickets = [gate.enter() for _ in range(3)]
+    with pytest.raises(TurnedAway, match="Exceeds maximum queue size of 2 pictures") as caught:
+        gate.enter()
+    assert caught.value.reason == FULL
+    leave(tickets[1])
+    settled(gate).enter()
+
+
+def test_whose_patience_has_ended_does_not_work():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    asker = Asker(second, patience_s=2)
+    settled(gate)
+    now[0] += 2.1
+    leave(first)
+    assert asker.wait() == EXPIRED
+    assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
+
+
+def test_a_thousand_leave_faster_than_anybody_asks():
+    gate = Gate(1000, waiting=0)
     for ticket in [gate.enter() for _ in range(1000)]:
         leave(ticket)
-    while gate._entered:
+    while gate._inside:
         time.sleep(0.01)
 
 
-def test_a_lost_ticket_is_not_waited_for_longer_than_twice_the_longest_stay():
+def test_a_lost_ticket_in_work_is_not_waited_for_longer_than_twice_the_longest_stay():
     now = [100.0]
-    gate = Gate(1, clock=lambda: now[0])
-    leave_after(gate, now, 3.0)
-    gate.enter()  # the caller hangs up: nobody hands this one back
-    now[0] += 5.9
-    assert enter_within(gate, 0.05) is None
-    now[0] += 0.2
-    assert gate.enter() is not None
-
-
-def leave_after(gate, now, seconds):
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
     ticket = gate.enter()
-    now[0] += seconds
+    take_turn(ticket, 60)
+    now[0] += 3.0
     leave(ticket)
-    while gate._entered:
-        time.sleep(0.001)
+    take_turn(settled(gate).enter(), 60)  # its process dies: nobody hands this one back
+    asker = Asker(settled(gate).enter())
+    now[0] += 5.9
+    settled(gate)
+    assert asker.wait(0.1) is None
+    now[0] += 0.2
+    settled(gate)
+    assert asker.wait() == "go"
+
+
+def test_a_lost_ticket_that_never_asks_holds_no_place_once_later_ones_ask():
+    now = [100.0]
+    gate = Gate(2, waiting=1, clock=lambda: now[0])
+    gate.enter()  # its caller hangs up between two steps
+    now[0] += 1.1
+    later = gate.enter()
+    assert Asker(later).wait() == "go"
+    assert [settled(gate).enter().shape, gate.enter().shape] == [(2,), (2,)]
+    with pytest.raises(TurnedAway):
+        gate.enter()
+
+
+def test_a_full_queue_of_lost_tickets_does_not_shut_the_gate_for_good():
+    """The process that decodes has died with all that waited for it."""
+    now = [100.0]
+    gate = Gate(1, waiting=9, clock=lambda: now[0])
+    [gate.enter() for _ in range(10)]
+    now[0] += 9.9
+    with pytest.raises(TurnedAway):
+        gate.enter()
+    now[0] += 0.2
+    gate.enter()
 
 
 @pytest.mark.parametrize("ticket", [[1, 1], [-1, -1], [2**62, 5]])
 def test_a_ticket_of_nobody_is_no_error(ticket):
+    take_turn(np.array(ticket, np.int64), 1.0)
     leave(np.array(ticket, np.int64))
 
 
 def test_a_ticket_that_comes_back_twice_counts_once():
-    gate = Gate(2)
+    gate = Gate(1, waiting=1)
     first, _ = gate.enter(), gate.enter()
     leave(first)
     leave(first)
-    assert enter_within(gate, 5) is not None
-    assert enter_within(gate, 0.2) is None
+    settled(gate).enter()
+    with pytest.raises(TurnedAway):
+        gate.enter()
+
+
+def test_who_asks_twice_works_once():
+    """An answer may cross with the next question."""
+    gate = Gate(2, waiting=5)
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    assert Asker(first).wait() == "go"
+    assert Asker(second).wait() == "go", "there is a place left"

@@ -41,15 +41,16 @@ def test_every_models_dead_process_is_replaced_under_load(
 
 def kill_each(launcher, pictures, expected, alone, record, name):
     launcher.wait_until(lambda: not launcher.is_red(), 20)
-    recovered, wrong, lost = {}, 0, 0
+    recovered, wrong, lost, count = {}, 0, 0, len(launcher.stubs())
     about_a_box = ask_about_a_box(launcher, pictures[1], alone)
     with load(launcher, pictures, expected) as account, keep_asking([about_a_box]) as boxes:
         for model in sorted(set(launcher.stubs().values())):
-            before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
-            stub = next(stub for stub, of in before.items() if of == model)
             healed = time.monotonic()  # from the fault before
             launcher.wait_until(lambda moment=healed: boxes.right_since(moment), 20)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
+            launcher.wait_until(lambda: len(launcher.stubs()) == count, 20)  # the one before may still be leaving
+            before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
+            stub = next(stub for stub, of in before.items() if of == model)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
             launcher.wait_until(launcher.is_red, 30)

@@ -1,14 +1,15 @@
-"""Adapter: image -> ticket, when there is room for one more picture in the steps that follow. The work is `Gate`."""
+"""Adapter: image -> place, unless the pipeline and the queue before it are full. The work is `Gate`."""
 
 from ensemble.adapter import PythonStep
-from ensemble.admission import Gate
+from ensemble.admission import FULL, Gate
 
 
 class TritonPythonModel(PythonStep):
-    handed_on = frozenset({"ticket"})
+    turns_away = (FULL,)
+    handed_on = frozenset({"place"})
 
     def configure(self, parameters):
-        self.gate = Gate(int(parameters["max_in_flight"]))
+        self.gate = Gate(int(parameters["max_in_flight"]), int(parameters["max_waiting"]))
 
     def run(self, request):
-        return {"ticket": self.gate.enter()}
+        return {"place": self.gate.enter()}

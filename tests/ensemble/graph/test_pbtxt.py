@@ -16,7 +16,7 @@ NETWORK = Model(
     max_batch_size=32,
     parameters={"keypoint_set": "coco", "a": "1"},
     instances=Instances("KIND_CPU", 2),
-    batching=DynamicBatching(max_queue_delay_us=500, max_queue_size=64),
+    batching=DynamicBatching(max_queue_delay_us=500),
     cpu_accelerator=Accelerator("openvino", {"num_of_threads": "1"}),
 )
 STEP = Model("step", "python", (), (), adapter="step")
@@ -38,7 +38,7 @@ def test_a_network_reads_back_as_it_was_said():
     assert {key: value.string_value for key, value in config.parameters.items()} == NETWORK.parameters
     assert (config.instance_group[0].kind, config.instance_group[0].count) == (pb.ModelInstanceGroup.KIND_CPU, 2)
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
-    assert config.dynamic_batching.default_queue_policy.max_queue_size == 64
+    assert not config.dynamic_batching.HasField("default_queue_policy"), "with a limit Triton fetches nothing ahead"
     accelerator = config.optimization.execution_accelerators.cpu_execution_accelerator[0]
     assert (accelerator.name, dict(accelerator.parameters)) == ("openvino", {"num_of_threads": "1"})
 

@@ -16,7 +16,7 @@ def names(*networks):
 
 def test_one_network_has_its_ensembles_and_the_default_ones():
     assert names(BODY) == [
-        *("admit_picture", "decode_image", "detector", "accept_boxes", "decode_simcc"),
+        *("admit_picture", "await_turn", "decode_image", "detector", "accept_boxes", "decode_simcc"),
         *("select_persons", "crop_persons", "body"),
         *("pose", "pose_from_boxes", "pose_body", "pose_from_boxes_body"),
     ]
