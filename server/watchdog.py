@@ -35,6 +35,7 @@ _TIMEOUT_S = 5.0
 _HUNG_S = 20.0
 _BUSY_SHARE = 0.05  # of a core: an idle stub's own housekeeping takes far less
 _RELOADS, _WINDOW_S = 5, 300.0
+_LEAVE_S = 20.0  # for the last answers of a broken model's living processes
 
 
 class RestartNeeded(Exception):
@@ -70,6 +71,7 @@ class Watchdog:
         }
         health.models = tuple(sorted(self._models))
         self._stubs = stubs.stubs_of(server.process.pid)
+        self._leaving: dict[int, float] = {}  # processes that others have replaced, and when they are ended
         self._networks = [name for name, config in configs.items() if config.backend == "onnxruntime"]
         self._told_s = now = time.monotonic()
         for model in self._models.values():
@@ -91,6 +93,7 @@ class Watchdog:
             for name, model in self._models.items():
                 if model.reload_due_s is not None and model.reload_due_s <= now:
                     self._reload(name, model)
+            self._end_leaving(now)
             if should_update():
                 self._update()
             if now > self._told_s + _PERIOD_S:
@@ -103,6 +106,13 @@ class Watchdog:
             if not stubs.is_alive(stub, self._server.process.pid):
                 del self._stubs[stub]
                 self._break(name, f"process {stub} has died", now)
+
+    def _end_leaving(self, now: float) -> None:
+        """End old processes of models that were loaded anew: beside one that died, Triton keeps the others for ever."""
+        for stub, due_s in list(self._leaving.items()):
+            if due_s <= now:
+                stubs.kill(stub, self._server.process.pid)
+                del self._leaving[stub]
 
     def _look_at_verdicts(self, now: float) -> None:
         while not self._verdicts.empty():
@@ -195,6 +205,7 @@ class Watchdog:
             raise RestartNeeded(f"{name} was loaded again, but {', '.join(missing)} did not come back")
         now = time.monotonic()
         self._watch_new(name, before)
+        self._leaving |= {stub: now + _LEAVE_S for stub, of in before.items() if of == name}
         _LOG.warning("%s is back after %.1f s", name, now - started)
         del self._health.broken[name]
         self._health.recoveries[name] = self._health.recoveries.get(name, 0) + 1

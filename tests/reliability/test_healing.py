@@ -61,13 +61,14 @@ def kill_each(launcher, pictures, expected, alone, record, name):
             assert found == told | {model: told.get(model, 0) + 1}, "no other model was loaded anew"
             others = {stub for stub, of in before.items() if of != model} - leaving
             assert others == {stub for stub, of in launcher.stubs().items() if of != model} - leaving
-            leaving |= before.keys() - others  # of two, Triton lets the living one go at leisure
+            leaving |= before.keys() - others  # of two, Triton keeps the living one
             if model in ("detector", "select_persons"):
                 assert set(boxes.kinds(killed, back)) <= {"right"}, "needs no detector"
             if model == "accept_boxes":
                 assert set(account.kinds(killed, back)) <= {"right"}, "the detector finds the boxes there"
             kinds = account.kinds(killed, time.monotonic())
             wrong, lost = wrong + kinds.pop("wrong", 0), lost + kinds.total() - kinds.pop("right", 0)
+    launcher.wait_until(lambda: not leaving & launcher.stubs().keys(), 30)
     fault = f"a model's process killed{', one of two' * name.endswith('cpu')}"
     record(name, fault=fault, tries=len(recovered), lost=lost, wrong=wrong, recovery_s=max(recovered.values()))
     assert not wrong
