@@ -77,17 +77,15 @@ class PythonStep:
 
     def initialize(self, args: Mapping[str, str]) -> None:
         """Called by Triton once for each instance."""
-        labelled = {_REFUSED: self.refusals, _TURNED_AWAY: self.turns_away}
+        reasons = {_REFUSED: self.refusals, _TURNED_AWAY: self.turns_away}
+        by_reason = {name: text for name, text in _BY_REASON.items() if reasons[name]}
         self._families = {
             name: pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.COUNTER)
-            for name, text in {
-                **self.counters,
-                **{name: _BY_REASON[name] for name, has in labelled.items() if has},
-            }.items()
+            for name, text in {**self.counters, **by_reason}.items()
         }
         self._metrics: dict[tuple[str, ...], Any] = {}
-        for name, reasons in labelled.items():
-            for reason in reasons:  # a counter that appears only with its first event hides that event from `rate`
+        for name in by_reason:
+            for reason in reasons[name]:  # a counter that appears only with its first event hides it from `rate`
                 self.count(name, 0, reason=reason)
         entries = json.loads(args["model_config"])["parameters"]
         self.configure({key: entry["string_value"] for key, entry in entries.items()})

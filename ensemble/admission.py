@@ -49,7 +49,7 @@ class Gate:
     """
 
     def __init__(self, places: int, waiting: int, clock: Callable[[], float] = time.monotonic):
-        self._places, self._waiting, self._clock = places, waiting, clock
+        self._places, self._limit, self._clock = places, places + waiting, clock
         self._key = secrets.randbits(62)
         self._number = 0
         self._inside: dict[int, float] = {}  # ticket number -> when it was given
@@ -70,10 +70,11 @@ class Gate:
         """
         with self._lock:
             now = self._clock()
-            if len(self._inside) >= self._places + self._waiting:
+            if len(self._inside) >= self._limit:
                 self._forget(now)
-            if len(self._inside) >= self._places + self._waiting:
-                raise TurnedAway(FULL, f"Exceeds maximum queue size of {self._waiting} pictures; try again later")
+            if len(self._inside) >= self._limit:
+                waiting = self._limit - self._places
+                raise TurnedAway(FULL, f"Exceeds maximum queue size of {waiting} pictures; try again later")
             self._number += 1
             self._inside[self._number] = now
             return np.array([self._key, self._number], np.int64)
@@ -96,8 +97,11 @@ class Gate:
             if asks and number in self._working:  # the answer and the next question crossed
                 self._answer(sender, _GO)
             elif asks:
-                entered = self._inside.setdefault(number, now)
-                self._asked, self._asking[number] = now, (sender, entered + patience_s)
+                self._asked, entered = now, self._inside.get(number, now)
+                if entered + patience_s < now:
+                    self._answer(sender, _TOO_LATE)
+                else:
+                    self._inside[number], self._asking[number] = entered, (sender, entered + patience_s)
                 self._drop(lambda given: given < entered - _LEAST_PATIENCE_S)  # the queue is first in, first out
             else:
                 self._inside.pop(number, None)

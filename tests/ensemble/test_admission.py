@@ -28,10 +28,9 @@ class Asker:
 
 
 def settled(gate):
-    """Wait until the gate has read what was sent to it."""
-    probe = np.array([gate._key, 2**40], np.int64)
-    leave(probe)
-    time.sleep(0.05)
+    """Wait until the gate has read what was sent to it: it reads in order, and answers at once who comes too late."""
+    with pytest.raises(TurnedAway):
+        take_turn(np.array([gate._key, 2**40], np.int64), patience_s=-1)
     return gate
 
 
@@ -79,6 +78,15 @@ def test_whose_patience_has_ended_does_not_work():
     leave(first)
     assert asker.wait() == EXPIRED
     assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
+
+
+def test_who_comes_too_late_is_told_at_once_though_no_place_is_free():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    now[0] += 2.1
+    assert Asker(second, patience_s=2).wait() == EXPIRED
 
 
 def test_a_thousand_leave_faster_than_anybody_asks():
