@@ -3,7 +3,7 @@
 import json
 import math
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ensemble.admission import TurnedAway, leave
 
 Arrays = Mapping[str, NDArray[Any]]
-_PLACES = {"place", "ticket"}  # in the pipeline, to hand back where a request ends
+_PLACES = {"place", "ticket"}  # in the pipeline
 _REFUSED = "cigpose_pictures_refused_total"
 _TURNED_AWAY = "cigpose_pictures_turned_away_total"
 _BY_REASON = {
@@ -48,13 +48,14 @@ class PythonStep:
         refusals: reasons why the step refuses a caller's picture, each counted; an error names its own as `reason`,
             else the first applies.
         turns_away: reasons why the step has no place for a picture, each counted.
-        handed_on: outputs that a later step takes; where none of them is wanted, the request ends with this step.
+        then: what becomes of the picture's place after an answer: `leave` where the request ends with this step,
+            `pause` where it may, None where other steps follow.
     """
 
     counters: Mapping[str, str] = {}
     refusals: tuple[str, ...] = ()
     turns_away: tuple[str, ...] = ()
-    handed_on: frozenset[str] = frozenset()
+    then: Callable[[NDArray[Any]], None] | None = None
 
     def configure(self, parameters: Mapping[str, str]) -> None:
         """Take the settings of the model's config."""
@@ -100,9 +101,10 @@ class PythonStep:
             response = _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
         else:
             response = self._answer(read)
-        if response.has_error() or not read.wanted & self.handed_on:
+        then = leave if response.has_error() else type(self).then
+        if then:
             for name in _PLACES & read.tensors.keys():
-                leave(read.tensors[name])
+                then(read.tensors[name])
         return response
 
     def _answer(self, request: Request) -> Any:

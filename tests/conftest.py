@@ -1,3 +1,4 @@
+import contextlib
 import importlib.util
 import os
 from pathlib import Path
@@ -49,12 +50,18 @@ def tritonserver():
 
 @pytest.fixture(scope="session")
 def serve(tritonserver, tmp_path_factory):
-    """Return a function that starts a server on a repository, on free ports, for a `with` block."""
+    """Return a function that starts a server on a repository, on free ports, for a `with` block.
 
+    After the block, the server must end without waiting in vain for requests that Triton never finished.
+    """
+
+    @contextlib.contextmanager
     def start(repository, *, metrics=False, http=False, **options):
         ports = {"grpc_port": free_port(), "metrics_port": metrics and free_port(), "http_port": http and free_port()}
         log = tmp_path_factory.mktemp("log") / "server.log"
-        return running_server(ServerOptions(repository, **ports, **options), log=log)
+        with running_server(ServerOptions(repository, **ports, **options), log=log) as running:
+            yield running
+        assert "Exit timeout expired" not in log.read_text(), f"requests were left behind, see {log}"
 
     return start
 

@@ -1,7 +1,8 @@
 """The graph: which models a repository holds, and how the ensembles wire them.
 
-image -> admit_picture -> decode_image -> detector -> select_persons -+
-image, bboxes ----------------------------------> accept_boxes -------+-> crop_persons -> <network> -> decode_simcc
+image -> admit_picture -> await_turn -> decode_image -> detector -> select_persons -+
+image, bboxes -> admit_picture -> await_turn -> decode_image -----> accept_boxes ---+
+    crop_persons -> <network> -> decode_simcc <-------------------------------------+
 """
 
 from ensemble.graph import steps
@@ -60,8 +61,8 @@ def _ensembles(suffix: str, network: Network, default: Network, listed: str) -> 
     )
     accept = (
         *admit,
-        _step("decode_image", "image ticket -> image_bgr"),
-        _step("accept_boxes", "bboxes ticket -> bbox_scores persons_detected person_boxes"),
+        _step("decode_image", "image ticket -> image_bgr image_size"),
+        _step("accept_boxes", "bboxes image_size ticket -> bbox_scores persons_detected person_boxes"),
     )
     # The network comes first because of `pose_from_boxes`, where `bboxes` is input and output: Triton 2.51 takes it for
     # an output of the first step. Not asked for, it counts against that step's outputs, and a step with none left is

@@ -124,12 +124,16 @@ def select_persons(name: str, network: Network, detector: Detector) -> Model:
 
 
 def accept_boxes() -> Model:
-    """Given boxes -> what `select_persons` would have said of them."""
+    """Given boxes -> what `select_persons` would have said of them.
+
+    `image_size` is here for the order alone: when one of two steps that run side by side fails, Triton 2.51 keeps the
+    other's request for ever, and its memory, and waits for it when it is told to end.
+    """
     return Model(
         name="accept_boxes",
         backend="python",
         adapter="accept_boxes",
-        inputs=(BBOXES, TICKET),
+        inputs=(BBOXES, IMAGE_SIZE, TICKET),
         outputs=(BBOX_SCORES, PERSONS_DETECTED, PERSON_BOXES),
     )
 

@@ -1,10 +1,25 @@
+import contextlib
+import socket
 import threading
 import time
 
 import numpy as np
 import pytest
 
-from ensemble.admission import EXPIRED, FULL, Gate, TurnedAway, leave, take_turn
+from ensemble.admission import (
+    _ASK,
+    _LEAVE,
+    _MESSAGE,
+    EXPIRED,
+    FULL,
+    Gate,
+    TurnedAway,
+    _address,
+    leave,
+    pause,
+    resume,
+    take_turn,
+)
 
 
 class Asker:
@@ -27,10 +42,27 @@ class Asker:
         return self.answer
 
 
+@contextlib.contextmanager
+def asking(ticket, patience_s):
+    """Ask for the turn of a ticket, once, and yield the socket that gets the answer."""
+    key, number = (int(part) for part in ticket)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
+        asker.bind("")
+        asker.sendto(_MESSAGE.pack(key, _ASK, number, patience_s), _address(key))
+        yield asker
+
+
+def answered(gate, asker):
+    with contextlib.suppress(BlockingIOError):
+        return asker.recv(16, socket.MSG_DONTWAIT)
+    return None
+
+
 def settled(gate):
-    """Wait until the gate has read what was sent to it: it reads in order, and answers at once who comes too late."""
-    with pytest.raises(TurnedAway):
-        take_turn(np.array([gate._key, 2**40], np.int64), patience_s=-1)
+    """Wait until the gate has read what was sent to it, in order, and acted."""
+    for _ in range(2):  # it reads the second after all that follows from what came before the first
+        with pytest.raises(TurnedAway):
+            take_turn(np.array([gate._key, 2**62], np.int64), patience_s=-1)
     return gate
 
 
@@ -93,8 +125,10 @@ def test_a_thousand_leave_faster_than_anybody_asks():
     gate = Gate(1000, waiting=0)
     for ticket in [gate.enter() for _ in range(1000)]:
         leave(ticket)
-    while gate._inside:
+    give_up = time.monotonic() + 5
+    while gate._inside and time.monotonic() < give_up:
         time.sleep(0.01)
+    assert not gate._inside
 
 
 def test_a_lost_ticket_in_work_is_not_waited_for_longer_than_twice_the_longest_stay():
@@ -138,6 +172,72 @@ def test_a_full_queue_of_lost_tickets_does_not_shut_the_gate_for_good():
     gate.enter()
 
 
+def test_a_ticket_that_is_left_has_ended_unless_it_is_taken_up_soon():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    pause(first)
+    asker = Asker(second)
+    settled(gate)
+    now[0] += 0.4
+    settled(gate)
+    assert asker.wait(0.1) is None, "it may go on"
+    now[0] += 0.2
+    settled(gate)
+    assert asker.wait() == "go"
+    pause(second)
+    settled(gate)
+    now[0] += 0.4
+    resume(second)
+    asker = Asker(third)
+    settled(gate)
+    now[0] += 0.6
+    settled(gate)
+    assert asker.wait(0.1) is None, "it went on"
+    leave(second)
+    assert asker.wait() == "go"
+
+
+def test_pauses_are_as_long_as_they_lately_were():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    for _ in range(2):
+        pause(first)
+        settled(gate)
+        now[0] += 0.03
+        resume(first)
+    pause(first)
+    asker = Asker(second)
+    settled(gate)
+    now[0] += 0.05
+    settled(gate)
+    assert asker.wait(0.1) is None
+    now[0] += 0.02
+    settled(gate)
+    assert asker.wait() == "go"
+
+
+def test_a_ticket_that_goes_on_after_its_place_was_given_away_takes_one_again():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    pause(first)
+    settled(gate)
+    now[0] += 0.6
+    take_turn(second, 60)
+    resume(first)
+    leave(second)
+    asker = Asker(third)
+    settled(gate)
+    assert asker.wait(0.1) is None
+    leave(first)
+    assert asker.wait() == "go"
+
+
 @pytest.mark.parametrize("ticket", [[1, 1], [-1, -1], [2**62, 5]])
 def test_a_ticket_of_nobody_is_no_error(ticket):
     take_turn(np.array(ticket, np.int64), 1.0)
@@ -156,8 +256,90 @@ def test_a_ticket_that_comes_back_twice_counts_once():
 
 def test_who_asks_twice_works_once():
     """An answer may cross with the next question."""
-    gate = Gate(2, waiting=5)
+    gate = Gate(1, waiting=5)
     first, second = gate.enter(), gate.enter()
     take_turn(first, 60)
-    assert Asker(first).wait() == "go"
-    assert Asker(second).wait() == "go", "there is a place left"
+    assert Asker(first).wait() == "go", "though there is no other place"
+    leave(first)
+    assert Asker(second).wait() == "go", "it took one place"
+
+
+def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    quick, slow = gate.enter(), gate.enter()
+    take_turn(quick, 60)
+    leave(quick)
+    take_turn(slow, 60)
+    now[0] += 1.1
+    next_one = settled(gate).enter()
+    take_turn(next_one, 60)  # the slow one is believed lost
+    now[0] += 1.9
+    leave(slow)
+    asker = Asker(settled(gate).enter())
+    now[0] += 4.0
+    settled(gate)
+    assert asker.wait(0.1) is None, "twice the 3 s of the slow one are not over"
+    now[0] += 0.2
+    settled(gate)
+    assert asker.wait() == "go"
+
+
+def test_where_everything_stands_still_the_gate_opens_ever_more_seldom():
+    now = [100.0]
+    gate = Gate(1, waiting=9, clock=lambda: now[0])
+    first = gate.enter()
+    take_turn(first, 600)
+    leave(first)
+    settled(gate)
+    opened = []
+    for _ in range(4):
+        ticket = gate.enter()
+        with asking(ticket, patience_s=600) as asker:
+            while not answered(settled(gate), asker):
+                now[0] += 0.5
+        opened.append(now[0] - 100)
+    assert opened == [0, 1.5, 5, 12.5]
+
+
+def test_who_asks_without_a_ticket_costs_nobody_theirs():
+    now = [100.0]
+    gate = Gate(1, waiting=2, clock=lambda: now[0])
+    take_turn(gate.enter(), 60)
+    [gate.enter() for _ in range(2)]
+    now[0] += 1.5
+    settled(gate)
+    with pytest.raises(TurnedAway):
+        gate.enter()
+
+
+def test_the_place_of_an_asker_who_has_gone_stays_free():
+    gate = Gate(1, waiting=5)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    with asking(second, 60):
+        settled(gate)
+    leave(first)
+    assert Asker(third).wait() == "go"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"too short",
+        bytes(100),
+        lambda key, number: _MESSAGE.pack(key, _ASK, number, 60.0),
+        lambda key, number: _MESSAGE.pack(key ^ 1, _LEAVE, number, 0.0),
+    ],
+    ids=["empty", "short", "zeros", "nobody to answer", "without the key"],
+)
+def test_odd_messages_change_nothing(message):
+    gate = Gate(1, waiting=0)
+    key, number = (int(part) for part in gate.enter())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message(key, number) if callable(message) else message, _address(key))
+    settled(gate)
+    with pytest.raises(TurnedAway):
+        gate.enter()
+    assert Asker(np.array([key, number], np.int64)).wait() == "go"

@@ -3,13 +3,14 @@
 import numpy as np
 
 from ensemble.adapter import PythonStep
+from ensemble.admission import pause
 from ensemble.crop import check_boxes
 from ensemble.request_parameters import RequestParameters, parse_parameters
 
 
 class TritonPythonModel(PythonStep):
     refusals = ("bboxes", "parameters")
-    handed_on = frozenset({"person_boxes"})
+    then = pause  # no keypoints may be wanted
 
     def run(self, request):
         parse_parameters(request.parameters, RequestParameters())  # nothing to set here, but a typo is told

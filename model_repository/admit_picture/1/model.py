@@ -6,7 +6,6 @@ from ensemble.admission import FULL, Gate
 
 class TritonPythonModel(PythonStep):
     turns_away = (FULL,)
-    handed_on = frozenset({"place"})
 
     def configure(self, parameters):
         self.gate = Gate(int(parameters["max_in_flight"]), int(parameters["max_waiting"]))

@@ -6,7 +6,6 @@ from ensemble.admission import EXPIRED, take_turn
 
 class TritonPythonModel(PythonStep):
     turns_away = (EXPIRED,)
-    handed_on = frozenset({"ticket"})
 
     def configure(self, parameters):
         self.max_wait_s = float(parameters["max_wait_s"])

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
+from ensemble.admission import resume
 from ensemble.crop import centers_and_scales, check_crop_count, crop_persons
 from ensemble.request_parameters import RequestParameters, parse_parameters
 
@@ -14,7 +15,6 @@ class TritonPythonModel(PythonStep):
         "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
     }
     refusals = ("bboxes",)
-    handed_on = frozenset({"crops"})
 
     def configure(self, parameters):
         cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
@@ -22,6 +22,7 @@ class TritonPythonModel(PythonStep):
         self.max_crops = int(parameters["max_crops"])
 
     def run(self, request):
+        resume(request.tensors["ticket"])
         bboxes = request.tensors["person_boxes"]
         options = parse_parameters(request.parameters, RequestParameters(max_persons=self.max_crops))
         check_crop_count(len(bboxes), options.max_persons, self.max_crops)

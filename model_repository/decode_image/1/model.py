@@ -11,7 +11,6 @@ from ensemble.picture import REASONS, PictureLimits, decode_picture
 class TritonPythonModel(PythonStep):
     counters = {"cigpose_pictures_total": "Pictures decoded."}
     refusals = REASONS
-    handed_on = frozenset({"image_bgr", "image_size", "letterboxed"})
 
     def configure(self, parameters):
         cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need

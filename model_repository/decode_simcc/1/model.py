@@ -1,10 +1,13 @@
 """Adapter: simcc_x, simcc_y, centers, scales -> keypoints, keypoint_scores. The work is `decode_simcc`."""
 
 from ensemble.adapter import PythonStep
+from ensemble.admission import leave
 from ensemble.simcc import bins_to_picture, decode_simcc
 
 
 class TritonPythonModel(PythonStep):
+    then = leave
+
     def run(self, request):
         simcc_x, simcc_y, centers, scales = (
             request.tensors[name] for name in ("simcc_x", "simcc_y", "centers", "scales")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ensemble.adapter import PythonStep, input_size
+from ensemble.admission import pause
 from ensemble.letterbox import letterbox_ratio
 from ensemble.persons import select_persons
 from ensemble.request_parameters import RequestParameters, parse_parameters
@@ -11,7 +12,7 @@ from ensemble.request_parameters import RequestParameters, parse_parameters
 class TritonPythonModel(PythonStep):
     counters = {"cigpose_persons_detected_total": "Persons found, before max_persons cut the list."}
     refusals = ("parameters",)
-    handed_on = frozenset({"person_boxes"})
+    then = pause  # no keypoints may be wanted
 
     def configure(self, parameters):
         self.input_size = input_size(parameters)
