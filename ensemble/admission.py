@@ -133,6 +133,7 @@ class Gate:
         if paused is not None:
             self._pauses.append(now - paused)
         if number not in self._working:
+            self._end(number, now)  # of an overdue one, that teaches
             self._inside[number] = self._working[number] = now
 
     def _take_question(self, number: int, sender: str, patience_s: float) -> None:

@@ -264,7 +264,8 @@ def test_who_asks_twice_works_once():
     assert Asker(second).wait() == "go", "it took one place"
 
 
-def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time():
+@pytest.mark.parametrize("come_back", [leave, resume])
+def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time(come_back):
     now = [100.0]
     gate = Gate(1, waiting=5, clock=lambda: now[0])
     quick, slow = gate.enter(), gate.enter()
@@ -275,6 +276,7 @@ def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time():
     next_one = settled(gate).enter()
     take_turn(next_one, 60)  # the slow one is believed lost
     now[0] += 1.9
+    come_back(slow)
     leave(slow)
     asker = Asker(settled(gate).enter())
     now[0] += 4.0
