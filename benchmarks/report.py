@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = results.read(options.results)
     page = options.results / "report.html"
     page.write_text(as_page(found, goals.verdicts(options.results)), encoding="utf-8")
-    chart = options.chart or (CHART if options.results == results.FOLDER else None)
+    chart = options.chart or (CHART if options.results.resolve() == results.FOLDER else None)
     if chart and "compare" in found:
         chart.write_text(charts.contenders(found["compare"]) + "\n", encoding="utf-8")
     print(page)
