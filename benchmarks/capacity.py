@@ -102,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--stages", type=Path, default=results.FOLDER / "stages.json", help="default: %(default)s")
     parser.add_argument("--check", action="store_true", help="measure, and compare with open-loop runs")
     parser.add_argument("--profile", default="cpu", choices=PROFILES, help="of --check")
-    parser.add_argument("--seconds", type=float, default=20, help="of --check, for each load")
+    parser.add_argument("--seconds", type=float, default=60, help="of --check, for each load")
     results.add_output(parser, "capacity")
     options = parser.parse_args(argv)
     if options.check:
