@@ -1,4 +1,4 @@
-"""`python -m benchmarks all`: every measurement in one go, then the report; about 20 minutes on two quiet cores.
+"""`python -m benchmarks all`: every measurement in one go, then the report; more than half an hour on two.
 
 A measurement that fails is told, and the others go on.
 """
