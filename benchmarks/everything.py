@@ -1,4 +1,4 @@
-"""`python -m benchmarks all`: every measurement in one go, then the report; more than half an hour on two.
+"""`python -m benchmarks all`: every measurement in one go, then the report; more than half an hour on two quiet cores.
 
 A measurement that fails is told, and the others go on.
 """
