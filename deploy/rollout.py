@@ -10,6 +10,7 @@ Also measured: a SIGTERM without any warning, under our client, which balances b
 
 import argparse
 import contextlib
+import itertools
 import json
 import re
 import shutil
@@ -33,6 +34,7 @@ from deploy.dns import running_dns
 from deploy.edge import local_nginx
 from server import manifest
 from server.installation import find_installation
+from server.process import free_port
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
 _BOX = (0.0, 0.0, 64.0, 64.0)
@@ -173,9 +175,7 @@ def _is_ready(url: str) -> bool:
 @contextlib.contextmanager
 def proxy(folder: Path, dns: str, port: int, tls: Path | None = None) -> Iterator[str]:
     """Run the edge proxy in front of the servers that a DNS server names, and yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"127.0.0.1:{probe.getsockname()[1]}"
+    url = f"127.0.0.1:{free_port()}"
     conf = local_nginx(folder, resolver=dns, listen=url, port=port, tls=tls)
     command = [tools.need("nginx"), "-e", "/dev/stderr", "-c", str(conf), "-g", "daemon off;"]
     with (folder / "nginx.log").open("ab") as log:
@@ -235,11 +235,9 @@ def _result(path: str, load: Load, clients: Sequence[PoseClient], balance: float
 def _common_port() -> int:
     """Return a port that is free, with the one above it, on the addresses of both servers."""
     while True:
+        port = free_port()
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            probe = stack.enter_context(socket.socket())
-            probe.bind((_ADDRESSES[0], 0))
-            port = int(probe.getsockname()[1])
-            for address, number in [(_ADDRESSES[1], port)] + [(address, port + 1) for address in _ADDRESSES]:
+            for address, number in itertools.product(_ADDRESSES, (port, port + 1)):
                 stack.enter_context(socket.socket()).bind((address, number))
             return port
 

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import sysconfig
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def manifest_problems(repository: Path) -> list[str]:
 
 
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
-    return [f"port {port} of {address} is taken; choose another" for port in ports if not _is_free(address, port)]
+    asked = Counter(ports)
+    found = [f"port {port} of {address} is asked for {n} times; choose others" for port, n in asked.items() if n > 1]
+    return found + [
+        f"port {port} of {address} is taken; choose another" for port in asked if not _is_free(address, port)
+    ]
 
 
 def _is_free(address: str, port: int) -> bool:

@@ -1,7 +1,9 @@
 """Starts one tritonserver, waits until it is ready, and stops it without a trace."""
 
 import contextlib
+import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -28,6 +30,7 @@ __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port"
 _DRAIN_TIMEOUT_S = 30  # as long as an accepted picture may wait in the queue
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
+_PORTS = itertools.cycle(random.sample(range(20000, 32768), 10000))
 
 
 class Crashed(RuntimeError):
@@ -55,10 +58,16 @@ class RunningServer:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody holds at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of the loopback address that nobody holds at this moment, another one each time.
+
+    Not one of those that the kernel gives to outgoing connections (32768 and above, where it is not told otherwise):
+    one of these could take it before the server does.
+    """
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a cycle has no end")
 
 
 @contextlib.contextmanager

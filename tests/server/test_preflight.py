@@ -14,6 +14,8 @@ def test_a_taken_port_is_named():
         port = holder.getsockname()[1]
         assert preflight._port_problems("127.0.0.1", [port]) == [f"port {port} of 127.0.0.1 is taken; choose another"]
     assert preflight._port_problems("127.0.0.1", [port]) == []
+    twice = [f"port {port} of 127.0.0.1 is asked for 2 times; choose others"]
+    assert preflight._port_problems("127.0.0.1", [port, port]) == twice
 
 
 @pytest.mark.parametrize(("version", "count"), [("1.26.4", 0), ("2.0.0", 1), ("2.4.6", 1)])

@@ -27,6 +27,11 @@ def processes_of(group):
     return [head.split()[0] for head, _, tail in stats if int(tail.split()[2]) == group and tail.split()[0] != "Z"]
 
 
+def test_free_ports_differ_and_are_none_that_an_outgoing_connection_gets():
+    ports = [free_port() for _ in range(300)]
+    assert len(set(ports)) == 300 and max(ports) < 32768
+
+
 def test_a_stopped_server_leaves_nothing(serve, repository):
     before = len(regions(os.getpid()))
     with serve(repository) as running:
