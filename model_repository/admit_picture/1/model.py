@@ -1,7 +1,8 @@
 """Adapter: image -> place, unless the pipeline and the queue before it are full. The work is `Gate`."""
 
 from ensemble.adapter import PythonStep
-from ensemble.admission import FULL, Gate
+from ensemble.admission import FULL
+from ensemble.gate import Gate
 
 
 class TritonPythonModel(PythonStep):

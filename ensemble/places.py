@@ -1,0 +1,145 @@
+"""Who works, who waits, and who is not waited for any more: what the gate knows, without its messages."""
+
+from collections import deque
+from typing import NamedTuple
+
+_ALIKE_S = 1.0  # tickets given within this time may ask in any order; the queue is first in, first out
+_REMEMBERED = 32
+
+
+class Asking(NamedTuple):
+    """A ticket that waits for its turn: its number, where the answer goes, and until when it is wanted."""
+
+    number: int
+    asker: str
+    until: float
+
+
+class Patience:
+    """Twice the longest that the last ones took, within bounds; `first_s` before anything is known."""
+
+    def __init__(self, first_s: float, least_s: float, most_s: float):
+        self.seconds = first_s
+        self._least_s, self._most_s = least_s, most_s
+        self._lately: deque[float] = deque(maxlen=_REMEMBERED)
+
+    def learn(self, took_s: float) -> None:
+        """Count one more in, and the oldest of 32 out."""
+        self._lately.append(took_s)
+        self.seconds = min(max(self._least_s, 2 * max(self._lately)), self._most_s)
+
+
+class Places:
+    """Tickets for as many pictures as may be inside; `count` of them work at once. Every time is of one clock, in s.
+
+    A ticket may get lost: Triton tells no step when a caller hangs up while the request is between two steps, and a
+    process may die. So one in work that stays out for more than twice as long as any of those that came back lately,
+    and a second at least, is not waited for; where it comes back after all, the next ones have more time. Neither is
+    one waited for that does not ask for its turn while later ones do, or while nobody does for as long. A ticket whose
+    work pauses has ended, unless it goes on within twice as long as others did lately.
+    """
+
+    def __init__(self, count: int, waiting: int, now: float):
+        self._count, self._limit = count, count + waiting
+        self._inside: dict[int, float] = {}  # number -> when it was given, oldest first
+        self._asking: dict[int, Asking] = {}  # of these, who asked first first
+        self._working: dict[int, float] = {}  # of these: since when, oldest first
+        self._overdue: dict[int, float] = {}  # no longer of these: since when they worked
+        self._paused: dict[int, float] = {}  # since when; also such as have ended, which may go on after all
+        # A server's first request may be slow. The watchdog takes `await_turn` for hung when it is silent for 20 s.
+        self._stay = Patience(first_s=10.0, least_s=1.0, most_s=15.0)
+        self._pause = Patience(first_s=0.5, least_s=0.02, most_s=15.0)
+        self._asked = self._returned = now  # when somebody last asked, and came back from work
+
+    def enter(self, number: int, now: float) -> bool:
+        """Count a ticket in; False where as many are inside as may be."""
+        if len(self._inside) >= self._limit:
+            self.give_up(now)
+        if len(self._inside) >= self._limit:
+            return False
+        self._inside[number] = now
+        return True
+
+    def works(self, number: int) -> bool:
+        """Tell whether a ticket has had its turn and not come back."""
+        return number in self._working
+
+    def ask(self, number: int, asker: str, patience_s: float, now: float) -> bool:
+        """Note who wants a turn; False where it is no longer wanted, so long after the ticket was given."""
+        self._asked = now
+        given = self._inside.get(number)
+        if given is None:  # given up too early, or never given
+            given = now
+        else:
+            self._drop_older_than(given - _ALIKE_S)
+        if given + patience_s < now:
+            return False
+        self._inside[number], self._asking[number] = given, Asking(number, asker, given + patience_s)
+        return True
+
+    def next_asking(self) -> Asking | None:
+        """Return, and no longer keep, who asked first; None where nobody asks or no place is free."""
+        if not self._asking or len(self._working) >= self._count:
+            return None
+        return self._asking.pop(next(iter(self._asking)))
+
+    def begin(self, number: int, now: float) -> None:
+        """A ticket's work begins."""
+        self._working[number] = now
+
+    def leave(self, number: int, now: float) -> None:
+        """A ticket comes back, from whatever it did; an unknown one is no error."""
+        self._inside.pop(number, None)
+        self._asking.pop(number, None)
+        began = self._working.pop(number, None) or self._overdue.pop(number, None)
+        if began is not None:
+            self._returned = now
+            self._stay.learn(now - began)
+
+    def pause(self, number: int, now: float) -> None:
+        """A ticket's work has perhaps ended."""
+        if number in self._working:
+            self._paused[number] = now
+
+    def resume(self, number: int, now: float) -> None:
+        """A ticket's work has not ended; it has a place again where its own was given away."""
+        paused = self._paused.pop(number, None)
+        if paused is not None:
+            self._pause.learn(now - paused)
+        if number not in self._working:
+            self.leave(number, now)  # of an overdue one, that teaches
+            self._inside[number] = self._working[number] = now
+
+    def next_change(self) -> float | None:
+        """Return when a place will be free, at the latest, for those who ask; None where nobody does."""
+        if not self._asking:
+            return None
+        stays_until = next(iter(self._working.values())) + self._stay.seconds
+        pauses = [since for number, since in self._paused.items() if number in self._working]
+        return min(stays_until, pauses[0] + self._pause.seconds) if pauses else stays_until
+
+    def give_up(self, now: float) -> None:
+        """Wait no longer for the tickets that seem to be lost."""
+        oldest_allowed = now - self._stay.seconds
+        for number in [number for number, began in self._working.items() if began < oldest_allowed]:
+            self._give_up_work(number, now)
+        for number, paused in self._paused.items():
+            if paused + self._pause.seconds < now:
+                self.leave(number, paused)
+        for remembered in (self._overdue, self._paused):
+            for number in list(remembered)[: -self._limit]:
+                del remembered[number]
+        if not self._asking and self._asked < oldest_allowed:
+            self._drop_older_than(oldest_allowed)
+
+    def _give_up_work(self, number: int, now: float) -> None:
+        began = self._overdue[number] = self._working.pop(number)
+        self._inside.pop(number, None)
+        if began >= self._returned:  # nor has anybody else come back since: not lost, but everything stands still
+            self._stay.learn(now - began)
+
+    def _drop_older_than(self, oldest_allowed: float) -> None:
+        """Do not wait for tickets of that age that neither work nor ask."""
+        for number, given in list(self._inside.items()):
+            if given < oldest_allowed and number not in self._working and number not in self._asking:
+                del self._inside[number]

@@ -1,0 +1,200 @@
+"""The gate and its tickets by their messages; who may work when is in test_places.py."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ensemble.admission import (
+    ASK,
+    EXPIRED,
+    FULL,
+    GO,
+    LEAVE,
+    MESSAGE,
+    TurnedAway,
+    address,
+    leave,
+    pause,
+    resume,
+    take_turn,
+)
+from ensemble.gate import Gate
+
+
+class Asker:
+    """Asks for the turn of a ticket; `answer` is what came, None as long as it waits."""
+
+    def __init__(self, ticket, patience_s=60.0):
+        self.answer = None
+        self._thread = threading.Thread(target=self._ask, args=(ticket, patience_s), daemon=True)
+        self._thread.start()
+
+    def _ask(self, ticket, patience_s):
+        try:
+            take_turn(ticket, patience_s)
+            self.answer = "go"
+        except TurnedAway as error:
+            self.answer = error.reason
+
+    def wait(self, seconds=5.0):
+        self._thread.join(seconds)
+        return self.answer
+
+
+@contextlib.contextmanager
+def asking(ticket):
+    """Ask for the turn of a ticket, once, and yield the socket that gets the answer."""
+    key, number = (int(part) for part in ticket)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
+        asker.bind("")
+        asker.settimeout(5)
+        asker.sendto(MESSAGE.pack(key, ASK, number, 60.0), address(key))
+        yield asker
+
+
+def settled(gate):
+    """Wait until the gate has read what was sent to it, in order, and acted."""
+    for _ in range(2):  # it reads the second after all that follows from what came before the first
+        with pytest.raises(TurnedAway):
+            take_turn(np.array([gate._key, 2**62], np.int64), patience_s=-1)
+    return gate
+
+
+def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
+    gate = Gate(1, waiting=5)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    assert first.dtype == np.int64 and first.shape == (2,)
+    take_turn(first, 60)
+    askers = [Asker(second)]
+    settled(gate)
+    askers += [Asker(third)]
+    settled(gate)
+    assert [asker.wait(0.1) for asker in askers] == [None, None]
+    leave(first)
+    assert askers[0].wait() == "go" and askers[1].wait(0.1) is None
+    leave(second)
+    assert askers[1].wait() == "go"
+
+
+def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
+    gate = Gate(1, waiting=2)
+    tickets = [gate.enter() for _ in range(3)]
+    with pytest.raises(TurnedAway, match="Exceeds maximum queue size of 2 pictures") as caught:
+        gate.enter()
+    assert caught.value.reason == FULL
+    leave(tickets[1])
+    settled(gate).enter()
+
+
+def test_whose_patience_has_ended_does_not_work():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second, third, late = (gate.enter() for _ in range(4))
+    take_turn(first, 60)
+    asker = Asker(second, patience_s=2)
+    settled(gate)
+    now[0] += 2.1
+    assert Asker(late, patience_s=2).wait() == EXPIRED, "at once, though no place is free"
+    leave(first)
+    assert asker.wait() == EXPIRED
+    assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
+
+
+def test_a_place_is_given_away_when_a_ticket_is_lost():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    lost, second = gate.enter(), gate.enter()
+    take_turn(lost, 60)
+    asker = Asker(second)
+    settled(gate)
+    now[0] += 10.1
+    settled(gate)
+    assert asker.wait() == "go"
+
+
+def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more():
+    gate = Gate(1, waiting=5)
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    pause(first)
+    with asking(second) as asker:
+        assert asker.recv(16) == GO
+
+
+def test_a_ticket_that_is_taken_up_again_keeps_its_place():
+    now = [100.0]
+    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    pause(first)
+    resume(first)
+    asker = Asker(second)
+    settled(gate)
+    now[0] += 1
+    settled(gate)
+    assert asker.wait(0.1) is None
+    leave(first)
+    assert asker.wait() == "go"
+
+
+def test_the_place_of_an_asker_who_has_gone_stays_free():
+    gate = Gate(1, waiting=5, clock=lambda: 100.0)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    take_turn(first, 60)
+    with asking(second):
+        settled(gate)
+    leave(first)
+    assert Asker(third).wait() == "go"
+
+
+def test_a_thousand_leave_faster_than_anybody_asks():
+    gate = Gate(1000, waiting=0)
+    for ticket in [gate.enter() for _ in range(1000)]:
+        leave(ticket)
+    settled(gate)
+    assert len([gate.enter() for _ in range(1000)]) == 1000
+
+
+def test_who_asks_twice_works_once():
+    """An answer may cross with the next question."""
+    gate = Gate(1, waiting=5)
+    first, second = gate.enter(), gate.enter()
+    take_turn(first, 60)
+    assert Asker(first).wait() == "go", "though there is no other place"
+    leave(first)
+    assert Asker(second).wait() == "go", "it took one place"
+
+
+@pytest.mark.parametrize("ticket", [[1, 1], [-1, -1], [2**62, 5]])
+def test_a_ticket_of_nobody_is_no_error(ticket):
+    for hand_back in (leave, pause, resume):
+        hand_back(np.array(ticket, np.int64))
+    started = time.monotonic()
+    take_turn(np.array(ticket, np.int64), 1.0)
+    assert time.monotonic() - started < 1, "no gate, no wait"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"too short",
+        bytes(100),
+        lambda key, number: MESSAGE.pack(key, ASK, number, 60.0),
+        lambda key, number: MESSAGE.pack(key ^ 1, LEAVE, number, 0.0),
+    ],
+    ids=["empty", "short", "zeros", "nobody to answer", "without the key"],
+)
+def test_odd_messages_change_nothing(message):
+    gate = Gate(1, waiting=0)
+    key, number = (int(part) for part in gate.enter())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message(key, number) if callable(message) else message, address(key))
+    settled(gate)
+    with pytest.raises(TurnedAway):
+        gate.enter()
+    assert Asker(np.array([key, number], np.int64)).wait() == "go"
