@@ -10,7 +10,6 @@ Also measured: a SIGTERM without any warning, under our client, which balances b
 
 import argparse
 import contextlib
-import itertools
 import json
 import re
 import shutil
@@ -34,6 +33,7 @@ from deploy.dns import running_dns
 from deploy.edge import local_nginx
 from server import manifest
 from server.installation import find_installation
+from server.preflight import is_free
 from server.process import free_port
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
@@ -234,12 +234,9 @@ def _result(path: str, load: Load, clients: Sequence[PoseClient], balance: float
 
 def _common_port() -> int:
     """Return a port that is free, with the one above it, on the addresses of both servers."""
-    while True:
-        port = free_port()
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for address, number in itertools.product(_ADDRESSES, (port, port + 1)):
-                stack.enter_context(socket.socket()).bind((address, number))
-            return port
+    ports = iter(free_port, None)
+    places = [(address, above) for address in _ADDRESSES for above in (0, 1)]
+    return next(port for port in ports if all(is_free(address, port + above) for address, above in places))
 
 
 def _accepts(url: str) -> bool:

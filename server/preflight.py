@@ -54,11 +54,12 @@ def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
     asked = Counter(ports)
     found = [f"port {port} of {address} is asked for {n} times; choose others" for port, n in asked.items() if n > 1]
     return found + [
-        f"port {port} of {address} is taken; choose another" for port in asked if not _is_free(address, port)
+        f"port {port} of {address} is taken; choose another" for port in asked if not is_free(address, port)
     ]
 
 
-def _is_free(address: str, port: int) -> bool:
+def is_free(address: str, port: int) -> bool:
+    """Tell whether nobody holds a port at this moment."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

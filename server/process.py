@@ -6,7 +6,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ from server.command import EXIT_TIMEOUT_S, command
 from server.control import Control
 from server.installation import find_installation
 from server.options import ServerOptions, ServerTls
-from server.preflight import problems
+from server.preflight import is_free, problems
 from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
@@ -63,11 +62,7 @@ def free_port() -> int:
     Not one of those that the kernel gives to outgoing connections (32768 and above, where it is not told otherwise):
     one of these could take it before the server does.
     """
-    for port in _PORTS:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("a cycle has no end")
+    return next(port for port in _PORTS if is_free("127.0.0.1", port))
 
 
 @contextlib.contextmanager
