@@ -1,8 +1,8 @@
 """A mix of everything at 80 % of what the server sustains, for as long as SOAK_MINUTES says (`make soak`: 30).
 
 What it sustains is measured anew for each sixth of the time: a load that stays the same while the machine changes its
-pace is not 80 %. Whether the server became slower is told by a fresh one: at the end, both get half of the load, at the
-same time.
+pace is not 80 %. Whether the server became slower is told by a fresh one: at the end, both get half of the load, the
+same requests at the same moments.
 """
 
 import os
@@ -67,9 +67,8 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
     def load(minutes, *servers):
         """Share 80 % of what the last server sustains among them; return an account of each."""
         rate = 0.8 / len(servers) * sustainable_rate(servers[-1], crowded, expected, 20)
-        seeds = range(len(servers))
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(lambda at, seed: arrivals(at, mix, rate, 60 * minutes, 30, seed), servers, seeds))
+            return list(pool.map(lambda server: arrivals(server, mix, rate, 60 * minutes, 30), servers))
 
     with launched(repository, tmp_path, "--profile", "cpu") as server:
         load(MINUTES / 20, server)  # buffers and arenas reach their size
