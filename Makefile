@@ -44,7 +44,7 @@ reliability-report: .venv/.test  ## the same, recorded; rewrites the table of do
 	RELIABILITY_RESULTS=tests/reliability/results $(BIN)/python -m pytest tests/reliability --ignore tests/reliability/test_report.py
 	$(BIN)/python -m tests.reliability.report
 
-soak: .venv/.test  ## 30 minutes at 80 % load, then 15 beside a fresh server; other lengths: make soak MINUTES=5
+soak: .venv/.test  ## 30 minutes at 80 % load, then in turns with a fresh server; other lengths: make soak MINUTES=5
 	SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/reliability/test_soak.py
 
 repository: install  ## model_repository/ complete, from the default weights
