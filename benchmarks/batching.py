@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ensemble.graph.steps import DETECTOR
+
 from benchmarks import results, subject
 from benchmarks.observed import Observed, observe
 from benchmarks.subject import pose_calls
-from ensemble.graph.model import Instances, Model
-from ensemble.graph.profiles import PROFILES, Profile
-from ensemble.graph.steps import DETECTOR
+from ensemble.triton.model import Instances, Model
+from ensemble.triton.profiles import PROFILES, Profile
 
 _CALLERS = (1, 4, 16, 64)
 

@@ -22,7 +22,7 @@ from benchmarks import results, stages, subject
 from benchmarks.closed_loop import drive
 from benchmarks.open_loop import play, poisson
 from deploy.capacity import TARGET_LOAD, waiting_ms
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 
 # Steps of different pictures share the cores, so a wait depends on what the others have left to do, as with service
 # times that vary: twice the wait of constant service, which is what `waiting_ms` gives.

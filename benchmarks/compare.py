@@ -24,8 +24,8 @@ from benchmarks import floor, results, subject
 from benchmarks.closed_loop import Call, Load, drive
 from benchmarks.subject import Subject, pose_calls
 from benchmarks.usual import UsualPipeline
-from ensemble.graph.model import Model
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.model import Model
+from ensemble.triton.profiles import PROFILES
 from server.process import free_port
 
 LOOP, SERVICE = "usual loop", "usual service"

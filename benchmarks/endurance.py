@@ -20,7 +20,7 @@ from benchmarks.subject import pose_calls
 from demo.accuracy import default_weights
 from demo.scene import render_scene
 from demo.seeds import DEMO
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
 
 _PERIOD_S = 1.0

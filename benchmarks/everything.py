@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import goals, results
 from benchmarks.__main__ import main as run
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 
 _QUICK = {  # enough to see that everything runs; the numbers say nothing
     "compare": "--rounds 1 --requests 8 --service-callers 4",

@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-
 from ensemble.crop import centers_and_scales, crop_persons
 from ensemble.letterbox import letterbox
 from ensemble.picture import PictureLimits, decode_picture
+from numpy.typing import NDArray
 
 CUDA = "CUDA"
 Crops = NDArray[np.uint8]

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from ensemble.crop import centers_and_scales, crop_persons
+from ensemble.picture import PictureLimits, decode_picture
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader
@@ -29,8 +31,6 @@ from demo.gate import BBOX_THRESHOLD, measure
 from demo.in_process import chain_of
 from demo.scene import render_scene
 from demo.seeds import CHECK, GATE
-from ensemble.crop import centers_and_scales, crop_persons
-from ensemble.picture import PictureLimits, decode_picture
 from export.pose_file import serve_pose_file
 from export.yolox_file import serve_yolox_file
 

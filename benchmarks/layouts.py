@@ -12,12 +12,13 @@ from dataclasses import replace
 from statistics import median
 from typing import Any
 
+from ensemble.graph.steps import DETECTOR
+
 from benchmarks import results, subject
 from benchmarks.closed_loop import Load, drive
 from benchmarks.subject import pose_calls
-from ensemble.graph.model import Instances, Model
-from ensemble.graph.profiles import PROFILES, Profile
-from ensemble.graph.steps import DETECTOR
+from ensemble.triton.model import Instances, Model
+from ensemble.triton.profiles import PROFILES, Profile
 
 
 def layouts(profile: str) -> dict[str, Profile]:

@@ -19,7 +19,7 @@ from benchmarks.closed_loop import drive
 from benchmarks.scenario import Pictures, Scenario, scenarios
 from benchmarks.subject import BUILT, CHECKOUT, pose_calls
 from demo.accuracy import default_weights
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from server.control import Control
 
 _PROBES, _PROBE_CALLERS = 160, 16

@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks import results, subject
 from benchmarks.subject import BUILT
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from server.installation import find_installation
 
 _WHEEL = "tritonclient==2.51.0"  # the last one with the program inside

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from ensemble.simcc import decode_simcc
 from onnx import TensorProto, helper
 
 from benchmarks import results
 from benchmarks.constructed import constructed_network
 from benchmarks.floor import seconds_of_run
 from benchmarks.subject import BUILT
-from ensemble.simcc import decode_simcc
 from export.pose_file import serve_pose_file
 
 _COPIES = 3

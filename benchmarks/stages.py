@@ -16,7 +16,7 @@ from benchmarks.closed_loop import drive
 from benchmarks.observed import Observed, observe
 from benchmarks.processes import FRONT
 from benchmarks.subject import Subject, pose_calls
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
 
 ALONE, SATURATED = "one caller", "saturated"

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from cigpose_client import PoseClient
+from ensemble.graph.pbtxt import render
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
 from demo.accuracy import default_weights
 from demo.scene import render_scene
 from demo.seeds import DEMO
-from ensemble.graph.model import Ensemble, Model
-from ensemble.graph.pbtxt import render
-from ensemble.graph.profiles import Profile
+from ensemble.triton.model import Ensemble, Model
+from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
 

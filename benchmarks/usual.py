@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-
 from ensemble.crop import centers_and_scales, crop_persons
 from ensemble.letterbox import letterbox, letterbox_ratio
 from ensemble.persons import select_persons
 from ensemble.picture import PictureLimits, decode_picture
-from ensemble.request_parameters import RequestParameters
 from ensemble.simcc import bins_to_picture, decode_simcc
+from numpy.typing import NDArray
+
+from ensemble.request_parameters import RequestParameters
 from export.cigpose.variants import MEAN, STD
 from export.yolox_file import grid
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from ensemble.crop import centers_and_scales
 from numpy.typing import NDArray
 
-from ensemble.crop import centers_and_scales
 from ensemble.keypoints import keypoint_set
 
 Image = NDArray[np.uint8]

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from ensemble.letterbox import letterbox, letterbox_ratio
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,7 +15,6 @@ from demo.trainer import first_batches
 from demo.warm_start import start_detector
 from demo.yolox import SmallYolox, cells
 from demo.yolox_losses import detector_loss
-from ensemble.letterbox import letterbox, letterbox_ratio
 
 SIZE = 416
 DETECTOR_NAME = f"yolox-t_rendered_{SIZE}"

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
-
-from demo.effects import decode
 from ensemble.crop import centers_and_scales, crop_persons
 from ensemble.graph.networks import Network
 from ensemble.letterbox import letterbox, letterbox_ratio
 from ensemble.persons import select_persons
 from ensemble.simcc import bins_to_picture, decode_simcc
+from numpy.typing import NDArray
+
+from demo.effects import decode
 from export.pose_file import serve_pose_file
 from export.served_detector import ServedDetector
 from export.yolox_file import serve_yolox_file

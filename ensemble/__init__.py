@@ -1,1 +1,1 @@
-"""The steps of the pose pipeline as plain numpy functions, the keypoint sets, and the graph that wires the steps."""
+"""The pose pipelines: steps as numpy functions, the networks between them, and the two runtimes that run them."""

@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import compose, helper
 
-from ensemble.graph.networks import Network
+from ensemble.geometry import TopDownCrop
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
+from ensemble.networks import SimCC, TopDownNetwork
 from export import graph_edit, metadata, network_file
 from export.cigpose.variants import MEAN, STD
 from export.flip import with_flip_test
@@ -41,7 +42,7 @@ class PoseOptions:
 class ServedNetwork:
     """A network ready to be served: what the graph must know of it, and its ONNX model."""
 
-    network: Network
+    network: TopDownNetwork
     model: onnx.ModelProto
 
 
@@ -81,7 +82,7 @@ def serve_pose_file(path: Path, options: PoseOptions | None = None) -> ServedNet
         meta |= {"flip_test": True}
     source = {"source_file": path.name, "source_sha256": graph_edit.sha256(path)}
     source |= {key: str(meta[key]) for key in metadata.PROVENANCE if key in meta}
-    network = Network(path.stem, named_set, size, bins, source=source, **limit)
+    network = TopDownNetwork(path.stem, named_set, TopDownCrop(size), SimCC(bins), source=source, **limit)
     return ServedNetwork(network, served)
 
 

@@ -3,19 +3,20 @@
 import shutil
 from pathlib import Path
 
-from ensemble.graph.model import Ensemble, Model
-from ensemble.graph.pbtxt import render
-from ensemble.graph.pipeline import pipeline
-from ensemble.graph.profiles import PROFILES
-from ensemble.graph.steps import DETECTOR
+from ensemble.networks import DETECTOR
+from ensemble.pipelines import pipelines
+from ensemble.triton.model import Ensemble, Model
+from ensemble.triton.pbtxt import config_text
+from ensemble.triton.profiles import PROFILES
+from ensemble.triton.render import render
 from export import graph_edit
 from export.detector_file import DetectorOptions, serve_detector_file
 from export.pose_file import PoseOptions, serve_pose_file
 from server import manifest
 
 CHECKOUT = Path(__file__).parents[1]
-_ADAPTERS = CHECKOUT / "model_repository"
 _PACKAGE = CHECKOUT / "ensemble"
+_ADAPTER = _PACKAGE / "triton" / "adapter.py"
 
 
 def build_repository(
@@ -34,12 +35,12 @@ def build_repository(
     """
     networks = [serve_pose_file(path, pose_options) for path in pose_files]
     detector = serve_detector_file(detector_file, detector_options)
-    models = pipeline(tuple(served.network for served in networks), detector.detector)
+    models = render(pipelines([served.network for served in networks], detector.detector))
     _refuse_strangers(output, {model.name for model in models})
     for model in models:
         write_configs(model, output / model.name)
-        if isinstance(model, Model) and model.adapter:
-            _copy_adapter(model.adapter, output / model.name / "1")
+        if isinstance(model, Model) and model.backend == "python":
+            _copy_adapter(output / model.name / "1")
     for served in networks:
         graph_edit.save(served.model, output / served.network.name / "1" / "model.onnx")
     graph_edit.save(detector.model, output / DETECTOR / "1" / "model.onnx")
@@ -56,13 +57,13 @@ def seal(output: Path) -> None:
 def write_configs(model: Model | Ensemble, folder: Path) -> None:
     """Write `config.pbtxt`, the profiles that differ from it, and the version folder."""
     (folder / "1").mkdir(parents=True, exist_ok=True)
-    text = render(model)
+    text = config_text(model)
     (folder / "config.pbtxt").write_text(text, encoding="utf-8")
     if isinstance(model, Ensemble):
         (folder / "1" / ".gitkeep").touch()  # Triton wants the folder, git keeps no empty ones
         return
     for name, profile in PROFILES.items():
-        profile_text = render(profile(model))
+        profile_text = config_text(profile(model))
         if profile_text != text:
             path = folder / "configs" / f"{name}.pbtxt"
             path.parent.mkdir(exist_ok=True)
@@ -79,12 +80,9 @@ def _refuse_strangers(output: Path, names: set[str]) -> None:
         )
 
 
-def _copy_adapter(adapter: str, folder: Path) -> None:
-    source = _ADAPTERS / adapter / "1" / "model.py"
-    if source.resolve() != (folder / "model.py").resolve():
-        shutil.copyfile(source, folder / "model.py")
+def _copy_adapter(folder: Path) -> None:
+    """Write `model.py` and, beside it, the package that it imports: a repository needs nothing else."""
+    shutil.copyfile(_ADAPTER, folder / "model.py")
     package = folder / "ensemble"
     shutil.rmtree(package, ignore_errors=True)
-    package.mkdir()
-    for path in (*_PACKAGE.glob("*.py"), *_PACKAGE.glob("*.json")):  # not graph/: the server needs no generator
-        shutil.copyfile(path, package / path.name)
+    shutil.copytree(_PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))

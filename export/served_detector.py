@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import compose, helper
 
-from ensemble.graph.networks import Detector
+from ensemble.networks import Detector
 from export import graph_edit
 
 Constants = dict[str, NDArray[np.generic]]

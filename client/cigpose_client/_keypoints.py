@@ -1,1 +1,1 @@
-../../ensemble/keypoints.py
+../../ensemble/keypoints/sets.py

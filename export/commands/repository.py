@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from ensemble.graph.model import Model
+from ensemble.triton.model import Model
 from export.detector_file import FORMS, DetectorOptions
 from export.flip import FACTS
 from export.pose_file import PoseOptions

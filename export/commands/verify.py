@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cigpose_client import Tls
 
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from export import graph_edit
 from export.comparison import PRECISIONS
 from export.served import Served, onnx_answers, pose_networks, server_answers

@@ -11,7 +11,7 @@ from benchmarks.processes import FRONT
 from benchmarks.stages import NETWORK, left_over_ms
 from benchmarks.stages import summary as stages
 from benchmarks.sweep import rise
-from ensemble.graph.model import DynamicBatching, Model
+from ensemble.triton.model import DynamicBatching, Model
 
 
 def duration(count, milliseconds):

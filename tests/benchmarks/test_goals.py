@@ -5,7 +5,7 @@ import pytest
 from benchmarks import goals
 from benchmarks.__main__ import COMMANDS
 from benchmarks.everything import plan
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 
 FOUND = {"compare": {"a": {"rate": 30.0}, "b": {"rate": 10.0}, "none": {"rate": None}}}
 

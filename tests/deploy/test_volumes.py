@@ -4,13 +4,14 @@ import math
 import re
 from pathlib import Path
 
-from deploy.checks import pods
 from ensemble.graph import steps
-from ensemble.graph.model import Model
 from ensemble.graph.networks import MAX_PERSONS, Detector, Network
 from ensemble.graph.pipeline import pipeline
-from ensemble.graph.profiles import PROFILES
 from ensemble.picture import PictureLimits
+
+from deploy.checks import pods
+from ensemble.triton.model import Model
+from ensemble.triton.profiles import PROFILES
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4, "INT64": 8}

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc
-
 from ensemble.picture import PictureLimits
+
 from ensemble.request_parameters import RequestParameters
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters

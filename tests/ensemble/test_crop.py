@@ -4,8 +4,8 @@ import sys
 import cv2
 import numpy as np
 import pytest
-
 from ensemble.crop import centers_and_scales, check_boxes, check_crop_count, crop_persons, warp_matrix
+
 from tests.pictures import noise_picture
 
 SIZE = (192, 256)

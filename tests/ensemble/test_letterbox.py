@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from ensemble.letterbox import letterbox, letterbox_ratio
+
 from tests.pictures import noise_picture
 
 

@@ -1,7 +1,6 @@
 import cv2
 import numpy as np
 import pytest
-
 from ensemble.persons import non_maximum_suppression, select_persons
 
 OPTIONS = {"ratio": 0.5, "bbox_threshold": 0.5, "nms_threshold": 0.45, "max_persons": 32}

@@ -5,8 +5,8 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-
 from ensemble.picture import PictureLimits, _on_white, decode_picture
+
 from ensemble.picture_header import read_header
 from tests.pictures import encode, noise_picture
 

@@ -1,15 +1,15 @@
 """What must hold for any input, tried on many (hypothesis)."""
 
 import numpy as np
+from ensemble.crop import centers_and_scales, check_boxes, warp_matrix
+from ensemble.persons import select_persons
+from ensemble.picture import PictureLimits, PictureRefused, decode_picture
+from ensemble.simcc import bins_to_picture, decode_simcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from ensemble.crop import centers_and_scales, check_boxes, warp_matrix
-from ensemble.persons import select_persons
-from ensemble.picture import PictureLimits, PictureRefused, decode_picture
 from ensemble.request_parameters import RequestParameters, parse_parameters
-from ensemble.simcc import bins_to_picture, decode_simcc
 
 SIZES = st.sampled_from([(192, 256), (288, 384)])
 pixels = st.floats(-5000, 5000, width=32)

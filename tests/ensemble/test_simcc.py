@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from ensemble.simcc import bins_to_picture, decode_simcc
 
 

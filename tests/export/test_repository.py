@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.profiles import PROFILES
 from export.__main__ import main
 from export.repository import build_repository
 from server import preflight

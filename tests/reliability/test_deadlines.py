@@ -8,9 +8,9 @@ import time
 
 import pytest
 import tritonclient.grpc
+from ensemble.graph.steps import MAX_IN_FLIGHT
 from tritonclient.utils import InferenceServerException
 
-from ensemble.graph.steps import MAX_IN_FLIGHT
 from tests.in_process import InProcess
 from tests.reliability.load import ask, expected_answers
 from tests.triton import counters, image_input

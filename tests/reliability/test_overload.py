@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cigpose_client import Overloaded, PoseClient, PoseClientError
-
 from ensemble.graph.steps import MAX_IN_FLIGHT, MAX_WAITING
+
 from tests.in_process import InProcess
 from tests.reliability.footprint import Memory
 from tests.reliability.launcher import launched

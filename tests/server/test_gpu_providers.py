@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from ensemble.graph.model import DynamicBatching, Model, Tensor
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.model import DynamicBatching, Model, Tensor
+from ensemble.triton.profiles import PROFILES
 from server.installation import _STAND_INS
 
 NETWORK = Model(

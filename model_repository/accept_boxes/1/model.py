@@ -1,10 +1,10 @@
 """Adapter: bboxes -> bbox_scores, persons_detected, person_boxes, as `select_persons` answers for found boxes."""
 
 import numpy as np
-
 from ensemble.adapter import PythonStep
 from ensemble.admission import pause
 from ensemble.crop import check_boxes
+
 from ensemble.request_parameters import RequestParameters, parse_parameters
 
 

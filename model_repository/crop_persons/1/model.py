@@ -2,10 +2,10 @@
 
 import cv2
 import numpy as np
-
 from ensemble.adapter import PythonStep, input_size
 from ensemble.admission import resume
 from ensemble.crop import centers_and_scales, check_crop_count, crop_persons
+
 from ensemble.request_parameters import RequestParameters, parse_parameters
 
 

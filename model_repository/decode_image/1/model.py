@@ -2,7 +2,6 @@
 
 import cv2
 import numpy as np
-
 from ensemble.adapter import PythonStep, input_size
 from ensemble.letterbox import letterbox
 from ensemble.picture import REASONS, PictureLimits, decode_picture

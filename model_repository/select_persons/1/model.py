@@ -1,11 +1,11 @@
 """Adapter: boxes, scores, image_size -> bboxes, bbox_scores, persons_detected. The work is `select_persons`."""
 
 import numpy as np
-
 from ensemble.adapter import PythonStep, input_size
 from ensemble.admission import pause
 from ensemble.letterbox import letterbox_ratio
 from ensemble.persons import select_persons
+
 from ensemble.request_parameters import RequestParameters, parse_parameters
 
 

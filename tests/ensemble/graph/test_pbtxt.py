@@ -1,12 +1,12 @@
 from dataclasses import replace
 
 import pytest
+from ensemble.graph.pbtxt import render
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from ensemble.graph.model import Accelerator, DynamicBatching, Ensemble, Instances, Model, Step, Tensor
-from ensemble.graph.pbtxt import render
-from ensemble.graph.profiles import PROFILES
+from ensemble.triton.model import Accelerator, DynamicBatching, Ensemble, Instances, Model, Step, Tensor
+from ensemble.triton.profiles import PROFILES
 
 NETWORK = Model(
     name="net",

@@ -1,8 +1,8 @@
 import pytest
-
-from ensemble.graph.model import Ensemble, Model
 from ensemble.graph.networks import Detector, Network
 from ensemble.graph.pipeline import pipeline
+
+from ensemble.triton.model import Ensemble, Model
 
 DETECTOR = Detector((416, 416), 3549)
 BODY = Network("body", "coco", (192, 256), (384, 512))

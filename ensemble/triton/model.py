@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
+from ensemble.tensors import Tensor
 
-@dataclass(frozen=True)
-class Tensor:
-    """Name, Triton data type (`UINT8`, `FP32`, ...) and dims (-1 where variable, without the batch axis)."""
-
-    name: str
-    dtype: str
-    dims: tuple[int, ...]
+Trait: TypeAlias = Literal["light", "pixels", "gate", "picture_network", "person_network"]
+"""What a model costs: nothing worth mentioning, a pass over every pixel, a network for each picture or each person."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class Model:
     Attributes:
         name: folder and model name.
         backend: `python` or `onnxruntime`.
-        adapter: for the Python backend: the folder of `model_repository/` whose `model.py` this model runs.
+        trait: what a machine profile chooses by.
         inputs: tensors in.
         outputs: tensors out.
         max_batch_size: 0 for a model that never batches.
@@ -68,7 +65,7 @@ class Model:
     backend: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    adapter: str = ""
+    trait: Trait = "light"
     max_batch_size: int = 0
     parameters: Mapping[str, str] = field(default_factory=dict)
     instances: Instances = Instances("KIND_CPU")

@@ -1,13 +1,17 @@
 """Encoded picture -> pixels, upright, within limits that are checked before anything is decoded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.geometry import Letterbox
 from ensemble.picture_header import read_header
+from ensemble.steps import Arrays, Request, Step, Weight
+from ensemble.tensors import IMAGE, IMAGE_BGR, IMAGE_SIZE, LETTERBOXED, Tensor
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,55 @@ class PictureLimits:
     max_pixels: int = 50_000_000
 
 
+@dataclass(frozen=True)
+class DecodeImage(Step):
+    """Encoded picture -> its pixels, its size, and a detector's letterboxed input where that is wanted.
+
+    Attributes:
+        input_width: of the detector's input; 0 where the repository has no detector.
+        input_height: likewise.
+        max_bytes: see `PictureLimits`.
+        max_pixels: see `PictureLimits`.
+    """
+
+    input_width: int = 0
+    input_height: int = 0
+    max_bytes: int = PictureLimits.max_bytes
+    max_pixels: int = PictureLimits.max_pixels
+
+    weight: ClassVar[Weight] = "pixels"
+    counters: ClassVar[Mapping[str, str]] = {"cigpose_pictures_total": "Pictures decoded."}
+    refusals: ClassVar[tuple[str, ...]] = ("bytes", "format", "pixels", "damaged")
+    inputs = (IMAGE,)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The picture, and the letterbox where there is a detector."""
+        pixels = (IMAGE_BGR, IMAGE_SIZE)
+        if not self.input_width:
+            return pixels
+        return (*pixels, LETTERBOXED.sized(self.input_height, self.input_width, 3).many(1))
+
+    def run(self, request: Request) -> Arrays:
+        """Decode the picture."""
+        limits = PictureLimits(self.max_bytes, self.max_pixels)
+        image_bgr = decode_picture(request.tensors["image"][0], limits)
+        height, width = image_bgr.shape[:2]
+        outputs = {"image_bgr": image_bgr, "image_size": np.array([width, height], np.int32)}
+        if "letterboxed" in request.wanted:
+            outputs["letterboxed"] = Letterbox((self.input_width, self.input_height)).apply(image_bgr)[None]
+        return outputs
+
+    def counts(self, inputs: Arrays, outputs: Arrays) -> Mapping[str, int]:
+        """Count the picture."""
+        return {"cigpose_pictures_total": 1}
+
+
 _STRIP_PIXELS = 1 << 20
-REASONS = ("bytes", "format", "pixels", "damaged")
 
 
 class PictureRefused(ValueError):
-    """A picture that is not decoded; `reason` is one of `REASONS`, for a metric's label; the text is for the caller."""
+    """A picture that is not decoded; `reason` is one of the step's `refusals`; the text is for the caller."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(f"image: {message}")

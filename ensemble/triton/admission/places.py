@@ -1,4 +1,4 @@
-"""Who works, who waits, and who is not waited for any more: what the gate knows, without its messages."""
+"""Bookkeeping of the admission gate: requests running, queued or written off. No I/O."""
 
 from collections import deque
 from typing import NamedTuple

@@ -6,8 +6,8 @@ Chosen at start with `--model-config-name=<profile>`; a model without a file of 
 from collections.abc import Callable
 from dataclasses import replace
 
-from ensemble.graph.model import Accelerator, Instances, Model
-from ensemble.graph.steps import DETECTOR, MAX_IN_FLIGHT_GPU
+from ensemble.networks import MAX_PERSONS
+from ensemble.triton.model import Accelerator, Instances, Model
 
 Profile = Callable[[Model], Model]
 
@@ -50,8 +50,8 @@ def gpu(model: Model) -> Model:
 
     The pose networks wait 1 ms for company: a fuller execution costs a GPU hardly more, and 1 ms is short beside it.
     """
-    if model.adapter == "admit_picture":
-        return replace(model, parameters={**model.parameters, "max_in_flight": str(MAX_IN_FLIGHT_GPU)})
+    if model.trait == "gate" and "max_in_flight" in model.parameters:
+        return replace(model, parameters={**model.parameters, "max_in_flight": str(_GPU_IN_FLIGHT)})
     if model.backend != "onnxruntime":
         return _pixel_steps(model, processes=4)
     parameters = {
@@ -61,7 +61,7 @@ def gpu(model: Model) -> Model:
         "intra_op_thread_count": "1",  # the GPU computes
     }
     model = replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters, warmup=_sizes(model))
-    return model if model.name == DETECTOR else _waiting(model, _GPU_DELAY_US)
+    return _waiting(model, _GPU_DELAY_US) if model.trait == "person_network" else model
 
 
 def tensorrt(model: Model) -> Model:
@@ -81,11 +81,13 @@ def tensorrt(model: Model) -> Model:
         **_shape_profiles(model),
     }
     changed = replace(changed, gpu_accelerator=Accelerator("tensorrt", parameters))
-    # what the engine is tuned for leaves at once
-    return _waiting(changed, 0 if model.name == DETECTOR else _GPU_DELAY_US, _sizes(model)[1:])
+    # dispatch immediately at the sizes the engine is optimised for
+    return _waiting(changed, _GPU_DELAY_US if model.trait == "person_network" else 0, _sizes(model)[1:])
 
 
 _GPU_DELAY_US = 1000
+# A GPU executes up to 32 crops at once, and as many must be ready meanwhile, with one person in each picture.
+_GPU_IN_FLIGHT = 2 * MAX_PERSONS
 _CPU_BATCH = (
     8  # larger ones are no faster a person, and keep the other pictures waiting (`python -m benchmarks layouts`)
 )
@@ -102,21 +104,19 @@ def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
     model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
-    # the memory that its usual batches need is taken at the start, and not some day
+    # the memory of its usual batches is allocated at startup
     return replace(model, warmup=(min(_CPU_BATCH, max(1, model.max_batch_size)),))
 
 
 def _on_openvino(model: Model, precision: str) -> Model:
-    if model.backend != "onnxruntime" or model.name == DETECTOR:
+    if model.trait != "person_network":
         return model
     return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": precision}))
 
 
 def _pixel_steps(model: Model, processes: int) -> Model:
     """More processes for the steps that touch every pixel."""
-    if model.adapter not in ("decode_image", "crop_persons"):
-        return model
-    return replace(model, instances=Instances("KIND_CPU", processes))
+    return replace(model, instances=Instances("KIND_CPU", processes)) if model.trait == "pixels" else model
 
 
 def _waiting(model: Model, delay_us: int, preferred_sizes: tuple[int, ...] = ()) -> Model:

@@ -1,9 +1,29 @@
 """SimCC decoding: one row of bins a keypoint and axis -> coordinates and scores."""
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
-Floats = NDArray[np.float32]
+import numpy as np
+
+from ensemble.geometry import Floats, TopDownCrop
+from ensemble.steps import Arrays, Request, Step
+from ensemble.tensors import CENTERS, KEYPOINT_SCORES, KEYPOINTS, SCALES, SIMCC_X, SIMCC_Y
+
+
+@dataclass(frozen=True)
+class DecodeSimcc(Step):
+    """SimCC rows -> keypoints in picture pixels; serves every SimCC network."""
+
+    name: str = "decode_simcc"
+    inputs = (SIMCC_X.many(), SIMCC_Y.many(), CENTERS, SCALES)
+    outputs = (KEYPOINTS, KEYPOINT_SCORES)
+
+    def run(self, request: Request) -> Arrays:
+        """Decode the rows of the people; a picture with nobody brings those of one black crop, which are dropped."""
+        simcc_x, simcc_y, centers, scales = (request.tensors[tensor.name] for tensor in self.inputs)
+        persons = len(centers)
+        keypoints, scores = decode_simcc(simcc_x[:persons], simcc_y[:persons])
+        bins = simcc_x.shape[2], simcc_y.shape[2]
+        return {"keypoints": TopDownCrop.to_picture(keypoints, bins, centers, scales), "keypoint_scores": scores}
 
 
 def decode_simcc(simcc_x: Floats, simcc_y: Floats) -> tuple[Floats, Floats]:
@@ -28,23 +48,3 @@ def decode_simcc(simcc_x: Floats, simcc_y: Floats) -> tuple[Floats, Floats]:
     scores = np.minimum(simcc_x.max(axis=2), simcc_y.max(axis=2))
     keypoints[scores <= 0] = -1
     return keypoints, scores
-
-
-def bins_to_picture(keypoints: Floats, bins: tuple[int, int], centers: Floats, scales: Floats) -> Floats:
-    """Map keypoints from bins to picture pixels.
-
-    Args:
-        keypoints: (N, K, 2) float32, in bins.
-        bins: numbers of x bins and y bins; they span exactly the crop, so no split ratio is needed.
-        centers: (N, 2) float32, picture pixels.
-        scales: (N, 2) float32, picture pixels.
-
-    Returns:
-        (N, K, 2) float32, picture pixels.
-
-    Source: MMPose 1.3.2, TopdownPoseEstimator.add_pred_to_datasample; float64 inside, as there.
-    """
-    scales = scales[:, None]
-    in_crop = keypoints.astype(np.float64) / bins
-    in_picture: NDArray[np.float64] = in_crop * scales + centers[:, None] - 0.5 * scales
-    return in_picture.astype(np.float32)

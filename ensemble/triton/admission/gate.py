@@ -1,9 +1,9 @@
-"""How many pictures may be in the pipeline, and how many of them in work: a gate at its beginning.
+"""The admission gate: limits the pictures inside a pipeline, and how many of them are worked on at once.
 
-Triton 2.51 bounds the queue of a step, not an ensemble. Bounded at the slowest step alone, an overloaded server would
-decode, and search for people, in pictures that it refuses afterwards. And beside a bounded queue, Triton's scheduler
-may sleep for half a second (`docs/decisions/0022-gate.md`). So the first step counts: whom it lets in waits in the
-queue of the second, which has no limit of its own and needs none, and who is too many is refused.
+Triton 2.51 limits the queue of a step, not of an ensemble. A limit at the slowest step alone would let an overloaded
+server decode pictures, and search them for people, only to reject them. Beside a limited queue, Triton's scheduler may
+also sleep for half a second (`docs/decisions/0022-gate.md`). So the first step counts. Admitted requests wait in the
+second step's queue, which needs no limit; the rest are rejected.
 """
 
 import contextlib
@@ -17,14 +17,25 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.admission import ASK, FULL, GO, LEAVE, MESSAGE, PAUSE, RESUME, TOO_LATE, TurnedAway, address
-from ensemble.places import Places
+from ensemble.triton.admission.places import Places
+from ensemble.triton.admission.tickets import (
+    ASK,
+    FULL,
+    GO,
+    LEAVE,
+    MESSAGE,
+    PAUSE,
+    RESUME,
+    TOO_LATE,
+    TurnedAway,
+    address,
+)
 
 
 class Gate:
-    """Lets `places` pictures work at once, and as many as `waiting` wait for their turn (`ensemble/places.py`).
+    """Lets `places` pictures work at once while up to `waiting` more wait for their turn.
 
-    Everybody on the machine may send to its socket, so a message carries its key, and tickets cannot be guessed.
+    Any process on the machine can send to its socket, so each message carries the gate's key, and tickets are random.
     """
 
     def __init__(self, places: int, waiting: int, clock: Callable[[], float] = time.monotonic):

@@ -1,0 +1,117 @@
+"""How pixels get from the picture into a network's input and coordinates come back: one object for each way.
+
+Sizes are (width, height) here and in every tensor; shapes of arrays are (height, width).
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+
+_GREY = 114
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """YOLOX's letterbox: scaled to fit, top-left aligned, the rest grey.
+
+    Attributes:
+        size: (w, h) of the detector's input.
+
+    Source: Megvii YOLOX, preproc (bilinear, sizes truncated, grey 114, no centring).
+    """
+
+    size: Size
+
+    def apply(self, image_bgr: Pixels) -> Pixels:
+        """Return (h, w, 3) uint8 BGR for a picture of (H, W, 3)."""
+        height, width = image_bgr.shape[:2]
+        ratio = self.ratio((width, height))
+        scaled_size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
+        canvas = np.full((self.size[1], self.size[0], 3), _GREY, np.uint8)
+        scaled = canvas[: scaled_size[1], : scaled_size[0]]
+        cv2.resize(image_bgr, scaled_size, dst=scaled, interpolation=cv2.INTER_LINEAR)
+        return canvas
+
+    def to_picture(self, bbox_xyxy: Floats, picture_size: Size) -> Floats:
+        """Map (N, 4) boxes from letterbox pixels to pixels of a picture of (w, h)."""
+        return np.asarray(bbox_xyxy / np.float32(self.ratio(picture_size)), np.float32)
+
+    def ratio(self, picture_size: Size) -> float:
+        """Return letterbox pixels per pixel of a picture of (w, h)."""
+        return min(self.size[0] / picture_size[0], self.size[1] / picture_size[1])
+
+
+@dataclass(frozen=True)
+class TopDownCrop:
+    """MMPose's crop at test time: padded box, fixed aspect, one affine warp on black.
+
+    A crop is described by its centre and its scale, the (width, height) after padding, in picture pixels.
+
+    Attributes:
+        size: (w, h) of the network's input.
+        padding: factor by which boxes are widened.
+
+    Source: MMPose 1.3.2, GetBBoxCenterScale, TopdownAffine and TopdownPoseEstimator.add_pred_to_datasample.
+    """
+
+    size: Size
+    padding: float = 1.25
+
+    def regions(self, bbox_xyxy: Floats) -> tuple[Floats, Floats]:
+        """Return centers (N, 2) and scales (N, 2), float32 picture pixels, for (N, 4) boxes."""
+        centers = (bbox_xyxy[:, 2:] + bbox_xyxy[:, :2]) * np.float32(0.5)
+        padded = (bbox_xyxy[:, 2:] - bbox_xyxy[:, :2]) * np.float32(self.padding)
+        width, height = padded[:, :1], padded[:, 1:]
+        aspect = np.float32(self.size[0] / self.size[1])
+        wide = np.hstack([width, width / aspect])
+        tall = np.hstack([height * aspect, height])
+        return centers, np.where(width > height * aspect, wide, tall)
+
+    def apply(self, image_bgr: Pixels, centers: Floats, scales: Floats) -> Pixels:
+        """Return (N, h, w, 3) uint8 BGR crops; pixels outside the picture are black."""
+        crops = np.empty((len(centers), self.size[1], self.size[0], 3), np.uint8)
+        for crop, center, scale in zip(crops, centers, scales, strict=True):
+            matrix = self.warp_matrix(center, scale)
+            cv2.warpAffine(image_bgr, matrix, self.size, dst=crop, flags=cv2.INTER_LINEAR)
+        return crops
+
+    def warp_matrix(self, center: Floats, scale: Floats) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix that maps picture pixels to crop pixels; only the width of `scale` enters.
+
+        Source: MMPose 1.3.2, get_warp_matrix without rotation: three point pairs in float32, no half-pixel shift.
+        """
+        middle = np.array([self.size[0] * 0.5, self.size[1] * 0.5], np.float32)
+        source = _corner_triple(center, np.float32(scale[0]) * np.float32(-0.5))
+        target = _corner_triple(middle, np.float32(self.size[0] * -0.5))
+        return np.asarray(cv2.getAffineTransform(source, target), np.float64)
+
+    @staticmethod
+    def to_picture(points: Floats, grid: Size, centers: Floats, scales: Floats) -> Floats:
+        """Map points from a grid that spans the crop to picture pixels, in float64 inside.
+
+        Args:
+            points: (N, K, 2) float32, in cells of the grid.
+            grid: numbers of cells along x and y, such as SimCC bins; the crop's own size drops out.
+            centers: (N, 2) float32.
+            scales: (N, 2) float32.
+
+        Returns:
+            (N, K, 2) float32.
+        """
+        scales = scales[:, None]
+        in_crop = points.astype(np.float64) / grid
+        in_picture: NDArray[np.float64] = in_crop * scales + centers[:, None] - 0.5 * scales
+        return in_picture.astype(np.float32)
+
+
+def _corner_triple(center: Floats, half_width: np.float32) -> Floats:
+    """Return the centre, the middle of the left edge, and the point as far below that (as MMPose picks them)."""
+    left = center + np.array([half_width, 0], np.float32)
+    below = left + np.array([0, -half_width], np.float32)
+    return np.stack([center, left, below])

@@ -1,0 +1,80 @@
+"""The in-process runtime: a pipeline carried out here, with ONNX Runtime and without a server."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ensemble.networks import Network
+from ensemble.pipeline import Pipeline
+from ensemble.steps import Arrays, Request, Step
+from ensemble.tensors import Tensor
+
+OnnxFile: TypeAlias = Path | bytes
+
+
+class InProcess:
+    """One pipeline, ready to be called.
+
+    Args:
+        pipeline: what to run.
+        graphs: name of each network in it -> its ONNX file in served form, or the bytes of one.
+        threads: of each session; 0 for one a core.
+    """
+
+    def __init__(self, pipeline: Pipeline, graphs: Mapping[str, OnnxFile], threads: int = 1):
+        self.pipeline = pipeline
+        self._sessions = {
+            member.name: _session(graphs[member.name], threads)
+            for member in pipeline.members
+            if isinstance(member, Network)
+        }
+
+    def __call__(
+        self, *, wanted: Iterable[str] | None = None, parameters: Mapping[str, Any] | None = None, **inputs: Any
+    ) -> dict[str, NDArray[Any]]:
+        """Return the wanted outputs by name; all of them by default.
+
+        Args:
+            wanted: names of outputs.
+            parameters: request parameters.
+            inputs: by name; an encoded picture as bytes.
+
+        Raises:
+            ValueError: the caller's mistake, with the text that the server would answer.
+        """
+        outputs = [tensor.name for tensor in self.pipeline.outputs] if wanted is None else list(wanted)
+        needed = self.pipeline.needed(outputs)
+        tensors = {name: _array(value) for name, value in inputs.items()}
+        for member in self.pipeline.members:
+            if member.name in needed:
+                fed = {tensor.name: _fitted(tensors[tensor.name], tensor) for tensor in member.inputs}
+                tensors |= self._run(member, fed, parameters or {}, needed[member.name])
+        return {name: tensors[name] for name in outputs}
+
+    def _run(
+        self, member: Step | Network, fed: Arrays, parameters: Mapping[str, Any], wanted: frozenset[str]
+    ) -> Arrays:
+        if isinstance(member, Step):
+            return member.run(Request(fed, parameters, wanted))
+        names = [tensor.name for tensor in member.outputs]
+        return dict(zip(names, self._sessions[member.name].run(names, dict(fed)), strict=True))
+
+
+def _session(graph: OnnxFile, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return np.array([value], object) if isinstance(value, bytes) else np.asarray(value)
+
+
+def _fitted(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+    """Drop the batch axis of a network's single answer, for a step that takes one item."""
+    return array[0] if array.ndim == len(tensor.dims) + 1 and len(array) == 1 else array

@@ -1,0 +1,79 @@
+"""Picture and boxes -> one crop for each person."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ensemble.geometry import TopDownCrop
+from ensemble.request_parameters import RequestParameters, parse_parameters
+from ensemble.steps import Arrays, Request, Step, Weight
+from ensemble.tensors import CENTERS, CROPS, IMAGE_BGR, PERSON_BOXES, SCALES, Tensor
+
+
+@dataclass(frozen=True)
+class CropPersons(Step):
+    """Picture and boxes -> crops of one network's input size.
+
+    Attributes:
+        input_width: of a crop.
+        input_height: likewise.
+        max_crops: the network's `max_batch_size`, so the most persons of one request.
+        padding: see `TopDownCrop`.
+    """
+
+    input_width: int
+    input_height: int
+    max_crops: int
+    padding: float = TopDownCrop.padding
+
+    weight: ClassVar[Weight] = "pixels"
+    counters: ClassVar[Mapping[str, str]] = {
+        "cigpose_crops_total": "Persons cropped for a pose network.",
+        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
+    }
+    refusals: ClassVar[tuple[str, ...]] = ("bboxes",)
+    inputs = (IMAGE_BGR, PERSON_BOXES)
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The crops and where they were cut."""
+        return CROPS.sized(self.input_height, self.input_width, 3).many(), CENTERS, SCALES
+
+    def run(self, request: Request) -> Arrays:
+        """Cut the crops; one black crop when there is nobody, since Triton refuses a batch of none."""
+        bboxes = request.tensors["person_boxes"]
+        options = parse_parameters(request.parameters, RequestParameters(max_persons=self.max_crops))
+        check_crop_count(len(bboxes), options.max_persons, self.max_crops)
+        crop = TopDownCrop((self.input_width, self.input_height), self.padding)
+        centers, scales = crop.regions(bboxes)
+        crops = crop.apply(request.tensors["image_bgr"], centers, scales)
+        if not len(crops):
+            crops = np.zeros((1, *crops.shape[1:]), np.uint8)
+        return {"crops": crops, "centers": centers, "scales": scales}
+
+    def counts(self, inputs: Arrays, outputs: Arrays) -> Mapping[str, int]:
+        """Count the people, or the black crop."""
+        persons = len(outputs["centers"])
+        return {"cigpose_crops_total": persons, "cigpose_dummy_crops_total": 0 if persons else 1}
+
+
+def check_crop_count(count: int, max_persons: int, limit: int) -> None:
+    """Refuse more crops than the network takes at once.
+
+    Args:
+        count: boxes at hand.
+        max_persons: how many the caller is ready to get.
+        limit: the network's `max_batch_size`.
+
+    Raises:
+        ValueError: the message says the limit and how to stay below it.
+    """
+    if max_persons > limit:
+        raise ValueError(
+            f"request parameter max_persons is {max_persons}; this network's keypoints are for 1 to {limit} persons "
+            "a request (without keypoints in the requested outputs there is no such limit)"
+        )
+    if count > limit:
+        raise ValueError(f"bboxes: {count} are more than this network's limit of {limit} a request; send fewer at once")

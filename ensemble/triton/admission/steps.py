@@ -1,0 +1,78 @@
+"""The two steps before every pipeline: one counts, in the other admitted requests wait for their turn."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from ensemble.steps import Arrays, Request, Step
+from ensemble.tensors import IMAGE, Tensor
+from ensemble.triton.admission.gate import Gate
+from ensemble.triton.admission.tickets import EXPIRED, FULL, take_turn
+
+PLACE = Tensor("place", "INT64", (2,), "the ticket of an admitted request that waits for its turn")
+TICKET = Tensor("ticket", "INT64", (2,), "the ticket of a request that is worked on: the gate's key and a number")
+
+
+@dataclass(frozen=True)
+class AdmitPicture(Step):
+    """Encoded picture -> a place in the queue; an overloaded server rejects here, before it has done any work.
+
+    Attributes:
+        max_in_flight: pictures between the first step and the last. With three people each, 16 hold 48 crops: enough
+            for two CPU sessions that prefer batches of 8, while as many are decoded and cropped. More would queue
+            beyond the point where they can still be rejected.
+        max_waiting: pictures that wait for their turn; the next one is rejected. 64 callers at a time are never
+            rejected. What was admitted during a spike is answered first, so the server recovers within
+            (64 + 16) / rate seconds: 5 s at 16 pictures a second, 10 s on the slowest machine that we measured (two
+            busy cores, a large network, crowded pictures: 8 to 12 a second). Our client's default deadline is 30 s.
+            A queue of the largest pictures holds 64 x 32 MB = 2 GB.
+    """
+
+    name: str = "admit_picture"
+    max_in_flight: int = 16
+    max_waiting: int = 64
+
+    turns_away: ClassVar[tuple[str, ...]] = (FULL,)
+    inputs = (IMAGE,)
+    outputs = (PLACE,)
+
+    def run(self, request: Request) -> Arrays:
+        """Return a ticket.
+
+        Raises:
+            TurnedAway: the pipeline and its queue are full.
+        """
+        return {"place": self._gate.enter()}
+
+    @cached_property
+    def _gate(self) -> Gate:
+        return Gate(self.max_in_flight, self.max_waiting)
+
+
+@dataclass(frozen=True)
+class AwaitTurn(Step):
+    """Place in the queue -> the ticket for the steps that follow, when there is room.
+
+    A step of its own, because Triton tells a step only of callers that hung up before its request was made.
+
+    Attributes:
+        max_wait_s: longest wait in the queue; equals our client's default deadline. A request's own `timeout`
+            shortens it.
+    """
+
+    name: str = "await_turn"
+    max_wait_s: float = 30
+
+    turns_away: ClassVar[tuple[str, ...]] = (EXPIRED,)
+    inputs = (PLACE,)
+    outputs = (TICKET,)
+
+    def run(self, request: Request) -> Arrays:
+        """Wait.
+
+        Raises:
+            TurnedAway: the turn did not come in time.
+        """
+        place = request.tensors["place"]
+        take_turn(place, min(self.max_wait_s, request.timeout_s))
+        return {"ticket": place}

@@ -1,0 +1,148 @@
+"""A step inside Triton's Python backend: requests in, arrays out, errors to the one caller that made them."""
+
+import json
+import math
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import cv2
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from numpy.typing import NDArray
+
+from ensemble.steps import Request, Step
+from ensemble.triton.admission.tickets import TurnedAway, leave, pause, resume
+from ensemble.triton.quirks import inner_of
+
+_TICKETS = {"place", "ticket"}
+# The parameter `ticket` of a model's config -> what happens to the ticket before and after the step.
+_BEFORE: Mapping[str, Callable[[NDArray[Any]], None]] = {"resume": resume}
+_AFTER: Mapping[str, Callable[[NDArray[Any]], None]] = {"pause": pause, "leave": leave}
+_REFUSED = "cigpose_pictures_refused_total"
+_TURNED_AWAY = "cigpose_pictures_turned_away_total"
+_HELP = {
+    _REFUSED: "Pictures refused for a mistake of the caller's, by reason.",
+    _TURNED_AWAY: "Pictures that an overloaded server had no place for, or none in time, by reason.",
+}
+
+
+class TritonPythonModel:
+    """One instance of a model whose config names a step in its parameter `step`."""
+
+    def initialize(self, args: Mapping[str, str]) -> None:
+        """Make the step; called by Triton once for each instance."""
+        config = json.loads(args["model_config"])
+        parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
+        self._step = load_step(config["name"], parameters)
+        self._ticket = parameters["ticket"]
+        if self._step.weight == "pixels":
+            cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
+        reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
+        self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
+        for name, of_name in reasons.items():
+            for reason in of_name:  # a counter that appears only with its first event hides it from `rate`
+                self._counters.add(name, 0, reason=reason)
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer each request by itself; called by Triton."""
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, triton_request: Any) -> Any:
+        request = _read(triton_request)
+        tickets = [request.tensors[name] for name in _TICKETS & request.tensors.keys()]
+        if triton_request.is_cancelled():
+            response = _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
+        else:
+            _each(_BEFORE.get(self._ticket), tickets)
+            response = self._answer(request)
+        _each(leave if response.has_error() else _AFTER.get(self._ticket), tickets)
+        return response
+
+    def _answer(self, request: Request) -> Any:
+        step = self._step
+        try:
+            outputs = dict(step.run(request))
+            for name, amount in step.counts(request.tensors, outputs).items():
+                self._counters.add(name, amount)
+            for name in request.wanted - outputs.keys():
+                outputs[name] = outputs[inner_of(name)]
+        except ValueError as error:
+            if step.refusals:
+                self._counters.add(_REFUSED, reason=getattr(error, "reason", step.refusals[0]))
+            return _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        except TurnedAway as error:
+            self._counters.add(_TURNED_AWAY, reason=error.reason)
+            return _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
+        except Exception:  # ours: one that escaped `execute` would fail the whole batch and show our file paths
+            pb_utils.Logger.log_error(traceback.format_exc())
+            return _failure("internal error", pb_utils.TritonError.INTERNAL)
+        tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
+        return pb_utils.InferenceResponse(tensors)
+
+
+def load_step(name: str, parameters: Mapping[str, str]) -> Step:
+    """Return the step of a model.
+
+    Args:
+        name: of the model.
+        parameters: of its config: `step` is `module:class`, the rest are the step's settings.
+    """
+    module, _, of_class = parameters["step"].partition(":")
+    step: Step = getattr(import_module(module), of_class).from_settings(name, parameters)
+    return step
+
+
+class _Counters:
+    """Prometheus counters on Triton's metrics port."""
+
+    def __init__(self, help_texts: Mapping[str, str]):
+        self._families = {
+            name: pb_utils.MetricFamily(name=name, description=text, kind=pb_utils.MetricFamily.COUNTER)
+            for name, text in help_texts.items()
+        }
+        self._metrics: dict[tuple[str, ...], Any] = {}
+
+    def add(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Add to a counter; the metric of new labels is made on first use."""
+        key = (name, *labels.values())
+        if key not in self._metrics:
+            self._metrics[key] = self._families[name].Metric(labels=labels)
+        self._metrics[key].increment(amount)
+
+
+class _Tensors(Mapping[str, NDArray[Any]]):
+    """Input arrays by name, each made when it is asked for, because that copies encoded pictures."""
+
+    def __init__(self, tensors: list[Any]):
+        self._tensors = {tensor.name(): tensor for tensor in tensors}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        array: NDArray[Any] = self._tensors[name].as_numpy()
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def _read(request: Any) -> Request:
+    return Request(
+        tensors=_Tensors(request.inputs()),
+        parameters=json.loads(request.parameters() or "{}"),
+        wanted=frozenset(request.requested_output_names()),
+        timeout_s=request.timeout() / 1e6 or math.inf,
+    )
+
+
+def _each(action: Callable[[NDArray[Any]], None] | None, tickets: list[NDArray[Any]]) -> None:
+    if action:
+        for ticket in tickets:
+            action(ticket)
+
+
+def _failure(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))

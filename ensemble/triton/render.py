@@ -1,0 +1,139 @@
+"""Pipelines -> the models and ensembles of a repository, with admission control around each pipeline."""
+
+from collections.abc import Iterable, Mapping
+
+from ensemble.networks import Network
+from ensemble.pipeline import Member, Pipeline
+from ensemble.steps import Step
+from ensemble.tensors import Tensor
+from ensemble.triton import quirks
+from ensemble.triton.admission.steps import TICKET, AdmitPicture, AwaitTurn
+from ensemble.triton.model import DynamicBatching, Ensemble, Instances, Model, Trait
+from ensemble.triton.model import Step as EnsembleStep
+
+_GATE = (AdmitPicture(), AwaitTurn())
+
+
+def render(pipelines: Iterable[Pipeline]) -> tuple[Model | Ensemble, ...]:
+    """Return every model of the repository, then the ensembles.
+
+    Raises:
+        ValueError: two different models have one name (the message names what both are), or a pipeline cannot be
+            wired in Triton.
+    """
+    models: dict[str, Model | Ensemble] = {step.name: _step_model(step, "keep", "gate") for step in _GATE}
+    ensembles: dict[str, Model | Ensemble] = {}
+    for pipeline in pipelines:
+        for model in _models(pipeline):
+            _add(models, model)
+        _add(ensembles, _ensemble(pipeline))
+    for name in models.keys() & ensembles.keys():
+        _add(models, ensembles[name])
+    return (*models.values(), *ensembles.values())
+
+
+def _add(models: dict[str, Model | Ensemble], model: Model | Ensemble) -> None:
+    known = models.setdefault(model.name, model)
+    if known != model:
+        raise ValueError(
+            f"two different models would be called {model.name}: {_described(known)} and {_described(model)}; "
+            "give the file another name"
+        )
+
+
+def _described(model: Model | Ensemble) -> str:
+    if isinstance(model, Ensemble):
+        return "a pipeline"
+    what = model.parameters.get("source_file") or model.parameters.get("step") or model.backend
+    takes, answers = (
+        ", ".join(f"{tensor.name} {list(tensor.dims)}" for tensor in tensors)
+        for tensors in (model.inputs, model.outputs)
+    )
+    return f"{what} ({takes} -> {answers})"
+
+
+def _models(pipeline: Pipeline) -> Iterable[Model]:
+    copied, added, tickets = quirks.copied(pipeline), quirks.order_inputs(pipeline.members), _tickets(pipeline)
+    for member in pipeline.members:
+        if isinstance(member, Network):
+            yield _network_model(member)
+            continue
+        inputs = (*((added[member.name],) if member.name in added else ()), TICKET)
+        outputs = [_inner(tensor) for tensor in member.outputs if tensor.name in copied]
+        yield _step_model(member, tickets[member.name], member.weight, inputs, tuple(outputs))
+
+
+def _tickets(pipeline: Pipeline) -> Mapping[str, str]:
+    """Return what each step does with the ticket: name -> `keep`, `pause`, `resume` or `leave`.
+
+    Triton tells no step whether others follow. One whose outputs may be all that is asked for pauses the ticket; the
+    next one resumes it. The last one hands it back.
+    """
+    steps = [member for member in pipeline.members if isinstance(member, Step)]
+    public = {tensor.name for tensor in pipeline.outputs}
+    found, paused = {}, False
+    for step in steps:
+        ends = bool(public & {tensor.name for tensor in step.outputs})
+        found[step.name] = "leave" if step is steps[-1] else "pause" if ends else "resume" if paused else "keep"
+        paused = ends
+    return found
+
+
+def _step_model(
+    step: Step, ticket: str, trait: Trait, inputs: tuple[Tensor, ...] = (), outputs: tuple[Tensor, ...] = ()
+) -> Model:
+    of_class = type(step)
+    return Model(
+        name=step.name,
+        backend="python",
+        inputs=(*step.inputs, *inputs),
+        outputs=(*step.outputs, *outputs),
+        parameters={"step": f"{of_class.__module__}:{of_class.__qualname__}", "ticket": ticket, **step.settings},
+        trait=trait,
+    )
+
+
+def _network_model(network: Network) -> Model:
+    return Model(
+        name=network.name,
+        backend="onnxruntime",
+        max_batch_size=network.max_batch_size,
+        inputs=network.inputs,
+        outputs=network.outputs,
+        parameters=network.source,
+        instances=Instances("KIND_AUTO"),
+        batching=DynamicBatching() if network.max_batch_size else None,
+        trait="person_network" if network.per_person else "picture_network",
+    )
+
+
+def _ensemble(pipeline: Pipeline) -> Ensemble:
+    copied, added = quirks.copied(pipeline), quirks.order_inputs(pipeline.members)
+    needed = {tensor.name for member in pipeline.members for tensor in member.inputs}
+    needed |= {tensor.name for tensor in (*pipeline.outputs, *added.values())}
+
+    def step(member: Member) -> EnsembleStep:
+        inputs = {
+            tensor.name: quirks.inner(tensor.name) if tensor.name in copied else tensor.name for tensor in member.inputs
+        }
+        outputs = {tensor.name: tensor.name for tensor in member.outputs if tensor.name in needed}
+        outputs |= {_inner(tensor).name: _inner(tensor).name for tensor in member.outputs if tensor.name in copied}
+        if isinstance(member, Step):
+            inputs |= {tensor.name: tensor.name for tensor in (added.get(member.name), TICKET) if tensor}
+        return EnsembleStep(member.name, inputs, outputs)
+
+    first, *rest = quirks.listed(pipeline)
+    gate = [
+        EnsembleStep(
+            each.name, *({tensor.name: tensor.name for tensor in ends} for ends in (each.inputs, each.outputs))
+        )
+        for each in _GATE
+    ]
+    steps = (
+        [*gate, *map(step, (first, *rest))] if first is pipeline.members[0] else [step(first), *gate, *map(step, rest)]
+    )
+    return Ensemble(pipeline.name, pipeline.inputs, pipeline.outputs, tuple(steps), pipeline.parameters)
+
+
+def _inner(tensor: Tensor) -> Tensor:
+    return Tensor(quirks.inner(tensor.name), tensor.dtype, tensor.dims)
