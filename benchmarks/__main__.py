@@ -7,7 +7,6 @@ from collections.abc import Sequence
 COMMANDS = {
     "all": "everything below in one go, then the report",
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
-    "layouts": "ways to place the same work on the cores, interleaved",
     "batching": "people an execution of the network, by callers, batching off and on",
     "stages": "where each millisecond of a picture goes",
     "sweep": "1 to 32 people in a picture, 1 to 64 callers",
@@ -15,8 +14,6 @@ COMMANDS = {
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "endurance": "memory over many pictures, start to ready",
     "perf-analyzer": "Triton's own load generator on our server",
-    "int8": "what a quantised pose network loses and gains",
-    "simcc": "decoding SimCC inside the network, against outside of it",
     "goals": "the goals against the result files",
     "report": "one page from the result files, and the README's chart",
 }

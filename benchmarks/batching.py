@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ensemble.graph.steps import DETECTOR
-
 from benchmarks import results, subject
 from benchmarks.observed import Observed, observe
 from benchmarks.subject import pose_calls
+from ensemble.networks import DETECTOR
 from ensemble.triton.model import Instances, Model
 from ensemble.triton.profiles import PROFILES, Profile
 

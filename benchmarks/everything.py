@@ -23,7 +23,6 @@ _QUICK = {  # enough to see that everything runs; the numbers say nothing
     "capacity": "--seconds 3",
     "endurance": "--count 100 --starts 1",
     "perf-analyzer": "--callers 1 4 --requests 16",
-    "int8": "--scenes 4 --calibration 4",
 }
 
 
@@ -40,11 +39,10 @@ def plan(profile: str, folder: Path, *, quick: bool, contenders: Sequence[str] =
     compared = [*contenders] or ([] if profile == "cpu" else [f"{profile}:{count}" for count in (1, 16, 64)])
     chosen = {"compare": ["--contenders", *compared] if compared else []}
     names = ["compare", "batching", "stages", "sweep", "load", "capacity", "endurance", "perf-analyzer"]
-    names += ["int8"] if profile == "cpu" else []
     lines = []
     for name in names:
         output = folder if name == "load" else folder / f"{name.replace('-', '_')}.json"
-        own = ["--profile", profile] if name not in ("compare", "int8") else []
+        own = ["--profile", profile] if name != "compare" else []
         extra = ["--check"] if name == "capacity" else []
         brief = _QUICK[name].split() if quick else []
         lines.append([name, *brief, *own, *extra, *chosen.get(name, []), "--output", str(output)])

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from ensemble.crop import centers_and_scales, crop_persons
-from ensemble.letterbox import letterbox
-from ensemble.picture import PictureLimits, decode_picture
 from numpy.typing import NDArray
+
+from ensemble.geometry import Letterbox, TopDownCrop
+from ensemble.steps.decode_image import PictureLimits, decode_picture
 
 CUDA = "CUDA"
 Crops = NDArray[np.uint8]
@@ -112,8 +112,9 @@ class Floor:
 
 def crops_of(pictures: list[bytes], bboxes: list[NDArray[np.float32]], size: tuple[int, int]) -> Crops:
     """Return every person's crop, (N, h, w, 3) uint8."""
+    crop = TopDownCrop(size)
     parts = [
-        crop_persons(decode_picture(encoded, PictureLimits()), *centers_and_scales(boxes, size), size)
+        crop.apply(decode_picture(encoded, PictureLimits()), *crop.regions(boxes))
         for encoded, boxes in zip(pictures, bboxes, strict=True)
     ]
     return np.concatenate(parts)
@@ -121,7 +122,7 @@ def crops_of(pictures: list[bytes], bboxes: list[NDArray[np.float32]], size: tup
 
 def letterboxed(pictures: list[bytes], size: tuple[int, int]) -> Crops:
     """Return every picture as the detector gets it, (N, h, w, 3) uint8."""
-    return np.stack([letterbox(decode_picture(encoded, PictureLimits()), size) for encoded in pictures])
+    return np.stack([Letterbox(size).apply(decode_picture(encoded, PictureLimits())) for encoded in pictures])
 
 
 def seconds_of_run(run: Callable[[], Any]) -> float:

@@ -100,20 +100,6 @@ def _facts(*keys: str) -> _Part:
     return lambda result: _table(results.as_table([*keys], [[result[key] for key in keys]]))
 
 
-def _int8_table(result: Mapping[str, Any]) -> str:
-    rows = [
-        [
-            name,
-            row["average_precision"]["whole"],
-            row["ms_per_person"],
-            result["loss_of_average_precision"].get(name, 0.0),
-        ]
-        for name, row in result["networks"].items()
-    ]
-    cells = [[row[0], f"{row[1]:.4f}", row[2], f"{row[3]:.4f}"] for row in rows]
-    return _table(results.as_table(["network", "average precision", "ms a person", "loss"], cells))
-
-
 _SECTIONS: dict[str, tuple[Any, ...]] = {
     "compare": ("Comparison", charts.contenders, _tabled(compare.as_table)),
     "batching": ("Batching across requests", charts.batches, _tabled(batching.as_table)),
@@ -132,7 +118,6 @@ _SECTIONS: dict[str, tuple[Any, ...]] = {
         _facts("pictures_sent", "memory_mib", "shared_memory_mib", "spread", "growth", "start_to_ready_s"),
     ),
     "perf_analyzer": ("perf_analyzer", _tabled(perf_analyzer.as_table)),
-    "int8": ("Eight bits", _int8_table),
 }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from cigpose_client import PoseClient
-from ensemble.graph.pbtxt import render
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
@@ -17,6 +16,7 @@ from demo.accuracy import default_weights
 from demo.scene import render_scene
 from demo.seeds import DEMO
 from ensemble.triton.model import Ensemble, Model
+from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
@@ -70,7 +70,7 @@ class Subject:
             if isinstance(model, Model):
                 path = self.repository / model.name / "configs" / f"{name}.pbtxt"
                 path.parent.mkdir(exist_ok=True)
-                path.write_text(render(profile(model)), encoding="utf-8")
+                path.write_text(config_text(profile(model)), encoding="utf-8")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

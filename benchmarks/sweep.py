@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 from cigpose_client import PoseClient
-from ensemble.picture import PictureLimits, decode_picture
 from numpy.typing import NDArray
 
 from benchmarks import results, subject
 from benchmarks.closed_loop import Call
 from benchmarks.observed import observe
 from benchmarks.subject import pose_calls
+from ensemble.steps.decode_image import PictureLimits, decode_picture
 from ensemble.triton.profiles import PROFILES
 
 _PEOPLE = (1, 2, 4, 8, 16, 32)

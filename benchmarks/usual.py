@@ -8,18 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from ensemble.crop import centers_and_scales, crop_persons
-from ensemble.letterbox import letterbox, letterbox_ratio
-from ensemble.persons import select_persons
-from ensemble.picture import PictureLimits, decode_picture
-from ensemble.simcc import bins_to_picture, decode_simcc
 from numpy.typing import NDArray
 
+from ensemble.geometry import Floats, Letterbox, TopDownCrop
 from ensemble.request_parameters import RequestParameters
+from ensemble.steps.decode_image import PictureLimits, decode_picture
+from ensemble.steps.decode_simcc import decode_simcc
+from ensemble.steps.select_persons import select_persons
 from export.cigpose.variants import MEAN, STD
 from export.yolox_file import grid
-
-Floats = NDArray[np.float32]
 
 
 class UsualPipeline:
@@ -52,21 +49,23 @@ class UsualPipeline:
         return bboxes, keypoints, scores
 
     def _detect(self, image_bgr: NDArray[np.uint8]) -> Floats:
-        tensor = letterbox(image_bgr, self.size).transpose(2, 0, 1)[None].astype(np.float32)
+        letterbox = Letterbox(self.size)
+        tensor = letterbox.apply(image_bgr).transpose(2, 0, 1)[None].astype(np.float32)
         raw = self._detector.run(None, {self._detector.get_inputs()[0].name: tensor})[0][0]
         center, half = (raw[:, :2] + self._cells) * self._strides, np.exp(raw[:, 2:4]) * self._strides / 2
         boxes, scores = np.hstack([center - half, center + half]), raw[:, 4] * raw[:, 5]
-        ratio = letterbox_ratio((image_bgr.shape[1], image_bgr.shape[0]), self.size)
-        return select_persons(boxes, scores, ratio=ratio, **vars(RequestParameters())).bboxes
+        persons = select_persons(boxes, scores, RequestParameters())
+        return letterbox.to_picture(persons.bboxes, (image_bgr.shape[1], image_bgr.shape[0]))
 
     def _estimate(self, image_bgr: NDArray[np.uint8], bbox: Floats) -> tuple[Floats, Floats]:
-        centers, scales = centers_and_scales(bbox, self.crop_size)
-        crop = crop_persons(image_bgr, centers, scales, self.crop_size)[..., ::-1].transpose(0, 3, 1, 2)
+        crop = TopDownCrop(self.crop_size)
+        centers, scales = crop.regions(bbox)
+        pixels = crop.apply(image_bgr, centers, scales)[..., ::-1].transpose(0, 3, 1, 2)
         mean, std = (np.array(values, np.float32).reshape(3, 1, 1) for values in (MEAN, STD))
-        feeds = {self._pose.get_inputs()[0].name: (crop.astype(np.float32) - mean) / std}
+        feeds = {self._pose.get_inputs()[0].name: (pixels.astype(np.float32) - mean) / std}
         simcc_x, simcc_y = self._pose.run(None, feeds)
         bins, scores = decode_simcc(simcc_x, simcc_y)
-        return bins_to_picture(bins, (simcc_x.shape[2], simcc_y.shape[2]), centers, scales), scores
+        return crop.to_picture(bins, (simcc_x.shape[2], simcc_y.shape[2]), centers, scales), scores
 
 
 def _input_size(session: onnxruntime.InferenceSession) -> tuple[int, int]:

@@ -17,7 +17,6 @@ from cigpose_client import Options, PoseClient
 
 from demo.evaluation import PARTS
 from demo.gate import BBOX_THRESHOLD, measure
-from demo.in_process import Estimate
 from demo.photos import measure_photos
 from demo.seeds import GATE
 from export.pose_file import PoseOptions
@@ -55,12 +54,8 @@ def measure_gate(client: PoseClient, scenes: int = len(GATE), out: Path | None =
     Returns:
         `average_precision` by part (0 to 1), `people` in the scenes, `found` of them, `mean_error_px`.
     """
-
-    def estimate(picture: bytes) -> Estimate:
-        poses = client.estimate(picture, Options(bbox_threshold=BBOX_THRESHOLD))
-        return Estimate(poses.bboxes, poses.bbox_scores, poses.keypoints, poses.keypoint_scores)
-
-    result = measure(estimate, GATE[:scenes], out)
+    options = Options(bbox_threshold=BBOX_THRESHOLD)
+    result = measure(lambda picture: client.estimate(picture, options), GATE[:scenes], out)
     return {
         "average_precision": {part: round(result.average_precision[part], 4) for part in PARTS},
         "people": result.people,

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from ensemble.crop import centers_and_scales
 from numpy.typing import NDArray
 
+from ensemble.geometry import TopDownCrop
 from ensemble.keypoints import keypoint_set
 
 Image = NDArray[np.uint8]
@@ -58,7 +58,7 @@ def training_crop(
         size: of the crop.
     """
     box = _half_body(rng, points, visible) if rng.random() < _HALF_ODDS else bbox_xyxy
-    centers, scales = centers_and_scales(box[None], size)
+    centers, scales = TopDownCrop(size).regions(box[None])
     center = centers[0] + scales[0] * np.clip(rng.normal(0, _SHIFT / 2, 2), -_SHIFT, _SHIFT)
     scale = scales[0] * np.exp(rng.uniform(*np.log(_SCALE)))
     turn = (

@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from ensemble.letterbox import letterbox, letterbox_ratio
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from demo.trainer import first_batches
 from demo.warm_start import start_detector
 from demo.yolox import SmallYolox, cells
 from demo.yolox_losses import detector_loss
+from ensemble.geometry import Letterbox
 
 SIZE = 416
 DETECTOR_NAME = f"yolox-t_rendered_{SIZE}"
@@ -71,9 +71,10 @@ class DetectorTask:
 
     def _sample(self, rng: np.random.Generator, scene: int) -> tuple[Image, Floats]:
         image, boxes = decode(self.data.jpeg(scene)), self.data.bbox_xyxy[self.data.people_of(scene)]
-        ratio = letterbox_ratio((image.shape[1], image.shape[0]), (self.size, self.size))
+        letterbox = Letterbox((self.size, self.size))
+        ratio = letterbox.ratio((image.shape[1], image.shape[0]))
         if rng.random() < _PLAIN_ODDS:
-            return letterbox(image, (self.size, self.size)), boxes * np.float32(ratio)
+            return letterbox.apply(image), boxes * np.float32(ratio)
         return _moved(rng, image, boxes, ratio, self.size)
 
 

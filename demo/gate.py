@@ -6,22 +6,24 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cigpose_client import Poses
 from numpy.typing import NDArray
 
 from demo.annotations import annotated_visibility, annotations
 from demo.evaluation import PARTS, Prediction, evaluate, point_similarities
 from demo.gate_report import Case, save_histogram, save_worst
-from demo.in_process import Estimate, Estimator, in_process
 from demo.scene import Person, Scene, render_scene
 from demo.seeds import GATE
+from export.repository import plan
 
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
+Estimator = Callable[[bytes], Poses]
 
 
 @dataclass(frozen=True)
@@ -49,12 +51,12 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     """Answer every scene and compare with the truth.
 
     Args:
-        estimate: encoded picture -> (bboxes, bbox_scores, keypoints, keypoint_scores).
+        estimate: answers an encoded picture.
         seeds: scenes to measure on.
         out: folder for `histogram.json`, `histogram.png` and the 20 worst people as pictures.
     """
     scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
-    answers = [Estimate(*estimate(scene.jpeg)) for _, _, scene in scenes]
+    answers = [estimate(scene.jpeg) for _, _, scene in scenes]
     predictions = [
         Prediction(seed, answer.bbox_scores, answer.keypoints, answer.keypoint_scores)
         for (seed, _, _), answer in zip(scenes, answers, strict=True)
@@ -70,6 +72,18 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     return result
 
 
+def in_process(pose: Path, detector: Path, bbox_threshold: float = BBOX_THRESHOLD) -> Estimator:
+    """Return the pipeline `pose` of two ONNX files, run in this process."""
+    run = plan([pose], detector).in_process("pose", threads=0)
+
+    def estimate(picture: bytes) -> Poses:
+        answer = run(image=picture, parameters={"bbox_threshold": bbox_threshold})
+        count = int(answer.pop("persons_detected")[0])
+        return Poses(**answer, persons_detected=count)
+
+    return estimate
+
+
 def _summary(table: dict[str, float], cases: list[Case]) -> GateResult:
     errors = [np.linalg.norm(case.found - case.person.points, axis=1) for case in cases if case.found is not None]
     seen = [annotated_visibility(case.person) > 0 for case in cases if case.found is not None]
@@ -83,7 +97,7 @@ def _summary(table: dict[str, float], cases: list[Case]) -> GateResult:
     return GateResult(table, len(cases), len(errors), mean, histogram, cases)
 
 
-def _cases(seed: int, scene: Scene, answer: Estimate) -> list[Case]:
+def _cases(seed: int, scene: Scene, answer: Poses) -> list[Case]:
     """Match every true person with the found box that overlaps theirs most, each box once."""
     free, cases = list(range(len(answer.bboxes))), []
     for person in reversed(scene.people):

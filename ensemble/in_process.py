@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ensemble.networks import Network
-from ensemble.pipeline import Pipeline
+from ensemble.pipeline import Member, Pipeline
 from ensemble.steps import Arrays, Request, Step
 from ensemble.tensors import Tensor
 
@@ -51,17 +51,16 @@ class InProcess:
         tensors = {name: _array(value) for name, value in inputs.items()}
         for member in self.pipeline.members:
             if member.name in needed:
-                fed = {tensor.name: _fitted(tensors[tensor.name], tensor) for tensor in member.inputs}
-                tensors |= self._run(member, fed, parameters or {}, needed[member.name])
+                tensors |= self._run(member, tensors, parameters or {}, needed[member.name])
         return {name: tensors[name] for name in outputs}
 
-    def _run(
-        self, member: Step | Network, fed: Arrays, parameters: Mapping[str, Any], wanted: frozenset[str]
-    ) -> Arrays:
+    def _run(self, member: Member, tensors: Arrays, parameters: Mapping[str, Any], wanted: frozenset[str]) -> Arrays:
         if isinstance(member, Step):
+            fed = {tensor.name: _single(tensors[tensor.name], tensor) for tensor in member.inputs}
             return member.run(Request(fed, parameters, wanted))
         names = [tensor.name for tensor in member.outputs]
-        return dict(zip(names, self._sessions[member.name].run(names, dict(fed)), strict=True))
+        fed = {tensor.name: tensors[tensor.name] for tensor in member.inputs}
+        return dict(zip(names, self._sessions[member.name].run(names, fed), strict=True))
 
 
 def _session(graph: OnnxFile, threads: int) -> onnxruntime.InferenceSession:
@@ -75,6 +74,6 @@ def _array(value: Any) -> NDArray[Any]:
     return np.array([value], object) if isinstance(value, bytes) else np.asarray(value)
 
 
-def _fitted(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
+def _single(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
     """Drop the batch axis of a network's single answer, for a step that takes one item."""
     return array[0] if array.ndim == len(tensor.dims) + 1 and len(array) == 1 else array

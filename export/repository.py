@@ -1,9 +1,15 @@
 """Write a whole Triton model repository: configs, adapters with the `ensemble` package beside them, networks."""
 
 import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
+
+from ensemble.in_process import InProcess
 from ensemble.networks import DETECTOR
+from ensemble.pipeline import Pipeline
 from ensemble.pipelines import pipelines
 from ensemble.triton.model import Ensemble, Model
 from ensemble.triton.pbtxt import config_text
@@ -19,31 +25,65 @@ _PACKAGE = CHECKOUT / "ensemble"
 _ADAPTER = _PACKAGE / "triton" / "adapter.py"
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What a repository will hold.
+
+    Attributes:
+        pipelines: what it offers.
+        graphs: name of each network -> its ONNX graph in served form.
+    """
+
+    pipelines: tuple[Pipeline, ...]
+    graphs: Mapping[str, onnx.ModelProto]
+
+    def in_process(self, name: str = "pose", threads: int = 1) -> InProcess:
+        """Return one of the pipelines, to be run here; `threads` of each session, 0 for one a core."""
+        (found,) = (pipeline for pipeline in self.pipelines if pipeline.name == name)
+        graphs = {member: self.graphs[member].SerializeToString() for member in self.graphs}
+        return InProcess(found, graphs, threads)
+
+
+def plan(
+    pose_files: Sequence[Path],
+    detector_file: Path,
+    pose_options: PoseOptions | None = None,
+    detector_options: DetectorOptions | None = None,
+) -> Plan:
+    """Read the files and return what they make; the first pose file is the default network.
+
+    The options are for files that lack this metadata.
+
+    Raises:
+        ValueError: a file cannot be served.
+    """
+    networks = [serve_pose_file(path, pose_options) for path in pose_files]
+    detector = serve_detector_file(detector_file, detector_options)
+    graphs = {served.network.name: served.model for served in networks} | {DETECTOR: detector.model}
+    return Plan(pipelines([served.network for served in networks], detector.detector), graphs)
+
+
 def build_repository(
-    pose_files: list[Path],
+    pose_files: Sequence[Path],
     detector_file: Path,
     output: Path,
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
 ) -> tuple[Model | Ensemble, ...]:
-    """Make `output` a complete, self-contained repository; the first pose file is the default network.
-
-    The options are for what the files leave unsaid.
+    """Make `output` a complete, self-contained repository. Arguments: see `plan`.
 
     Raises:
         ValueError: a file cannot be served, or `output` holds models that do not belong to this repository.
     """
-    networks = [serve_pose_file(path, pose_options) for path in pose_files]
-    detector = serve_detector_file(detector_file, detector_options)
-    models = render(pipelines([served.network for served in networks], detector.detector))
+    planned = plan(pose_files, detector_file, pose_options, detector_options)
+    models = render(planned.pipelines)
     _refuse_strangers(output, {model.name for model in models})
     for model in models:
         write_configs(model, output / model.name)
         if isinstance(model, Model) and model.backend == "python":
             _copy_adapter(output / model.name / "1")
-    for served in networks:
-        graph_edit.save(served.model, output / served.network.name / "1" / "model.onnx")
-    graph_edit.save(detector.model, output / DETECTOR / "1" / "model.onnx")
+    for name, graph in planned.graphs.items():
+        graph_edit.save(graph, output / name / "1" / "model.onnx")
     return models
 
 

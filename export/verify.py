@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ensemble.simcc import decode_simcc
 
+from ensemble.steps.decode_simcc import decode_simcc
 from export.comparison import PRECISIONS, Difference, Rows, difference
 from export.served import Crops, Served
 

@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
@@ -81,3 +82,15 @@ class Step(ABC):
         """Return the step that a model's config describes; the inverse of `settings`."""
         values = {field.name: field.type(settings[field.name]) for field in fields(cls) if field.name != "name"}  # type: ignore[operator]
         return cls(name, **values)
+
+
+def load_step(name: str, parameters: Mapping[str, str]) -> Step:
+    """Return the step that a model's config describes.
+
+    Args:
+        name: of the model.
+        parameters: of its config: `step` is `module:class`, the rest are the step's settings.
+    """
+    module, _, of_class = parameters["step"].partition(":")
+    step: Step = getattr(import_module(module), of_class).from_settings(name, parameters)
+    return step

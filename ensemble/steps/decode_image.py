@@ -56,7 +56,7 @@ class DecodeImage(Step):
         limits = PictureLimits(self.max_bytes, self.max_pixels)
         image_bgr = decode_picture(request.tensors["image"][0], limits)
         height, width = image_bgr.shape[:2]
-        outputs = {"image_bgr": image_bgr, "image_size": np.array([width, height], np.int32)}
+        outputs: dict[str, NDArray[Any]] = {"image_bgr": image_bgr, "image_size": np.array([width, height], np.int32)}
         if "letterboxed" in request.wanted:
             outputs["letterboxed"] = Letterbox((self.input_width, self.input_height)).apply(image_bgr)[None]
         return outputs

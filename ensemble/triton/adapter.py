@@ -5,6 +5,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
-from ensemble.triton.python_step import TritonPythonModel  # noqa: E402
+from ensemble.triton.python_step import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]

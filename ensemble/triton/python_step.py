@@ -4,7 +4,6 @@ import json
 import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import Any
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
-from ensemble.steps import Request, Step
+from ensemble.steps import Request, load_step
 from ensemble.triton.admission.tickets import TurnedAway, leave, pause, resume
 from ensemble.triton.quirks import inner_of
 
@@ -80,18 +79,6 @@ class TritonPythonModel:
             return _failure("internal error", pb_utils.TritonError.INTERNAL)
         tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
         return pb_utils.InferenceResponse(tensors)
-
-
-def load_step(name: str, parameters: Mapping[str, str]) -> Step:
-    """Return the step of a model.
-
-    Args:
-        name: of the model.
-        parameters: of its config: `step` is `module:class`, the rest are the step's settings.
-    """
-    module, _, of_class = parameters["step"].partition(":")
-    step: Step = getattr(import_module(module), of_class).from_settings(name, parameters)
-    return step
 
 
 class _Counters:

@@ -1,9 +1,9 @@
 import cv2
 import numpy as np
 import pytest
-from ensemble.picture import PictureLimits, PictureRefused, decode_picture
 
 from benchmarks.scenario import Pictures, Scenario, rendered, scenarios
+from ensemble.steps.decode_image import PictureLimits, PictureRefused, decode_picture
 
 
 @pytest.mark.parametrize("scenario", scenarios().values(), ids=str)

@@ -5,12 +5,12 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
+from cigpose_client import Poses
 from pycocotools.cocoeval import COCOeval
 
 from demo.annotations import annotated_visibility, annotations
 from demo.evaluation import PARTS, Prediction, evaluate, instance_scores
 from demo.gate import measure
-from demo.in_process import Estimate
 from demo.photos import object_keypoint_similarity
 from demo.scene import render_scene
 
@@ -85,12 +85,12 @@ def test_instance_score_is_box_score_times_mean_of_clear_points() -> None:
 def test_gate_measures_any_callable_and_saves_the_worst(tmp_path) -> None:
     by_bytes = {scene.jpeg: scene for scene in map(render_scene, SEEDS)}
 
-    def oracle(picture: bytes) -> Estimate:
+    def oracle(picture: bytes) -> Poses:
         people = by_bytes[picture].people[::-1][:3]  # misses those beyond three
         count = len(people)
         boxes = np.array([person.bbox_xyxy for person in people], np.float32).reshape(count, 4)
         points = np.array([person.points for person in people], np.float32).reshape(count, 133, 2)
-        return Estimate(boxes, np.ones(count, np.float32), points, np.ones((count, 133), np.float32))
+        return Poses(boxes, np.ones(count, np.float32), count, points, np.ones((count, 133), np.float32))
 
     result = measure(oracle, SEEDS, tmp_path)
     assert result.people == sum(len(scene.people) for scene in by_bytes.values()) > result.found

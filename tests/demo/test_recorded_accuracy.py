@@ -5,8 +5,7 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
-from demo.gate import BBOX_THRESHOLD, measure
-from demo.in_process import in_process
+from demo.gate import in_process, measure
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MAY_FALL_BY = 0.01
@@ -19,9 +18,7 @@ def test_committed_weights_stay_below_8_mb() -> None:
 @pytest.mark.slow
 def test_accuracy_in_process_is_the_served_one() -> None:
     recorded = json.loads((WEIGHTS / "accuracy.json").read_text())["cpu"]["average_precision"]
-    chain = in_process(
-        WEIGHTS / "cigpose-t_rendered_256x192.onnx", WEIGHTS / "yolox-t_rendered_416.onnx", BBOX_THRESHOLD
-    )
+    chain = in_process(WEIGHTS / "cigpose-t_rendered_256x192.onnx", WEIGHTS / "yolox-t_rendered_416.onnx")
     measured = measure(chain).average_precision
     for part, expected in recorded.items():
         assert measured[part] > expected - MAY_FALL_BY, part

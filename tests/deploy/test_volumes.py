@@ -4,19 +4,20 @@ import math
 import re
 from pathlib import Path
 
-from ensemble.graph import steps
-from ensemble.graph.networks import MAX_PERSONS, Detector, Network
-from ensemble.graph.pipeline import pipeline
-from ensemble.picture import PictureLimits
-
 from deploy.checks import pods
+from ensemble.geometry import TopDownCrop
+from ensemble.networks import MAX_PERSONS, Detector, SimCC, TopDownNetwork
+from ensemble.pipelines import pipelines
+from ensemble.steps.decode_image import PictureLimits
+from ensemble.tensors import IMAGE, IMAGE_BGR
 from ensemble.triton.model import Model
 from ensemble.triton.profiles import PROFILES
+from ensemble.triton.render import render
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4, "INT64": 8}
 # the largest published network, and YOLOX at its usual size
-_NETWORK = Network("largest", "coco_wholebody", (288, 384), (576, 768))
+_NETWORK = TopDownNetwork("largest", "coco_wholebody", TopDownCrop((288, 384)), SimCC((576, 768)))
 _DETECTOR = Detector((640, 640), 8400)
 
 
@@ -48,7 +49,7 @@ def _worst_case(profile):
 
 
 def _models():
-    return [model for model in pipeline((_NETWORK,), _DETECTOR) if isinstance(model, Model)]
+    return [model for model in render(pipelines((_NETWORK,), _DETECTOR)) if isinstance(model, Model)]
 
 
 def _request(model):
@@ -59,12 +60,12 @@ def _request(model):
 
 def _bytes(tensor):
     limits = PictureLimits()
-    if tensor == steps.IMAGE:
+    if tensor == IMAGE:
         return limits.max_bytes
-    if tensor == steps.IMAGE_BGR:
+    if tensor == IMAGE_BGR:
         return 3 * limits.max_pixels
     if tensor.name in ("simcc_x", "simcc_y"):
-        bins = _NETWORK.bins[tensor.name == "simcc_y"]
+        bins = _NETWORK.head.bins[tensor.name == "simcc_y"]
         return bins * 133 * 4 * (MAX_PERSONS if -1 in tensor.dims else 1)
     return _SIZES[tensor.dtype] * math.prod(MAX_PERSONS if dim == -1 else dim for dim in tensor.dims)
 

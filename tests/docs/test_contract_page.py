@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc
-from ensemble.picture import PictureLimits
 
 from ensemble.request_parameters import RequestParameters
+from ensemble.steps.decode_image import PictureLimits
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters
 
@@ -50,7 +50,8 @@ def test_tensors_are_the_ones_of_the_page(server, model):
     for tensor in tensors:
         kind = tensor["data_type"].removeprefix("TYPE_").replace("STRING", "BYTES")
         assert documented[tensor["name"]] == f"{kind}[{','.join(tensor['dims'])}]"
-    assert parameters == {"keypoint_set": "coco", "network": "spots", "max_persons": "32", "networks": "spots"}
+    facts = {"kind": "top_down", "keypoint_set": "coco", "network": "spots", "max_persons": "32", "networks": "spots"}
+    assert parameters == facts
 
 
 def test_defaults_and_limits_are_the_ones_of_the_page():

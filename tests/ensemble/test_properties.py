@@ -1,15 +1,16 @@
 """What must hold for any input, tried on many (hypothesis)."""
 
 import numpy as np
-from ensemble.crop import centers_and_scales, check_boxes, warp_matrix
-from ensemble.persons import select_persons
-from ensemble.picture import PictureLimits, PictureRefused, decode_picture
-from ensemble.simcc import bins_to_picture, decode_simcc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
+from ensemble.geometry import TopDownCrop
 from ensemble.request_parameters import RequestParameters, parse_parameters
+from ensemble.steps.accept_boxes import check_boxes
+from ensemble.steps.decode_image import PictureLimits, PictureRefused, decode_picture
+from ensemble.steps.decode_simcc import decode_simcc
+from ensemble.steps.select_persons import select_persons
 
 SIZES = st.sampled_from([(192, 256), (288, 384)])
 pixels = st.floats(-5000, 5000, width=32)
@@ -33,10 +34,11 @@ def test_any_bytes_are_a_picture_or_refused(encoded):
 def test_a_crop_holds_its_box_and_has_the_networks_aspect(left, top, width, height, size):
     box = np.array([[left, top, left + width, top + height]], np.float32)
     check_boxes(box)
-    centers, scales = centers_and_scales(box, size)
+    crop = TopDownCrop(size)
+    centers, scales = crop.regions(box)
     assert np.isclose(scales[0, 0] / scales[0, 1], size[0] / size[1], rtol=1e-5)
     corners = np.array([[left, top, 1], [left + width, top + height, 1]], np.float32)
-    in_crop = corners @ warp_matrix(centers[0], scales[0], size).T
+    in_crop = corners @ crop.warp_matrix(centers[0], scales[0]).T
     assert (in_crop > -1).all() and (in_crop < np.array(size) + 1).all()
 
 
@@ -47,7 +49,7 @@ def test_a_crop_holds_its_box_and_has_the_networks_aspect(left, top, width, heig
 )
 def test_keypoints_lie_in_their_crop_or_are_invalid(rows, center, scale):
     keypoints, scores = decode_simcc(rows, rows)
-    in_picture = bins_to_picture(keypoints, (24, 24), center, scale)
+    in_picture = TopDownCrop.to_picture(keypoints, (24, 24), center, scale)
     inside = np.abs(in_picture - center[:, None]) <= scale[:, None] / 2 + 1e-2 * (1 + np.abs(center[:, None]))
     assert inside[scores > 0].all()
     assert (keypoints[scores <= 0] == -1).all()
@@ -59,7 +61,7 @@ def test_keypoints_lie_in_their_crop_or_are_invalid(rows, center, scale):
     options=st.builds(RequestParameters, st.floats(0, 1), st.floats(0, 1), st.integers(1, 20)),
 )
 def test_selected_persons_are_candidates_in_order_within_the_limits(boxes, scores, options):
-    persons = select_persons(boxes, scores, ratio=1.0, **vars(options))
+    persons = select_persons(boxes, scores, options)
     assert len(persons.bboxes) == len(persons.scores) == min(persons.detected, options.max_persons)
     assert (np.diff(persons.scores) <= 0).all()
     assert (persons.scores >= np.float32(options.bbox_threshold)).all()

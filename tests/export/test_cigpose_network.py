@@ -8,8 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from ensemble.simcc import decode_simcc  # noqa: E402
-
+from ensemble.steps.decode_simcc import decode_simcc  # noqa: E402
 from export.cigpose.network import CigPose, count_parameters, example_crops  # noqa: E402
 from export.cigpose.variants import VARIANTS  # noqa: E402
 

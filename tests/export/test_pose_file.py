@@ -32,7 +32,7 @@ def test_served_uint8_equals_normalised_rgb(tmp_path):
 
 def test_the_file_says_what_the_graph_must_know(tmp_path):
     network = serve_pose_file(save_pose_network(tmp_path / "net.onnx", keypoints=133, size=(288, 384))).network
-    assert (network.name, network.keypoint_set, network.input_size, network.bins, network.max_batch_size) == (
+    assert (network.name, network.keypoint_set, network.crop.size, network.head.bins, network.max_batch_size) == (
         *("net", "coco_wholebody", (288, 384), (576, 768), 32),
     )
     assert network.source["source_sha256"] == graph_edit.sha256(tmp_path / "net.onnx")

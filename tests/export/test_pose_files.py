@@ -57,7 +57,7 @@ def crops_of(size, count=2):
 def test_outputs_of_any_name_and_order(tmp_path, names, swapped):
     plain = serve_pose_file(save_pose_network(tmp_path / "plain.onnx"))
     other = serve_pose_file(renamed(save_pose_network(tmp_path / "other.onnx"), *names, swapped=swapped))
-    assert other.network.bins == (384, 512)
+    assert other.network.head.bins == (384, 512)
     for ours, theirs in zip(run(plain, crops_of((192, 256))), run(other, crops_of((192, 256))), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -110,7 +110,7 @@ def describe(meta):
 def test_an_open_size_may_stand_in_the_metadata(tmp_path):
     path = changed(save_pose_network(tmp_path / "a.onnx"), open_size)
     changed(path, describe({"input_w": 192, "input_h": 256, "split_ratio": 2.0}))
-    assert serve_pose_file(path).network.input_size == (192, 256)
+    assert serve_pose_file(path).network.crop.size == (192, 256)
 
 
 @pytest.mark.parametrize(
@@ -262,4 +262,4 @@ def test_the_session_of_the_published_file_agrees(tmp_path):
     shapes = [
         rows.shape[1:] for rows in onnxruntime.InferenceSession(path).run(["simcc_x", "simcc_y"], {"input": zeros})
     ]
-    assert shapes == [(133, served.network.bins[0]), (133, served.network.bins[1])]
+    assert shapes == [(133, served.network.head.bins[0]), (133, served.network.head.bins[1])]

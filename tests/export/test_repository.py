@@ -43,8 +43,7 @@ def test_a_repository_is_self_contained(files, tmp_path):
             assert (folder / "1" / "model.onnx").stat().st_size > 1000
         elif config.backend == "python":
             assert (folder / "1" / "model.py").is_file()
-            assert (folder / "1" / "ensemble" / "keypoint_sets.json").is_file()
-            assert not (folder / "1" / "ensemble" / "graph").exists()
+            assert (folder / "1" / "ensemble" / "triton" / "python_step.py").is_file()
 
 
 def test_profiles_exist_for_what_they_change(files, tmp_path):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ensemble.picture import PictureLimits, decode_picture
 from PIL import Image
 
+from ensemble.steps.decode_image import PictureLimits, decode_picture
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import tritonclient.grpc
-from ensemble.graph.steps import MAX_IN_FLIGHT
 from tritonclient.utils import InferenceServerException
 
+from ensemble.triton.admission.steps import AdmitPicture
 from tests.in_process import InProcess
 from tests.reliability.load import ask, expected_answers
 from tests.triton import counters, image_input
@@ -168,8 +168,8 @@ def test_of_a_crowd_that_hangs_up_only_those_on_their_way_are_computed(server, c
         answered = crowd.wait().count("")
         right(server)
     after = work(server)
-    assert after["decode_image"] - before["decode_image"] <= answered + MAX_IN_FLIGHT + 1
-    assert after["slow"] - before["slow"] <= answered + MAX_IN_FLIGHT + 1
+    assert after["decode_image"] - before["decode_image"] <= answered + AdmitPicture.max_in_flight + 1
+    assert after["slow"] - before["slow"] <= answered + AdmitPicture.max_in_flight + 1
 
 
 def test_a_request_whose_own_timeout_has_passed_is_not_computed(server, crowded, right):

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cigpose_client import Overloaded, PoseClient, PoseClientError
-from ensemble.graph.steps import MAX_IN_FLIGHT, MAX_WAITING
 
+from ensemble.triton.admission.steps import AdmitPicture
 from tests.in_process import InProcess
 from tests.reliability.footprint import Memory
 from tests.reliability.launcher import launched
@@ -98,7 +98,9 @@ def test_ten_times_the_sustainable_rate(overloaded, record, seconds):
     if seconds == 60:
         assert share > 0.9, figures
         assert figures["refusal_p99_s"] < 1.0, figures
-        admitted_s = (MAX_WAITING + MAX_IN_FLIGHT) / min(before_per_s, after_per_s)  # what was let in is answered first
+        admitted_s = (AdmitPicture.max_waiting + AdmitPicture.max_in_flight) / min(
+            before_per_s, after_per_s
+        )  # what was let in is answered first
         assert recovered_s < max(5, 1.5 * admitted_s), figures  # machines change their pace within a minute
     assert not server.is_red() and "broken" not in server.log.read_text(), "overload is not death"
 
@@ -108,8 +110,8 @@ def test_callers_with_deadlines_shorter_than_the_queue_are_served(overloaded, re
     """As our client asks: half of the deadline may pass in the queue."""
     server, pictures, expected = overloaded
     sustainable_per_s = sustainable_rate(server, pictures, expected, 6)
-    deadline_s = 3 * MAX_IN_FLIGHT / sustainable_per_s
-    assert deadline_s < MAX_WAITING / sustainable_per_s
+    deadline_s = 3 * AdmitPicture.max_in_flight / sustainable_per_s
+    assert deadline_s < AdmitPicture.max_waiting / sustainable_per_s
     options = {"timeout": int(deadline_s / 2 * 1e6)}
     questions = [replace(about(*pair), options=options) for pair in zip(pictures, expected, strict=True)]
     spike = arrivals(server, questions, 5 * sustainable_per_s, 30, deadline_s)
@@ -134,7 +136,9 @@ def test_our_client_calls_it_overloaded(overloaded):
             except PoseClientError as error:
                 failures.append(type(error))
 
-    threads = [threading.Thread(target=call) for _ in range(2 * (MAX_WAITING + MAX_IN_FLIGHT))]
+    threads = [
+        threading.Thread(target=call) for _ in range(2 * (AdmitPicture.max_waiting + AdmitPicture.max_in_flight))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

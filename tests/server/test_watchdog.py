@@ -7,10 +7,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ensemble.picture import PictureLimits, decode_picture
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
 
+from ensemble.steps.decode_image import PictureLimits, decode_picture
 from server import health, supervisor, watchdog
 from server.canary import Verdict, canary_inputs, verdict
 from server.health import Health

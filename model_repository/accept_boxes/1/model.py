@@ -1,23 +1,10 @@
-"""Adapter: bboxes -> bbox_scores, persons_detected, person_boxes, as `select_persons` answers for found boxes."""
+"""Runs the step that this model's config names. The same file is `model.py` in every Python model."""
 
-import numpy as np
-from ensemble.adapter import PythonStep
-from ensemble.admission import pause
-from ensemble.crop import check_boxes
+import sys
+from pathlib import Path
 
-from ensemble.request_parameters import RequestParameters, parse_parameters
+sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
+from ensemble.triton.python_step import TritonPythonModel
 
-class TritonPythonModel(PythonStep):
-    refusals = ("bboxes", "parameters")
-    then = pause  # no keypoints may be wanted
-
-    def run(self, request):
-        parse_parameters(request.parameters, RequestParameters())  # nothing to set here, but a typo is told
-        bboxes = request.tensors["bboxes"]
-        check_boxes(bboxes)
-        return {
-            "bbox_scores": np.ones(len(bboxes), np.float32),
-            "persons_detected": np.array([len(bboxes)], np.int32),
-            "person_boxes": bboxes,
-        }
+__all__ = ["TritonPythonModel"]

@@ -1,15 +1,10 @@
-"""Adapter: image -> place, unless the pipeline and the queue before it are full. The work is `Gate`."""
+"""Runs the step that this model's config names. The same file is `model.py` in every Python model."""
 
-from ensemble.adapter import PythonStep
-from ensemble.admission import FULL
-from ensemble.gate import Gate
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
-class TritonPythonModel(PythonStep):
-    turns_away = (FULL,)
+from ensemble.triton.python_step import TritonPythonModel
 
-    def configure(self, parameters):
-        self.gate = Gate(int(parameters["max_in_flight"]), int(parameters["max_waiting"]))
-
-    def run(self, request):
-        return {"place": self.gate.enter()}
+__all__ = ["TritonPythonModel"]

@@ -1,16 +1,10 @@
-"""Adapter: place -> ticket, when the picture's turn comes. The work is `take_turn`."""
+"""Runs the step that this model's config names. The same file is `model.py` in every Python model."""
 
-from ensemble.adapter import PythonStep
-from ensemble.admission import EXPIRED, take_turn
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
-class TritonPythonModel(PythonStep):
-    turns_away = (EXPIRED,)
+from ensemble.triton.python_step import TritonPythonModel
 
-    def configure(self, parameters):
-        self.max_wait_s = float(parameters["max_wait_s"])
-
-    def run(self, request):
-        place = request.tensors["place"]
-        take_turn(place, min(self.max_wait_s, request.timeout_s))
-        return {"ticket": place}
+__all__ = ["TritonPythonModel"]

@@ -1,26 +1,10 @@
-"""Adapter: image -> image_bgr, image_size, letterboxed. The work is `decode_picture` and `letterbox`."""
+"""Runs the step that this model's config names. The same file is `model.py` in every Python model."""
 
-import cv2
-import numpy as np
-from ensemble.adapter import PythonStep, input_size
-from ensemble.letterbox import letterbox
-from ensemble.picture import REASONS, PictureLimits, decode_picture
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
-class TritonPythonModel(PythonStep):
-    counters = {"cigpose_pictures_total": "Pictures decoded."}
-    refusals = REASONS
+from ensemble.triton.python_step import TritonPythonModel
 
-    def configure(self, parameters):
-        cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
-        self.limits = PictureLimits(int(parameters["max_bytes"]), int(parameters["max_pixels"]))
-        self.input_size = input_size(parameters)
-
-    def run(self, request):
-        image_bgr = decode_picture(request.tensors["image"][0], self.limits)
-        self.count("cigpose_pictures_total")
-        height, width = image_bgr.shape[:2]
-        outputs = {"image_bgr": image_bgr, "image_size": np.array([width, height], np.int32)}
-        if "letterboxed" in request.wanted:  # not when the boxes are given
-            outputs["letterboxed"] = letterbox(image_bgr, self.input_size)[None]
-        return outputs
+__all__ = ["TritonPythonModel"]

@@ -1,18 +1,10 @@
-"""Adapter: simcc_x, simcc_y, centers, scales -> keypoints, keypoint_scores. The work is `decode_simcc`."""
+"""Runs the step that this model's config names. The same file is `model.py` in every Python model."""
 
-from ensemble.adapter import PythonStep
-from ensemble.admission import leave
-from ensemble.simcc import bins_to_picture, decode_simcc
+import sys
+from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # or a server started inside a checkout would import the checkout's code
 
-class TritonPythonModel(PythonStep):
-    then = leave
+from ensemble.triton.python_step import TritonPythonModel
 
-    def run(self, request):
-        simcc_x, simcc_y, centers, scales = (
-            request.tensors[name] for name in ("simcc_x", "simcc_y", "centers", "scales")
-        )
-        persons = len(centers)  # 0 for a picture with nobody, though one black crop went through the network
-        keypoints, scores = decode_simcc(simcc_x[:persons], simcc_y[:persons])
-        bins = simcc_x.shape[2], simcc_y.shape[2]
-        return {"keypoints": bins_to_picture(keypoints, bins, centers, scales), "keypoint_scores": scores}
+__all__ = ["TritonPythonModel"]

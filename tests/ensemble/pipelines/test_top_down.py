@@ -1,23 +1,25 @@
 import pytest
-from ensemble.graph.networks import Detector, Network
-from ensemble.graph.pipeline import pipeline
 
+from ensemble.geometry import TopDownCrop
+from ensemble.networks import Detector, SimCC, TopDownNetwork
+from ensemble.pipelines import pipelines
 from ensemble.triton.model import Ensemble, Model
+from ensemble.triton.render import render
 
 DETECTOR = Detector((416, 416), 3549)
-BODY = Network("body", "coco", (192, 256), (384, 512))
-WHOLE = Network("whole", "coco_wholebody", (288, 384), (576, 768))
-SINGLE = Network("single", "crowdpose", (192, 256), (384, 512), max_batch_size=1)
+BODY = TopDownNetwork("body", "coco", TopDownCrop((192, 256)), SimCC((384, 512)))
+WHOLE = TopDownNetwork("whole", "coco_wholebody", TopDownCrop((288, 384)), SimCC((576, 768)))
+SINGLE = TopDownNetwork("single", "crowdpose", TopDownCrop((192, 256)), SimCC((384, 512)), max_batch_size=1)
 
 
 def names(*networks):
-    return [model.name for model in pipeline(networks, DETECTOR)]
+    return [model.name for model in render(pipelines(networks, DETECTOR))]
 
 
 def test_one_network_has_its_ensembles_and_the_default_ones():
     assert names(BODY) == [
-        *("admit_picture", "await_turn", "decode_image", "detector", "accept_boxes", "decode_simcc"),
-        *("select_persons", "crop_persons", "body"),
+        *("admit_picture", "await_turn", "decode_image", "detector", "select_persons"),
+        *("crop_persons", "body", "decode_simcc", "accept_boxes"),
         *("pose", "pose_from_boxes", "pose_body", "pose_from_boxes_body"),
     ]
 
@@ -30,10 +32,12 @@ def test_networks_share_what_they_can():
     }
 
 
-@pytest.mark.parametrize("ensemble", [m for m in pipeline((BODY, WHOLE, SINGLE), DETECTOR) if isinstance(m, Ensemble)])
+@pytest.mark.parametrize(
+    "ensemble", [m for m in render(pipelines((BODY, WHOLE, SINGLE), DETECTOR)) if isinstance(m, Ensemble)]
+)
 def test_every_tensor_fits_from_step_to_step(ensemble):
     """Dims of the producer and of each consumer agree, with the batch axis where a model has one."""
-    models = {m.name: m for m in pipeline((BODY, WHOLE, SINGLE), DETECTOR) if isinstance(m, Model)}
+    models = {m.name: m for m in render(pipelines((BODY, WHOLE, SINGLE), DETECTOR)) if isinstance(m, Model)}
     known = {tensor.name: (tensor.dtype, tensor.dims) for tensor in ensemble.inputs}
     for step in ensemble.steps:
         for tensor in models[step.model].outputs:
@@ -62,20 +66,20 @@ def fits(given, wanted):
 
 
 def test_the_network_limits_persons():
-    models = {m.name: m for m in pipeline((BODY, SINGLE), DETECTOR)}
+    models = {m.name: m for m in render(pipelines((BODY, SINGLE), DETECTOR))}
     assert models["select_persons"].parameters["max_persons"] == "32"
     assert models["select_persons_max1"].parameters["max_persons"] == "1"
     assert models["crop_persons_256x192_max1"].parameters["max_crops"] == "1"
 
 
 def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
-    ensembles = [model for model in pipeline((BODY, WHOLE), DETECTOR) if isinstance(model, Ensemble)]
+    ensembles = [model for model in render(pipelines((BODY, WHOLE), DETECTOR)) if isinstance(model, Ensemble)]
     assert {ensemble.parameters["networks"] for ensemble in ensembles} == {"body,whole"}
     with pytest.raises(ValueError, match="must hold no comma"):
-        pipeline((Network("a,b", "coco", (192, 256), (384, 512)),), DETECTOR)
+        pipelines((TopDownNetwork("a,b", "coco", TopDownCrop((192, 256)), SimCC((384, 512))),), DETECTOR)
 
 
 @pytest.mark.parametrize("networks", [(), (BODY, BODY)])
 def test_names_must_differ_and_one_be_there(networks):
     with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
-        pipeline(networks, DETECTOR)
+        pipelines(networks, DETECTOR)

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
 import pytest
-from ensemble.graph.pbtxt import render
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
-from ensemble.triton.model import Accelerator, DynamicBatching, Ensemble, Instances, Model, Step, Tensor
+from ensemble.tensors import Tensor
+from ensemble.triton.model import Accelerator, DynamicBatching, Ensemble, Instances, Model, Step
+from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import PROFILES
 
 NETWORK = Model(
@@ -19,12 +20,12 @@ NETWORK = Model(
     batching=DynamicBatching(max_queue_delay_us=500),
     cpu_accelerator=Accelerator("openvino", {"num_of_threads": "1"}),
 )
-STEP = Model("step", "python", (), (), adapter="step")
+STEP = Model("step", "python", (), (), trait="pixels")
 GRAPH = Ensemble("pose", NETWORK.inputs, NETWORK.outputs, (Step("net", {"crops": "crops"}, {"simcc_x": "simcc_x"}),))
 
 
 def parsed(model):
-    return text_format.Parse(render(model), pb.ModelConfig())
+    return text_format.Parse(config_text(model), pb.ModelConfig())
 
 
 def test_a_network_reads_back_as_it_was_said():
@@ -52,11 +53,11 @@ def test_an_ensemble_keeps_its_steps():
 
 @pytest.mark.parametrize("model", [STEP, GRAPH])
 def test_a_batch_size_of_zero_is_stated(model):
-    assert "max_batch_size: 0\n" in render(model)
+    assert "max_batch_size: 0\n" in config_text(model)
 
 
 def test_the_same_text_on_every_run():
-    assert render(NETWORK) == render(NETWORK)
+    assert config_text(NETWORK) == config_text(NETWORK)
 
 
 def test_preferred_sizes_and_warm_up_read_back():

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from ensemble.simcc import bins_to_picture, decode_simcc
+
+from ensemble.geometry import TopDownCrop
+from ensemble.steps.decode_simcc import decode_simcc
 
 
 def rows(*values):
@@ -27,7 +29,7 @@ def test_a_score_that_is_not_positive_makes_a_keypoint_invalid(top):
 
 def test_nobody():
     keypoints, scores = decode_simcc(np.zeros((0, 17, 384), np.float32), np.zeros((0, 17, 512), np.float32))
-    placed = bins_to_picture(keypoints, (384, 512), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
+    placed = TopDownCrop.to_picture(keypoints, (384, 512), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
     assert (placed.shape, scores.shape, placed.dtype) == ((0, 17, 2), (0, 17), np.float32)
 
 
@@ -41,7 +43,7 @@ def test_equal_to_the_genuine_decoder(shared, prefix):
     golden = np.load(shared / "reference" / "decode.npz")
     simcc_x, simcc_y = golden[f"{prefix}_simcc_x"], golden[f"{prefix}_simcc_y"]
     bins, scores = decode_simcc(simcc_x, simcc_y)
-    placed = bins_to_picture(
+    placed = TopDownCrop.to_picture(
         bins, (simcc_x.shape[2], simcc_y.shape[2]), golden[f"{prefix}_center"], golden[f"{prefix}_scale"]
     )
     np.testing.assert_array_equal(bins / 2, golden[f"{prefix}_keypoints_input"])

@@ -1,42 +1,44 @@
 import cv2
 import numpy as np
 import pytest
-from ensemble.persons import non_maximum_suppression, select_persons
 
-OPTIONS = {"ratio": 0.5, "bbox_threshold": 0.5, "nms_threshold": 0.45, "max_persons": 32}
+from ensemble.request_parameters import RequestParameters
+from ensemble.steps.select_persons import non_maximum_suppression, select_persons
+
+OPTIONS = RequestParameters()
 
 
 def arrays(boxes, scores):
     return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
 
 
-def test_best_first_in_picture_pixels():
+def test_best_first():
     boxes, scores = arrays([[0, 0, 10, 10], [20, 20, 30, 40], [50, 50, 60, 60]], [0.6, 0.9, 0.4])
-    persons = select_persons(boxes, scores, **OPTIONS)
-    assert persons.bboxes.tolist() == [[40, 40, 60, 80], [0, 0, 20, 20]]
+    persons = select_persons(boxes, scores, OPTIONS)
+    assert persons.bboxes.tolist() == [[20, 20, 30, 40], [0, 0, 10, 10]]
     assert persons.scores.tolist() == [np.float32(0.9), np.float32(0.6)]
     assert persons.detected == 2
 
 
 def test_the_threshold_itself_is_enough():
     boxes, scores = arrays([[0, 0, 1, 1]], [0.5])
-    assert select_persons(boxes, scores, **OPTIONS).detected == 1
+    assert select_persons(boxes, scores, OPTIONS).detected == 1
 
 
 def test_equal_scores_keep_their_order():
     boxes, scores = arrays([[x, 0, x + 5, 5] for x in range(0, 200, 10)], [0.7] * 20)
-    assert select_persons(boxes, scores, **OPTIONS).bboxes[:, 0].tolist() == list(range(0, 400, 20))
+    assert select_persons(boxes, scores, OPTIONS).bboxes[:, 0].tolist() == list(range(0, 200, 10))
 
 
 def test_a_long_list_is_cut_and_counted():
     boxes, scores = arrays([[x, 0, x + 5, 5] for x in range(0, 1000, 10)], np.linspace(0.51, 0.99, 100))
-    persons = select_persons(boxes, scores, **(OPTIONS | {"max_persons": 7}))
+    persons = select_persons(boxes, scores, RequestParameters(max_persons=7))
     assert (len(persons.bboxes), persons.detected) == (7, 100)
-    assert persons.bboxes[0, 0] == 1980
+    assert persons.bboxes[0, 0] == 990
 
 
 def test_nobody():
-    persons = select_persons(*arrays([[0, 0, 1, 1]], [0.1]), **OPTIONS)
+    persons = select_persons(*arrays([[0, 0, 1, 1]], [0.1]), OPTIONS)
     assert (persons.bboxes.shape, persons.scores.shape, persons.detected) == ((0, 4), (0,), 0)
     assert persons.bboxes.dtype == persons.scores.dtype == np.float32
 

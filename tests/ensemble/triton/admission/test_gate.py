@@ -7,7 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from ensemble.admission import (
+
+from ensemble.triton.admission.gate import Gate
+from ensemble.triton.admission.tickets import (
     ASK,
     EXPIRED,
     FULL,
@@ -21,7 +23,6 @@ from ensemble.admission import (
     resume,
     take_turn,
 )
-from ensemble.gate import Gate
 
 
 class Asker:

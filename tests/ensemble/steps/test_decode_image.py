@@ -5,9 +5,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from ensemble.picture import PictureLimits, _on_white, decode_picture
 
 from ensemble.picture_header import read_header
+from ensemble.steps.decode_image import PictureLimits, _on_white, decode_picture
 from tests.pictures import encode, noise_picture
 
 LIMITS = PictureLimits(max_bytes=100_000, max_pixels=20_000)

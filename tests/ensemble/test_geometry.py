@@ -4,11 +4,13 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from ensemble.crop import centers_and_scales, check_boxes, check_crop_count, crop_persons, warp_matrix
 
+from ensemble.geometry import Letterbox, TopDownCrop
 from tests.pictures import noise_picture
 
 SIZE = (192, 256)
+CROP = TopDownCrop(SIZE)
+LETTERBOX = Letterbox((416, 416))
 
 
 def boxes(*values):
@@ -16,7 +18,7 @@ def boxes(*values):
 
 
 def test_padding_and_aspect():
-    centers, scales = centers_and_scales(boxes([100, 100, 200, 300], [0, 0, 400, 100]), SIZE)
+    centers, scales = CROP.regions(boxes([100, 100, 200, 300], [0, 0, 400, 100]))
     assert centers.tolist() == [[150, 200], [200, 50]]
     np.testing.assert_allclose(scales, [[187.5, 250], [500, 500 / 0.75]], rtol=1e-6)
     assert (centers.dtype, scales.dtype) == (np.float32, np.float32)
@@ -25,60 +27,37 @@ def test_padding_and_aspect():
 def test_the_crop_is_the_region_around_the_centre():
     image_bgr = noise_picture(640, 480)
     centers, scales = np.array([[300, 200]], np.float32), np.array([SIZE], np.float32)  # one crop pixel a picture pixel
-    crop = crop_persons(image_bgr, centers, scales, SIZE)[0]
+    crop = CROP.apply(image_bgr, centers, scales)[0]
     np.testing.assert_array_equal(crop, image_bgr[200 - 128 : 200 + 128, 300 - 96 : 300 + 96])
 
 
 def test_outside_the_picture_is_black():
     image_bgr = np.full((64, 64, 3), 200, np.uint8)
-    centers, scales = centers_and_scales(boxes([1000, 1000, 1100, 1200]), SIZE)
-    assert not crop_persons(image_bgr, centers, scales, SIZE).any()
+    centers, scales = CROP.regions(boxes([1000, 1000, 1100, 1200]))
+    assert not CROP.apply(image_bgr, centers, scales).any()
 
 
 def test_nobody_gives_no_crops():
-    centers, scales = centers_and_scales(boxes(), SIZE)
-    assert crop_persons(noise_picture(), centers, scales, SIZE).shape == (0, 256, 192, 3)
+    centers, scales = CROP.regions(boxes())
+    assert CROP.apply(noise_picture(), centers, scales).shape == (0, 256, 192, 3)
 
 
 def test_a_box_without_height_is_filled_by_the_aspect():
-    check_boxes(boxes([10, 10, 50, 10]))
-    assert np.isfinite(warp_matrix(*(a[0] for a in centers_and_scales(boxes([10, 10, 50, 10]), SIZE)), SIZE)).all()
-
-
-@pytest.mark.parametrize(
-    ("box", "reason"),
-    [
-        ([0, 0, np.nan, 5], "is not finite"),
-        ([0, 0, np.inf, 5], "is not finite"),
-        ([-3e38, 0, 3e38, 5], "is not finite"),
-        ([5, 0, 4, 5], "is empty"),
-        ([5, 5, 5, 5], "is empty"),
-    ],
-)
-def test_bad_boxes_are_refused_by_index(box, reason):
-    with pytest.raises(ValueError, match=rf"bboxes\[1\] = .* {reason}"):
-        check_boxes(boxes([0, 0, 1, 1], box))
-
-
-def test_more_crops_than_the_network_takes_are_refused():
-    check_crop_count(32, 32, 32)
-    with pytest.raises(ValueError, match="bboxes: 33 are more than this network's limit of 32 a request"):
-        check_crop_count(33, 32, 32)
-    with pytest.raises(ValueError, match="max_persons is 40; this network's keypoints are for 1 to 32 persons"):
-        check_crop_count(3, 40, 32)
+    assert np.isfinite(CROP.warp_matrix(*(a[0] for a in CROP.regions(boxes([10, 10, 50, 10]))))).all()
 
 
 @pytest.mark.parametrize("case", range(21))
 def test_bit_exact_with_the_genuine_crop(shared, case):
     golden = np.load(shared / "reference" / "preprocess.npz")
     size = tuple(int(n) for n in golden["size"][case])
-    centers, scales = centers_and_scales(golden["box"][case : case + 1], size)
+    cut = TopDownCrop(size)
+    centers, scales = cut.regions(golden["box"][case : case + 1])
     np.testing.assert_array_equal(centers[0], golden["center"][case])
     np.testing.assert_array_equal(scales[0], golden["scale"][case])
-    np.testing.assert_array_equal(warp_matrix(centers[0], scales[0], size), golden["matrix"][case])
+    np.testing.assert_array_equal(cut.warp_matrix(centers[0], scales[0]), golden["matrix"][case])
     image_bgr = golden_picture(shared, str(golden["image"][case]))
     assert f"{golden['image'][case]} {hashlib.sha256(image_bgr.tobytes()).hexdigest()}" in golden["image_sha256"]
-    crop = crop_persons(image_bgr, centers, scales, size)[0]
+    crop = cut.apply(image_bgr, centers, scales)[0]
     others = np.load(shared / "reference" / "preprocess_noncommercial.npz")
     np.testing.assert_array_equal(crop, (golden if f"crop_{case:02}" in golden else others)[f"crop_{case:02}"])
 
@@ -93,3 +72,32 @@ def golden_picture(shared, name):
         sys.path.pop(0)
     tag, height, width = name.rsplit("/", 2)
     return np.ascontiguousarray(fill.make_image(tag.removeprefix("synthetic/"), int(height), int(width))[..., ::-1])
+
+
+@pytest.mark.parametrize(("size", "ratio"), [((640, 320), 0.65), ((320, 640), 0.65), ((104, 104), 4.0)])
+def test_ratio_fits_the_longer_side(size, ratio):
+    assert LETTERBOX.ratio(size) == pytest.approx(ratio)
+
+
+def test_a_picture_of_the_right_size_is_only_copied():
+    image_bgr = noise_picture(416, 416)
+    np.testing.assert_array_equal(LETTERBOX.apply(image_bgr), image_bgr)
+
+
+def test_the_rest_is_grey():
+    boxed = LETTERBOX.apply(np.zeros((50, 100, 3), np.uint8))
+    assert boxed.shape == (416, 416, 3)
+    assert not boxed[:208].any()
+    assert (boxed[208:] == 114).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (10_000, 1)])
+def test_extreme_pictures_keep_one_pixel(shape):
+    boxed = Letterbox((416, 320)).apply(np.zeros((*shape, 3), np.uint8))
+    assert boxed.shape == (320, 416, 3)
+    assert not boxed[0, 0].any()
+
+
+def test_boxes_come_back_to_picture_pixels():
+    boxes_in_letterbox = boxes([0, 0, 10, 10], [20, 20, 30, 40])
+    assert LETTERBOX.to_picture(boxes_in_letterbox, (832, 100)).tolist() == [[0, 0, 20, 20], [40, 40, 60, 80]]

@@ -1,7 +1,8 @@
 """Times are in s; who enters at 100 has ticket 1, 2, ..."""
 
 import pytest
-from ensemble.places import Patience, Places
+
+from ensemble.triton.admission.places import Patience, Places
 
 
 def opened(count, waiting, tickets):
