@@ -51,7 +51,7 @@ def gpu(model: Model) -> Model:
     The pose networks wait 1 ms for company: a fuller execution costs a GPU hardly more, and 1 ms is short beside it.
     """
     if model.trait == "gate" and "max_in_flight" in model.parameters:
-        return replace(model, parameters={**model.parameters, "max_in_flight": str(_GPU_IN_FLIGHT)})
+        return replace(model, parameters={**model.parameters, **_GPU_IN_FLIGHT})
     if model.backend != "onnxruntime":
         return _pixel_steps(model, processes=4)
     parameters = {
@@ -87,7 +87,7 @@ def tensorrt(model: Model) -> Model:
 
 _GPU_DELAY_US = 1000
 # A GPU executes up to 32 crops at once, and as many must be ready meanwhile, with one person in each picture.
-_GPU_IN_FLIGHT = 2 * MAX_PERSONS
+_GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
 _CPU_BATCH = (
     8  # larger ones are no faster a person, and keep the other pictures waiting (`python -m benchmarks layouts`)
 )

@@ -12,7 +12,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from ensemble.steps import Request, load_step
-from ensemble.triton.admission.tickets import TurnedAway, leave, pause, resume
+from ensemble.triton.admission.tickets import TurnedAway, hang_up, leave, pause, resume
 from ensemble.triton.quirks import inner_of
 
 _TICKETS = {"place", "ticket"}
@@ -52,10 +52,10 @@ class TritonPythonModel:
         request = _read(triton_request)
         tickets = [request.tensors[name] for name in _TICKETS & request.tensors.keys()]
         if triton_request.is_cancelled():
-            response = _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
-        else:
-            _each(_BEFORE.get(self._ticket), tickets)
-            response = self._answer(request)
+            _each(hang_up, tickets)
+            return _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
+        _each(_BEFORE.get(self._ticket), tickets)
+        response = self._answer(request)
         _each(leave if response.has_error() else _AFTER.get(self._ticket), tickets)
         return response
 

@@ -17,11 +17,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.triton.admission.overload import Bounds
 from ensemble.triton.admission.places import Places
 from ensemble.triton.admission.tickets import (
     ASK,
     FULL,
     GO,
+    HANG_UP,
     LEAVE,
     MESSAGE,
     PAUSE,
@@ -33,14 +35,14 @@ from ensemble.triton.admission.tickets import (
 
 
 class Gate:
-    """Lets `places` pictures work at once while up to `waiting` more wait for their turn.
+    """Lets as many requests work at once, and as many more wait for their turn, as `Overload` allows.
 
     Any process on the machine can send to its socket, so each message carries the gate's key, and tickets are random.
     """
 
-    def __init__(self, places: int, waiting: int, clock: Callable[[], float] = time.monotonic):
-        self._waiting, self._clock = waiting, clock
-        self._places = Places(places, waiting, clock())
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic):
+        self._waiting, self._clock = bounds.waiting, clock
+        self._places = Places(bounds, clock())
         self._key = secrets.randbits(62)
         self._lock = threading.Lock()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -78,6 +80,8 @@ class Gate:
         now = self._clock()
         if said == LEAVE:
             self._places.leave(number, now)
+        elif said == HANG_UP:
+            self._places.abandon(number, now)
         elif said == PAUSE:
             self._places.pause(number, now)
         elif said == RESUME:
@@ -89,8 +93,8 @@ class Gate:
                 self._answer(sender, TOO_LATE)
 
     def _let_work(self) -> None:
-        while asking := self._places.next_asking():
-            now = self._clock()
+        now = self._clock()
+        while asking := self._places.next_asking(now):
             if asking.until < now:
                 self._answer(asking.asker, TOO_LATE)
             elif self._answer(asking.asker, GO):

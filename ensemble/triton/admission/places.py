@@ -3,8 +3,11 @@
 from collections import deque
 from typing import NamedTuple
 
+from ensemble.triton.admission.overload import Bounds, Overload
+
 _ALIKE_S = 1.0  # tickets given within this time may ask in any order; the queue is first in, first out
 _REMEMBERED = 32
+_NEARLY_ALONE = 2
 
 
 class Asking(NamedTuple):
@@ -30,62 +33,71 @@ class Patience:
 
 
 class Places:
-    """Tickets for as many pictures as may be inside; `count` of them work at once. Every time is of one clock, in s.
+    """Tickets of the requests inside: those that queue and those that are worked on. Every time is of one clock, in s.
 
-    A ticket may get lost: Triton tells no step when a caller hangs up while the request is between two steps, and a
-    process may die. So one in work that stays out for more than twice as long as any of those that came back lately,
-    and a second at least, is not waited for; where it comes back after all, the next ones have more time. Neither is
-    one waited for that does not ask for its turn while later ones do, or while nobody does for as long. A ticket whose
-    work pauses has ended, unless it goes on within twice as long as others did lately.
+    How many may be inside, and how many in work, is `Overload`'s to say. A ticket may get lost: Triton tells no step
+    when a caller hangs up while the request is between two steps, and a process may die. So a ticket in work is written
+    off when it stays out for more than twice as long as any of the last ones, and a second at least. If it comes back
+    after all, the next ones have more time. A ticket is also written off when it does not ask for its turn while later
+    ones do, or while none does for as long. A ticket whose work pauses has ended, unless it resumes within twice as
+    long as others did lately.
     """
 
-    def __init__(self, count: int, waiting: int, now: float):
-        self._count, self._limit = count, count + waiting
+    def __init__(self, bounds: Bounds, now: float):
+        self._overload = Overload(bounds, now)
+        self._limit = bounds.in_work + bounds.waiting
         self._inside: dict[int, float] = {}  # number -> when it was given, oldest first
-        self._asking: dict[int, Asking] = {}  # of these, who asked first first
+        self._asking: dict[int, Asking] = {}  # of these, in the order in which they asked
         self._working: dict[int, float] = {}  # of these: since when, oldest first
-        self._overdue: dict[int, float] = {}  # no longer of these: since when they worked
+        self._given: dict[int, float] = {}  # of those in work: when it was given
+        self._alone: set[int] = set()  # of those in work: began beside at most one other
+        self._overdue: dict[int, float] = {}  # written off: since when they worked
         self._paused: dict[int, float] = {}  # since when; also such as have ended, which may go on after all
         # A server's first request may be slow. The watchdog takes `await_turn` for hung when it is silent for 20 s.
         self._stay = Patience(first_s=10.0, least_s=1.0, most_s=15.0)
         self._pause = Patience(first_s=0.5, least_s=0.02, most_s=15.0)
-        self._asked = self._returned = now  # when somebody last asked, and came back from work
+        self._asked = self._returned = now  # when a ticket last asked, and came back from work
 
     def enter(self, number: int, now: float) -> bool:
         """Count a ticket in; False where as many are inside as may be."""
-        if len(self._inside) >= self._limit:
+        if self._is_full(now):
             self.give_up(now)
-        if len(self._inside) >= self._limit:
+        if self._is_full(now):
+            self._overload.rejected(now)
             return False
         self._inside[number] = now
+        self._note_queue(now)
         return True
 
     def works(self, number: int) -> bool:
-        """Tell whether a ticket has had its turn and not come back."""
+        """Return whether a ticket has had its turn and not come back."""
         return number in self._working
 
     def ask(self, number: int, asker: str, patience_s: float, now: float) -> bool:
-        """Note who wants a turn; False where it is no longer wanted, so long after the ticket was given."""
+        """Note a ticket that wants a turn; False where it is too late, so long after the ticket was given."""
         self._asked = now
         given = self._inside.get(number)
-        if given is None:  # given up too early, or never given
+        if given is None:  # written off too early, or never given
             given = now
         else:
             self._drop_older_than(given - _ALIKE_S)
-        if given + patience_s < now:
+        if given + patience_s < now or self._overload.too_old(now - given):
             return False
         self._inside[number], self._asking[number] = given, Asking(number, asker, given + patience_s)
         return True
 
-    def next_asking(self) -> Asking | None:
-        """Return, and no longer keep, who asked first; None where nobody asks or no place is free."""
-        if not self._asking or len(self._working) >= self._count:
+    def next_asking(self, now: float) -> Asking | None:
+        """Return, and no longer keep, the first that asked; None where none asks or no place is free."""
+        if not self._asking or len(self._working) >= self._overload.in_work(now):
             return None
         return self._asking.pop(next(iter(self._asking)))
 
     def begin(self, number: int, now: float) -> None:
         """A ticket's work begins."""
-        self._working[number] = now
+        if len(self._working) < _NEARLY_ALONE:
+            self._alone.add(number)
+        self._working[number], self._given[number] = now, self._inside.get(number, now)
+        self._note_queue(now)
 
     def leave(self, number: int, now: float) -> None:
         """A ticket comes back, from whatever it did; an unknown one is no error."""
@@ -95,6 +107,18 @@ class Places:
         if began is not None:
             self._returned = now
             self._stay.learn(now - began)
+            self._overload.answered(now, now - began if number in self._alone else None)
+        self._forget(number, now)
+
+    def abandon(self, number: int, now: float) -> None:
+        """A ticket comes back because its caller has hung up."""
+        began = self._working.pop(number, None) or self._overdue.pop(number, None)
+        if began is not None:
+            self._returned = now
+            self._overload.abandoned(began - self._given.get(number, began))
+        self._inside.pop(number, None)
+        self._asking.pop(number, None)
+        self._forget(number, now)
 
     def pause(self, number: int, now: float) -> None:
         """A ticket's work has perhaps ended."""
@@ -112,14 +136,14 @@ class Places:
 
     def next_change(self) -> float | None:
         """Return when a place will be free, at the latest, for those who ask; None where nobody does."""
-        if not self._asking:
+        if not self._asking or not self._working:
             return None
         stays_until = next(iter(self._working.values())) + self._stay.seconds
         pauses = [since for number, since in self._paused.items() if number in self._working]
         return min(stays_until, pauses[0] + self._pause.seconds) if pauses else stays_until
 
     def give_up(self, now: float) -> None:
-        """Wait no longer for the tickets that seem to be lost."""
+        """Write off the tickets that seem to be lost."""
         oldest_allowed = now - self._stay.seconds
         for number in [number for number, began in self._working.items() if began < oldest_allowed]:
             self._give_up_work(number, now)
@@ -131,11 +155,27 @@ class Places:
                 del remembered[number]
         if not self._asking and self._asked < oldest_allowed:
             self._drop_older_than(oldest_allowed)
+        self._note_queue(now)
+
+    def _is_full(self, now: float) -> bool:
+        waiting = len(self._inside) - len(self._working)
+        in_work = max(self._overload.in_work(now), len(self._working))
+        return waiting + len(self._working) >= in_work + self._overload.waiting(now)
+
+    def _note_queue(self, now: float) -> None:
+        self._overload.queue_is(len(self._inside) - len(self._working), now)
+
+    def _forget(self, number: int, now: float) -> None:
+        self._given.pop(number, None)
+        self._alone.discard(number)
+        self._note_queue(now)
 
     def _give_up_work(self, number: int, now: float) -> None:
         began = self._overdue[number] = self._working.pop(number)
         self._inside.pop(number, None)
-        if began >= self._returned:  # nor has anybody else come back since: not lost, but everything stands still
+        self._overload.abandoned(began - self._given.pop(number, began))
+        self._alone.discard(number)
+        if began >= self._returned:  # nor has any other come back since: not lost, but everything stands still
             self._stay.learn(now - began)
 
     def _drop_older_than(self, oldest_allowed: float) -> None:

@@ -7,6 +7,7 @@ from typing import ClassVar
 from ensemble.steps import Arrays, Request, Step
 from ensemble.tensors import IMAGE, Tensor
 from ensemble.triton.admission.gate import Gate
+from ensemble.triton.admission.overload import Bounds
 from ensemble.triton.admission.tickets import EXPIRED, FULL, take_turn
 
 PLACE = Tensor("place", "INT64", (2,), "the ticket of an admitted request that waits for its turn")
@@ -18,17 +19,17 @@ class AdmitPicture(Step):
     """Encoded picture -> a place in the queue; an overloaded server rejects here, before it has done any work.
 
     Attributes:
-        max_in_flight: pictures between the first step and the last. With three people each, 16 hold 48 crops: enough
-            for two CPU sessions that prefer batches of 8, while as many are decoded and cropped. More would queue
-            beyond the point where they can still be rejected.
+        min_in_flight: least number of pictures between the first step and the last, whatever the gate has measured:
+            enough for two CPU sessions, while as many are decoded and cropped.
+        max_in_flight: most of them. With three people each, 16 hold 48 crops: enough for two CPU sessions that prefer
+            batches of 8. More would queue beyond the point where they can still be rejected.
         max_waiting: pictures that wait for their turn; the next one is rejected. 64 callers at a time are never
-            rejected. What was admitted during a spike is answered first, so the server recovers within
-            (64 + 16) / rate seconds: 5 s at 16 pictures a second, 10 s on the slowest machine that we measured (two
-            busy cores, a large network, crowded pictures: 8 to 12 a second). Our client's default deadline is 30 s.
-            A queue of the largest pictures holds 64 x 32 MB = 2 GB.
+            rejected. An overloaded gate lets fewer wait (`Overload`). A queue of the largest pictures holds
+            64 x 32 MB = 2 GB.
     """
 
     name: str = "admit_picture"
+    min_in_flight: int = 4
     max_in_flight: int = 16
     max_waiting: int = 64
 
@@ -46,7 +47,7 @@ class AdmitPicture(Step):
 
     @cached_property
     def _gate(self) -> Gate:
-        return Gate(self.max_in_flight, self.max_waiting)
+        return Gate(Bounds(self.min_in_flight, self.max_in_flight, self.max_waiting))
 
 
 @dataclass(frozen=True)

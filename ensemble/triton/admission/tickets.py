@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 FULL, EXPIRED = "full", "expired"
 MESSAGE = struct.Struct("<QcQd")  # the gate's key, what is said, the ticket, how long it may have waited
-ASK, LEAVE, PAUSE, RESUME = b"?", b"-", b"~", b"+"
+ASK, LEAVE, PAUSE, RESUME, HANG_UP = b"?", b"-", b"~", b"+", b"!"
 GO, TOO_LATE = b"go", b"too late"
 
 
@@ -52,13 +52,18 @@ def take_turn(ticket: NDArray[np.int64], patience_s: float) -> None:
             except OSError:
                 return
             if answer == TOO_LATE:
-                raise TurnedAway(EXPIRED, f"Request timeout expired: its turn did not come within {patience_s:g} s")
+                raise TurnedAway(EXPIRED, "Request timeout expired: its turn did not come in time")
             return
 
 
 def leave(ticket: NDArray[np.int64]) -> None:
     """Hand a ticket back; a gate that is gone, or never was, is no error."""
     _say(LEAVE, ticket)
+
+
+def hang_up(ticket: NDArray[np.int64]) -> None:
+    """Hand back the ticket of a caller that has hung up: the gate learns how long callers wait."""
+    _say(HANG_UP, ticket)
 
 
 def pause(ticket: NDArray[np.int64]) -> None:

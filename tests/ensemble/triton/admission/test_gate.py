@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ensemble.triton.admission.gate import Gate
+from ensemble.triton.admission.overload import Bounds
 from ensemble.triton.admission.tickets import (
     ASK,
     EXPIRED,
@@ -65,7 +66,7 @@ def settled(gate):
 
 
 def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
-    gate = Gate(1, waiting=5)
+    gate = Gate(Bounds(1, 1, 5))
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     assert first.dtype == np.int64 and first.shape == (2,)
     take_turn(first, 60)
@@ -81,7 +82,7 @@ def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
 
 
 def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
-    gate = Gate(1, waiting=2)
+    gate = Gate(Bounds(1, 1, 2))
     tickets = [gate.enter() for _ in range(3)]
     with pytest.raises(TurnedAway, match="Exceeds maximum queue size of 2 pictures") as caught:
         gate.enter()
@@ -92,7 +93,7 @@ def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
 
 def test_whose_patience_has_ended_does_not_work():
     now = [100.0]
-    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second, third, late = (gate.enter() for _ in range(4))
     take_turn(first, 60)
     asker = Asker(second, patience_s=2)
@@ -106,7 +107,7 @@ def test_whose_patience_has_ended_does_not_work():
 
 def test_a_place_is_given_away_when_a_ticket_is_lost():
     now = [100.0]
-    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     lost, second = gate.enter(), gate.enter()
     take_turn(lost, 60)
     asker = Asker(second)
@@ -117,7 +118,7 @@ def test_a_place_is_given_away_when_a_ticket_is_lost():
 
 
 def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more():
-    gate = Gate(1, waiting=5)
+    gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
     take_turn(first, 60)
     pause(first)
@@ -127,7 +128,7 @@ def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more(
 
 def test_a_ticket_that_is_taken_up_again_keeps_its_place():
     now = [100.0]
-    gate = Gate(1, waiting=5, clock=lambda: now[0])
+    gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second = gate.enter(), gate.enter()
     take_turn(first, 60)
     pause(first)
@@ -142,7 +143,7 @@ def test_a_ticket_that_is_taken_up_again_keeps_its_place():
 
 
 def test_the_place_of_an_asker_who_has_gone_stays_free():
-    gate = Gate(1, waiting=5, clock=lambda: 100.0)
+    gate = Gate(Bounds(1, 1, 5), clock=lambda: 100.0)
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     take_turn(first, 60)
     with asking(second):
@@ -152,7 +153,7 @@ def test_the_place_of_an_asker_who_has_gone_stays_free():
 
 
 def test_a_thousand_leave_faster_than_anybody_asks():
-    gate = Gate(1000, waiting=0)
+    gate = Gate(Bounds(1000, 1000, 0))
     for ticket in [gate.enter() for _ in range(1000)]:
         leave(ticket)
     settled(gate)
@@ -161,7 +162,7 @@ def test_a_thousand_leave_faster_than_anybody_asks():
 
 def test_who_asks_twice_works_once():
     """An answer may cross with the next question."""
-    gate = Gate(1, waiting=5)
+    gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
     take_turn(first, 60)
     assert Asker(first).wait() == "go", "though there is no other place"
@@ -190,7 +191,7 @@ def test_a_ticket_of_nobody_is_no_error(ticket):
     ids=["empty", "short", "zeros", "nobody to answer", "without the key"],
 )
 def test_odd_messages_change_nothing(message):
-    gate = Gate(1, waiting=0)
+    gate = Gate(Bounds(1, 1, 0))
     key, number = (int(part) for part in gate.enter())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(message(key, number) if callable(message) else message, address(key))

@@ -2,12 +2,13 @@
 
 import pytest
 
+from ensemble.triton.admission.overload import Bounds
 from ensemble.triton.admission.places import Patience, Places
 
 
 def opened(count, waiting, tickets):
     """Return places into which some tickets have entered at 100."""
-    places = Places(count, waiting, now=100.0)
+    places = Places(Bounds(count, count, waiting), now=100.0)
     assert all(places.enter(number, 100.0) for number in range(1, tickets + 1))
     return places
 
@@ -20,7 +21,7 @@ def turns(places, now):
     """Give every turn that there is at a moment; return whose."""
     places.give_up(now)
     begun = []
-    while asking := places.next_asking():
+    while asking := places.next_asking(now):
         places.begin(asking.number, now)
         begun.append(asking.number)
     return begun
@@ -48,8 +49,8 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for():
 def test_who_asks_is_known_with_the_end_of_its_patience_counted_from_the_entrance():
     places = opened(1, waiting=5, tickets=1)
     ask(places, 1, now=101, patience_s=3)
-    assert places.next_asking() == (1, "asker of 1", 103)
-    assert places.next_asking() is None and places.next_change() is None
+    assert places.next_asking(101) == (1, "asker of 1", 103)
+    assert places.next_asking(101) is None and places.next_change() is None
 
 
 def test_who_is_too_many_does_not_enter_until_one_leaves():

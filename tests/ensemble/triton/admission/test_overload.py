@@ -1,0 +1,155 @@
+"""The gate under overload, simulated; the same on real servers is in tests/reliability/test_overload.py."""
+
+import random
+from statistics import median
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ensemble.triton.admission.overload import Bounds, Overload
+from tests.ensemble.triton.admission.simulation import BOUNDS, CELLS, Simulation, overload
+
+
+@pytest.mark.parametrize(("pace", "deadline_s"), CELLS)
+def test_answers_in_time_under_ten_times_the_load(pace, deadline_s):
+    found = overload(pace, deadline_s)
+    assert found["goodput"] >= 0.85
+    assert found["rejected_within_s"] <= 0.1
+    assert found["recovery_s"] <= max(3, 5 / pace), "those in work are answered first"
+
+
+def test_lost_tickets_cost_little():
+    assert overload(12, 5, lost=0.05)["goodput"] >= 0.85
+
+
+@pytest.mark.parametrize("pace", [3.5, 12, 60])
+def test_sixty_four_patient_callers_in_a_loop_are_never_rejected_nor_starved(pace):
+    simulation = Simulation(pace)
+
+    def call():
+        simulation.call(30.0, lambda _: simulation.at(simulation.time + 0.001, call))
+
+    for _ in range(64):
+        simulation.at(0, call)
+    simulation.run(100)
+    assert {what for *_, what in simulation.outcomes} == {"answered"}
+    waits = [done - sent for sent, done, _ in simulation.outcomes]
+    assert max(waits) <= 3 * median(waits)
+    assert len(waits) >= 0.95 * 100 * pace
+
+
+@pytest.mark.parametrize("pace", [2.5, 12, 300])
+def test_a_burst_of_64_on_an_idle_server_is_answered_whole(pace):
+    simulation = Simulation(pace)
+    for _ in range(64):
+        simulation.at(1, simulation.call, 30.0)
+    simulation.run(60)
+    assert [what for *_, what in simulation.outcomes] == ["answered"] * 64
+
+
+def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
+    simulation = Simulation(12, bounds=Bounds(1, 1, 64))
+    for number in range(40):
+        simulation.at(number * 0.01, simulation.call, 30.0)
+    simulation.run(60)
+    assert [sent for sent, *_ in simulation.outcomes] == sorted(sent for sent, *_ in simulation.outcomes)
+
+
+@pytest.mark.parametrize("deadline_s", [5, 15])
+def test_a_pace_that_changes_by_ten_is_followed(deadline_s):
+    simulation, arrivals, time = Simulation(30), random.Random(0), 0.0
+    while time < 120:
+        simulation.at(time, simulation.call, deadline_s)
+        time += arrivals.expovariate(100)
+    for moment, pace in ((40, 3), (80, 30)):
+        simulation.at(moment, setattr, simulation, "pace", pace)
+    simulation.run(140)
+    for begin, end, pace in ((10, 40, 30), (55, 80, 3), (90, 120, 30)):
+        answered = sum(begin <= done < end and what == "answered" for _, done, what in simulation.outcomes)
+        assert answered >= 0.85 * pace * (end - begin)
+
+
+@given(
+    calls=st.lists(st.tuples(st.floats(0, 20), st.sampled_from([0.05, 0.5, 2.0, 30.0])), max_size=300),
+    pace=st.sampled_from([0.9, 5.0, 40.0]),
+    lost=st.sampled_from([0.0, 0.1, 1.0]),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=30)
+def test_never_more_inside_than_allowed_and_no_ticket_is_kept_for_ever(calls, pace, lost, seed):
+    simulation = Simulation(pace, lost=lost, seed=seed)
+    for time, deadline_s in calls:
+        simulation.at(time, simulation.call, deadline_s)
+    simulation.run(1000)
+    assert len(simulation.outcomes) == len(calls), "none hangs for ever"
+    assert simulation.most_inside <= BOUNDS.in_work + BOUNDS.waiting
+    simulation.places.give_up(2000)
+    assert not simulation.places._working and not simulation.places._asking
+
+
+def queued(overload, now, answers=8, pace=10.0):
+    """Let requests queue from `now` on, with as many answers at a pace; return the time after the last."""
+    overload.queue_is(5, now)
+    for number in range(1, answers + 1):
+        overload.answered(now + number / pace, None)
+    return now + answers / pace
+
+
+def test_a_queue_that_is_full_for_a_second_is_bounded_by_its_delay():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    overload.rejected(now)
+    overload.rejected(now + 0.9)
+    assert overload.waiting(now) == 64 and not overload.too_old(60)
+    overload.rejected(now + 1.0)
+    assert overload.waiting(now) == 20, "two seconds at 10 a second"
+    assert overload.too_old(3.1) and not overload.too_old(2.9)
+
+
+def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    overload.abandoned(1.0)
+    overload.abandoned(1.0)
+    assert overload.waiting(now) == 64
+    overload.abandoned(1.0)
+    assert overload.waiting(now) == 8
+    overload.abandoned(1.0)
+    assert overload.waiting(now) == 6
+
+
+@pytest.mark.parametrize("waited_s", [0.0, 0.2])
+def test_hang_ups_that_have_not_waited_say_nothing(waited_s):
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    for _ in range(9):
+        overload.abandoned(waited_s)
+    assert overload.waiting(now) == 64
+
+
+def test_a_queue_that_is_empty_for_a_second_is_calm_again():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    for _ in range(5):
+        overload.abandoned(1.0)
+    overload.queue_is(0, now)
+    overload.queue_is(0, now + 0.9)
+    assert overload.too_old(5)
+    overload.queue_is(0, now + 1.1)
+    assert not overload.too_old(5)
+
+
+def test_the_number_in_work_follows_littles_law_within_its_bounds():
+    overload = Overload(BOUNDS, 0.0)
+    assert overload.in_work(0.0) == 4, "before anything is known"
+    for _ in range(8):
+        overload.answered(0.0, 0.5)  # half a second alone
+    now = queued(overload, 0.0, answers=16, pace=8.0)
+    assert overload.in_work(now) == 8, "twice 8 a second times 0.5 s"
+    now = queued(Overload(BOUNDS, 0.0), 0.0, answers=16, pace=1.0)
+    assert overload.in_work(now + 100) == 4
+    fast = Overload(BOUNDS, 0.0)
+    for _ in range(8):
+        fast.answered(0.0, 0.5)
+    assert fast.in_work(queued(fast, 0.0, answers=16, pace=100.0)) == 16
