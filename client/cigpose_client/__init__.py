@@ -18,7 +18,7 @@ from cigpose_client._errors import (
 from cigpose_client._image import Image
 from cigpose_client._info import ServedModel, ServerInfo
 from cigpose_client._keypoints import KeypointSet, keypoint_sets
-from cigpose_client._poses import Detections, Poses
+from cigpose_client._poses import Detection, Detections, Person, Poses
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
 
@@ -27,12 +27,14 @@ __version__ = _metadata.version("cigpose-client")
 __all__ = [
     "AsyncPoseClient",
     "DeadlineExceeded",
+    "Detection",
     "Detections",
     "Image",
     "KeypointSet",
     "ModelNotReady",
     "Options",
     "Overloaded",
+    "Person",
     "PoseClient",
     "PoseClientError",
     "Poses",
