@@ -5,7 +5,7 @@ from importlib import metadata as _metadata
 from cigpose_client._async_client import AsyncPoseClient
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import Tls
-from cigpose_client._draw import draw_poses
+from cigpose_client._draw import DrawOptions, draw_poses
 from cigpose_client._errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -29,6 +29,7 @@ __all__ = [
     "DeadlineExceeded",
     "Detection",
     "Detections",
+    "DrawOptions",
     "Image",
     "KeypointSet",
     "ModelNotReady",

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Callable
 
+from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
-from cigpose_client._connection import Tls
-from cigpose_client._draw import DEFAULT_THRESHOLD
+from cigpose_client._connection import DEFAULT_URL, Tls
+from cigpose_client._draw import DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
 
@@ -13,9 +14,17 @@ from cigpose_client._retry import Retry
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """Add what `connect` reads."""
     group = parser.add_argument_group("server")
-    group.add_argument("--url", default="localhost:8001", help="gRPC address (default: %(default)s)")
-    group.add_argument("--model", default="pose", help="pose (the server's default network) or a network's name")
-    group.add_argument("--timeout", type=above_zero(float), default=30.0, metavar="S", help="seconds for each request")
+    group.add_argument("--url", default=DEFAULT_URL, help="gRPC address, host:port (default: %(default)s)")
+    group.add_argument(
+        "--model", default="pose", help="pose (the server's default network) or a network's name (default: %(default)s)"
+    )
+    group.add_argument(
+        "--timeout",
+        type=above_zero(float),
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help="seconds for each request, with its retries (default: %(default)g)",
+    )
     group.add_argument("--header", action="append", default=[], type=_header, metavar="NAME=VALUE")
     group.add_argument("--tls", action="store_true", help="encrypted connection")
     group.add_argument("--tls-ca", metavar="PEM", help="trust these roots (implies --tls)")
@@ -24,24 +33,60 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the request options that `connect` reads."""
+    """Add the request options that `connect` reads; the server has the defaults, which the help repeats."""
     group = parser.add_argument_group("detector")
-    group.add_argument("--bbox-threshold", type=float, metavar="SCORE", help="leave out people below this box score")
     group.add_argument(
-        "--nms-threshold", type=float, metavar="IOU", help="overlap above which two boxes are one person"
+        "--bbox-threshold",
+        type=float,
+        metavar="SCORE",
+        help="leave out people below this box score (server's default: 0.5)",
     )
-    group.add_argument("--max-persons", type=int, metavar="N", help="answer the N best-scored people")
+    group.add_argument(
+        "--nms-threshold",
+        type=float,
+        metavar="IOU",
+        help="overlap above which two boxes are one person (server's default: 0.45)",
+    )
+    group.add_argument(
+        "--max-persons", type=int, metavar="N", help="answer the N best-scored people (server's default: 32)"
+    )
 
 
-def add_threshold(parser: argparse.ArgumentParser) -> None:
-    """Add --threshold of the drawn keypoints."""
-    parser.add_argument(
+def add_drawing(parser: argparse.ArgumentParser) -> None:
+    """Add what `drawing` reads."""
+    group = parser.add_argument_group("drawing")
+    group.add_argument(
         "--threshold",
         type=float,
         default=DEFAULT_THRESHOLD,
         metavar="SCORE",
         help="draw keypoints from this score on (default: %(default)s)",
     )
+    group.add_argument(
+        "--parts",
+        type=_parts,
+        default=PARTS,
+        metavar="PART,...",
+        help=f"draw these keypoints only (default: {','.join(PARTS)})",
+    )
+    group.add_argument("--draw-boxes", action="store_true", help="draw the boxes, too")
+    group.add_argument(
+        "--labels",
+        choices=LABELS,
+        default="none",
+        help="write the person's number in the results, or the box's score, at the box (default: %(default)s)",
+    )
+    group.add_argument(
+        "--line-width",
+        type=above_zero(float),
+        metavar="PX",
+        help="width of the body's lines in pixels (default: grows with the person)",
+    )
+
+
+def drawing(args: argparse.Namespace) -> DrawOptions:
+    """Return what `add_drawing` read."""
+    return DrawOptions(args.threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +130,7 @@ def connect(args: argparse.Namespace, model: str | None = None, *, retry: bool =
         timeout_s=args.timeout,
         options=Options(*(getattr(args, name, None) for name in ("bbox_threshold", "nms_threshold", "max_persons"))),
         headers=dict(args.header),
-        array_format=getattr(args, "array_format", "bmp"),
+        array_format=getattr(args, "array_format", "auto"),
         tls=Tls(*files) if args.tls or any(files) else None,
         retry=Retry() if retry else None,
     )
@@ -109,3 +154,11 @@ def _header(text: str) -> tuple[str, str]:
     if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(","))
+    try:
+        return tuple(DrawOptions(parts=parts).parts)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
