@@ -1,20 +1,37 @@
 """Arguments that several subcommands share, and the client they ask for."""
 
 import argparse
+import re
+import sys
 from collections.abc import Callable
 
 from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
-from cigpose_client._connection import DEFAULT_URL, Tls
+from cigpose_client._connection import DEFAULT_URL, Tls, check_url
 from cigpose_client._draw import DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
+from cigpose_client._errors import PoseClientError, ServerUnavailable
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
+
+_OPTION_OF = {  # parameters of the library that its remedies name -> options of the command
+    "timeout_s": "--timeout",
+    "in_flight": "--concurrency",
+    "url": "--url",
+    "model": "--model",
+    "tls=Tls()": "--tls",
+    "tls": "--tls",
+    "root_certificates": "--tls-ca",
+    "private_key": "--tls-key",
+    "certificate_chain": "--tls-cert",
+    "info()": "`cigpose-client info`",
+}
+_PARAMETER = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in _OPTION_OF))
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
     """Add what `connect` reads."""
     group = parser.add_argument_group("server")
-    group.add_argument("--url", default=DEFAULT_URL, help="gRPC address, host:port (default: %(default)s)")
+    group.add_argument("--url", type=_url, default=DEFAULT_URL, help="gRPC address, host:port (default: %(default)s)")
     group.add_argument(
         "--model", default="pose", help="pose (the server's default network) or a network's name (default: %(default)s)"
     )
@@ -133,7 +150,31 @@ def connect(args: argparse.Namespace, model: str | None = None, *, retry: bool =
         array_format=getattr(args, "array_format", "auto"),
         tls=Tls(*files) if args.tls or any(files) else None,
         retry=Retry() if retry else None,
+        on_retry=_Waiting(args.url),
     )
+
+
+def in_options(remedy: str) -> str:
+    """Return a remedy of the library in the words of the command: `raise timeout_s` as `raise --timeout`."""
+    return _PARAMETER.sub(lambda name: _OPTION_OF[name[0]], remedy)
+
+
+class _Waiting:
+    """Says on stderr, once for each reason, that the server is not there yet and is tried again."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self._said: set[str] = set()
+
+    def __call__(self, error: PoseClientError) -> None:
+        if not isinstance(error, ServerUnavailable):
+            return
+        text = f"waiting for {self._url}; nobody listens there yet"
+        if "refused" not in error.problem:
+            text = f"waiting: {error.problem} ({in_options(error.remedy)})"
+        if text not in self._said:  # without a lock: two workers may both say it
+            self._said.add(text)
+            print(text, file=sys.stderr, flush=True)
 
 
 def above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
@@ -154,6 +195,14 @@ def _header(text: str) -> tuple[str, str]:
     if not separator or not name:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
     return name, value
+
+
+def _url(text: str) -> str:
+    try:
+        check_url(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _parts(text: str) -> tuple[str, ...]:
