@@ -5,7 +5,7 @@ from importlib import metadata as _metadata
 from cigpose_client._async_client import AsyncPoseClient
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import Tls
-from cigpose_client._draw import draw_poses
+from cigpose_client._draw import DrawOptions, draw_poses
 from cigpose_client._errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -18,7 +18,7 @@ from cigpose_client._errors import (
 from cigpose_client._image import Image
 from cigpose_client._info import ServedModel, ServerInfo
 from cigpose_client._keypoints import KeypointSet, keypoint_sets
-from cigpose_client._poses import Detections, Poses
+from cigpose_client._poses import Detection, Detections, Person, Poses
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
 
@@ -27,12 +27,15 @@ __version__ = _metadata.version("cigpose-client")
 __all__ = [
     "AsyncPoseClient",
     "DeadlineExceeded",
+    "Detection",
     "Detections",
+    "DrawOptions",
     "Image",
     "KeypointSet",
     "ModelNotReady",
     "Options",
     "Overloaded",
+    "Person",
     "PoseClient",
     "PoseClientError",
     "Poses",

@@ -1,28 +1,14 @@
 """The command `cigpose-client`: results to stdout, messages to stderr, 0 only when all went well."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
 from cigpose_client import __version__
-from cigpose_client._cli import evaluate, pictures, server, video
-from cigpose_client._errors import (
-    DeadlineExceeded,
-    ModelNotReady,
-    Overloaded,
-    PoseClientError,
-    RequestRejected,
-    ServerUnavailable,
-)
-
-_REMEDIES: dict[type[PoseClientError], str] = {
-    ServerUnavailable: "is the server running, and is --url its gRPC address?",
-    Overloaded: "lower --concurrency or raise --timeout",
-    ModelNotReady: "`cigpose-client info` lists what the server serves; choose with --model",
-    DeadlineExceeded: "raise --timeout, or lower --concurrency",
-    RequestRejected: "correct the picture or the option",
-}
+from cigpose_client._cli import arguments, evaluate, pictures, server, video
+from cigpose_client._errors import PoseClientError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
         return int(stop.code or 0)
+    _import_grpc_quietly()
     try:
         status = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has gone away is no surprise
@@ -45,10 +32,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _import_grpc_quietly() -> None:
+    """Import gRPC with its own log off; whoever has set GRPC_VERBOSITY keeps that setting.
+
+    The core of gRPC writes each failed handshake to stderr, beside our one sentence. It reads the variable when it is
+    imported and never again, so the variable is set for that moment alone and not handed to child processes.
+    """
+    if "GRPC_VERBOSITY" in os.environ:
+        return
+    os.environ["GRPC_VERBOSITY"] = "NONE"
+    try:
+        importlib.import_module("tritonclient.grpc")
+    finally:
+        del os.environ["GRPC_VERBOSITY"]
+
+
 def explain(error: Exception) -> str:
     """Return the error's sentence, and what to do about it where that is known."""
-    remedy = next((text for kind, text in _REMEDIES.items() if isinstance(error, kind)), None)
-    return f"{error}\n  {remedy}" if remedy else str(error)
+    if isinstance(error, PoseClientError) and error.remedy:
+        return f"{error.problem}\n  {arguments.in_options(error.remedy)}"
+    return str(error)
 
 
 def _parser() -> argparse.ArgumentParser:

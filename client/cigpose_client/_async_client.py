@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
-from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
@@ -16,7 +15,7 @@ from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
 from cigpose_client._many import in_order_async
 from cigpose_client._poses import Detections, Poses
-from cigpose_client._protocol import Options, stitch
+from cigpose_client._protocol import AnyOptions, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
 
 _Client = TypeVar("_Client", bound="AsyncPoseClient")
@@ -30,9 +29,15 @@ class AsyncPoseClient(BaseClient):
             poses = await client.estimate("photo.jpg")
     """
 
-    _transport_type = InferenceServerClient
+    @staticmethod
+    def _connect(arguments: dict[str, Any]) -> Any:
+        from tritonclient.grpc.aio import InferenceServerClient
 
-    async def estimate(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Poses:
+        return InferenceServerClient(**arguments)
+
+    async def estimate(
+        self, image: Image, options: AnyOptions | None = None, *, timeout_s: float | None = None
+    ) -> Poses:
         """See `PoseClient.estimate`."""
         return cast(Poses, await self._run(await _in_thread(self._pose_call, image, options, timeout_s)))
 
@@ -42,27 +47,29 @@ class AsyncPoseClient(BaseClient):
         return stitch(list(await asyncio.gather(*map(self._run, calls))))
 
     async def detect(
-        self, image: Image, options: Options | None = None, *, timeout_s: float | None = None
+        self, image: Image, options: AnyOptions | None = None, *, timeout_s: float | None = None
     ) -> Detections:
         """See `PoseClient.detect`."""
         return cast(Detections, await self._run(await _in_thread(self._detection_call, image, options, timeout_s)))
 
     async def estimate_many(
-        self, images: Iterable[Image] | AsyncIterable[Image], options: Options | None = None, *, in_flight: int = 8
+        self, images: Iterable[Image] | AsyncIterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> AsyncIterator[Poses]:
         """See `PoseClient.estimate_many`; `images` may be an asynchronous iterable as well."""
-        async with aclosing(in_order_async(lambda image: self.estimate(image, options), images, in_flight)) as pairs:
+        own = self._or_own(options)
+        async with aclosing(in_order_async(lambda image: self.estimate(image, own), images, in_flight)) as pairs:
             async for _, poses in pairs:
                 yield poses
 
     async def attempt_many(
-        self, images: Iterable[Image] | AsyncIterable[Image], options: Options | None = None, *, in_flight: int = 8
+        self, images: Iterable[Image] | AsyncIterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> AsyncIterator[Poses | Exception]:
         """See `PoseClient.attempt_many`; `images` may be an asynchronous iterable as well."""
+        own = self._or_own(options)
 
         async def attempt(image: Image) -> Poses | Exception:
             try:
-                return await self.estimate(image, options)
+                return await self.estimate(image, own)
             except PICTURE_FAILURES as error:
                 return error
 
@@ -98,7 +105,7 @@ class AsyncPoseClient(BaseClient):
 
     async def _perform(self, step: Send | Sleep) -> Any:
         if isinstance(step, Sleep):
-            return await asyncio.sleep(self._count(step))
+            return await asyncio.sleep(self._before(step))
         try:
             return await getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
         except InferenceServerException as error:

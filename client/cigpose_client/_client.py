@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
-from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
@@ -15,7 +14,7 @@ from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
 from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Detections, Poses
-from cigpose_client._protocol import Options, stitch
+from cigpose_client._protocol import AnyOptions, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
 
 _PARALLEL_RUNS = 4
@@ -30,19 +29,23 @@ class PoseClient(BaseClient):
             poses = client.estimate("photo.jpg")
         poses.keypoints, poses.keypoint_scores  # (N, K, 2) pixels; (N, K)
 
-    An image is a path, an encoded picture, or (H, W, 3) uint8 BGR pixels. Every method raises `PoseClientError` when
-    the server does not answer as asked, OSError when a file cannot be read, and TypeError or ValueError when an
-    argument is of another kind or shape.
+    An image is a path, an encoded picture, (H, W, 3) uint8 BGR pixels (an array, or what has `__array__`), or a PIL
+    image. Every method raises `PoseClientError` when the server does not answer as asked, OSError when a file cannot be
+    read, and TypeError or ValueError when an argument is of another kind or shape.
     """
 
-    _transport_type = InferenceServerClient
+    @staticmethod
+    def _connect(arguments: dict[str, Any]) -> Any:
+        from tritonclient.grpc import InferenceServerClient
 
-    def estimate(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Poses:
+        return InferenceServerClient(**arguments)
+
+    def estimate(self, image: Image, options: AnyOptions | None = None, *, timeout_s: float | None = None) -> Poses:
         """Return the people in `image` with their keypoints, best box score first.
 
         Args:
-            image: a path, an encoded picture, or (H, W, 3) uint8 BGR pixels.
-            options: thresholds and limits, instead of the client's.
+            image: a path, an encoded picture, (H, W, 3) uint8 BGR pixels, or a PIL image.
+            options: thresholds and limits, instead of the client's: `Options`, or a mapping of its fields.
             timeout_s: seconds for this call, instead of the client's.
         """
         return cast(Poses, self._run(self._pose_call(image, options, timeout_s)))
@@ -61,12 +64,12 @@ class PoseClient(BaseClient):
         with ThreadPoolExecutor(_PARALLEL_RUNS) as pool:
             return stitch(list(pool.map(self._run, calls)))
 
-    def detect(self, image: Image, options: Options | None = None, *, timeout_s: float | None = None) -> Detections:
+    def detect(self, image: Image, options: AnyOptions | None = None, *, timeout_s: float | None = None) -> Detections:
         """Return the people in `image` without keypoints; the pose network does not run. Arguments: see `estimate`."""
         return cast(Detections, self._run(self._detection_call(image, options, timeout_s)))
 
     def estimate_many(
-        self, images: Iterable[Image], options: Options | None = None, *, in_flight: int = 8
+        self, images: Iterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> Iterator[Poses]:
         """Yield `estimate(image)` for each of `images`, in their order, keeping the server busy.
 
@@ -78,15 +81,17 @@ class PoseClient(BaseClient):
             options: as for `estimate`.
             in_flight: requests under way at a time.
         """
-        return (poses for _, poses in in_order(lambda image: self.estimate(image, options), images, in_flight))
+        own = self._or_own(options)  # here, so that a mistake in it is raised at once
+        return (poses for _, poses in in_order(lambda image: self.estimate(image, own), images, in_flight))
 
     def attempt_many(
-        self, images: Iterable[Image], options: Options | None = None, *, in_flight: int = 8
+        self, images: Iterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> Iterator[Poses | Exception]:
         """Do as `estimate_many` does, but yield a failure in the place of its image: `PoseClientError`, OSError, ..."""
+        own = self._or_own(options)
 
         def estimate(image: Image) -> Poses:
-            return self.estimate(image, options)
+            return self.estimate(image, own)
 
         work = attempting(estimate)
         return (outcome for _, outcome in in_order(work, images, in_flight))
@@ -119,7 +124,7 @@ class PoseClient(BaseClient):
 
     def _perform(self, step: Send | Sleep) -> Any:
         if isinstance(step, Sleep):
-            return time.sleep(self._count(step))
+            return time.sleep(self._before(step))
         try:
             return getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
         except InferenceServerException as error:

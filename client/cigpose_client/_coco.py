@@ -47,15 +47,28 @@ def result(
     keypoints: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     instance_score: np.float32,
+    bbox_xyxy: npt.NDArray[np.float32] | None,
 ) -> dict[str, Any]:
     """Return one person as an entry of a COCO results file; the third number of each keypoint is its score."""
     rows = np.column_stack([keypoints, scores]).astype(np.float64)
+    box = {} if bbox_xyxy is None else {"bbox": _xywh(bbox_xyxy.astype(np.float64))}
     return {
         "image_id": image_id,
         "category_id": PERSON,
+        **box,
         "score": float(instance_score),
         **{key: rows[first:end].ravel().tolist() for key, (first, end) in _fields(len(rows)).items()},
     }
+
+
+def count_keypoints(entry: dict[str, Any]) -> int:
+    """Return K of an entry of a COCO results file."""
+    return sum(len(entry[field]) for field in FIELDS.values() if field in entry) // 3
+
+
+def _xywh(bbox_xyxy: npt.NDArray[np.float64]) -> list[float]:
+    left, top, right, bottom = bbox_xyxy.tolist()
+    return [left, top, right - left, bottom - top]
 
 
 def _fields(count: int) -> dict[str, tuple[int, int]]:

@@ -7,6 +7,11 @@ from typing import Any, TypeAlias
 
 Path: TypeAlias = str | os.PathLike[str]
 
+DEFAULT_URL = "localhost:8001"
+"""Triton's gRPC port on this machine."""
+
+_TARGETS = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock")  # the schemes of gRPC's naming document
+_WITHOUT_PORT = ("unix", "unix-abstract", "vsock")
 _NO_LIMIT = -1
 # Triton's defaults count a ping as abuse when it comes within 5 minutes of the last, or while no call is running.
 _KEEPALIVE_MS = 310_000
@@ -37,12 +42,44 @@ def transport_arguments(url: str, tls: Tls | None) -> dict[str, Any]:
 
     Raises:
         OSError: a TLS file cannot be read.
-        ValueError: `url` is a web address.
+        ValueError: see `check_url`.
     """
-    if url.startswith(("http://", "https://")):
-        raise ValueError(f"{url!r} is a web address; this client speaks gRPC: give host:port, such as localhost:8001")
+    check_url(url)
     arguments: dict[str, Any] = {"url": url, "channel_args": _channel_options()}
     return arguments if tls is None else arguments | {"ssl": True} | _readable_files(tls)
+
+
+def check_url(url: str) -> None:
+    """Refuse what gRPC would take for the name of a host, or send to port 443.
+
+    Args:
+        url: as for `transport_arguments`.
+
+    Raises:
+        ValueError: the scheme is none of gRPC's, a host or a port is missing, or a port is out of range.
+    """
+    scheme, colon, rest = url.partition(":")
+    if rest.startswith("//") and scheme not in _TARGETS:
+        raise ValueError(
+            f"url {url!r}: gRPC knows no {scheme}:// addresses; give host:port, such as {DEFAULT_URL}, "
+            f"or one of {', '.join(f'{target}:' for target in _TARGETS)}"
+        )
+    if not colon or scheme not in _TARGETS:
+        _check_address(url, url)
+    elif scheme not in _WITHOUT_PORT:
+        path = rest[2:].partition("/")[2] if rest.startswith("//") else rest  # after //, the DNS server to ask
+        for address in path.split(","):
+            _check_address(address, url)
+
+
+def _check_address(address: str, url: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError(
+            f"url {url!r} lacks a host or a port; give host:port ([host]:port for IPv6). Triton's gRPC port is 8001"
+        )
+    if not port.isdecimal() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"url {url!r}: the port {port!r} is not a number from 1 to 65535; Triton's gRPC port is 8001")
 
 
 def grpc_headers(headers: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""Skeletons drawn into pictures: sides by colour family, body, feet, hands and face by tone and line width."""
+"""People drawn into pictures: sides by colour family, body, feet, hands and face by tone and line width."""
 
 import functools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,13 @@ from cigpose_client._poses import FloatArray, Poses
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Color: TypeAlias = tuple[int, int, int]
+Labels: TypeAlias = Literal["none", "index", "score"]
 
 DEFAULT_THRESHOLD = 0.3
 """Keypoints with a lower SimCC score are left out: COCO's metric counts from 0.2 on, sharp points reach 0.6 to 0.9."""
+
+PARTS = ("body", "hands", "face", "feet")
+LABELS: tuple[Labels, ...] = get_args(Labels)
 
 # BGR. Left is cool, right is warm.
 _COLORS: dict[str, dict[str, Color]] = {
@@ -27,15 +31,51 @@ _COLORS: dict[str, dict[str, Color]] = {
     "face": {"left": (90, 255, 255), "right": (90, 255, 255), "center": (90, 255, 255)},
 }
 _WIDTHS = {"body": 1.0, "foot": 0.7, "head": 0.45, "hand": 0.25, "face": 0.2}  # of the person's line width
+_PART_OF = {"body": "body", "head": "body", "foot": "feet", "hand": "hands", "face": "face"}  # -> one of PARTS
 _HEAD = {"nose", "left_eye", "right_eye", "left_ear", "right_ear"}
 _SIZE_PER_WIDTH = 75.0  # a person of 75 x 75 pixels has lines of one pixel
 _RIM_FROM = 0.9  # pixels of line width
 _OUTLINE: Color = (25, 25, 25)
+_BOX: Color = (235, 235, 235)
+_BOX_WIDTH = 0.5  # of the person's line width
+_TEXT_HEIGHTS = (10.0, 28.0)  # pixels, of a small and of a large person
+_TEXT_PER_SIZE = 0.08
 _SUBPIXEL_BITS = 4
 
 # The 68 points of a face, in their order: jaw, eyebrows, bridge and wings of the nose; eyes, outer and inner lip.
 _FACE_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
 _FACE_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """What is drawn of each person, and how.
+
+    Attributes:
+        threshold: keypoints with a lower score are left out.
+        parts: which of `body`, `hands`, `face` and `feet`; a line from the body to a hand or foot is of the latter.
+        boxes: whether the box is drawn too.
+        labels: the text at the box: `none`, `index` (the person's row in `Poses`) or `score` (the box's).
+        line_width: pixels of the body's lines; hands, face and feet are thinner in proportion. None: the larger the
+            person, the wider.
+
+    Raises:
+        ValueError: a part or a label is unknown, `parts` is empty, or `line_width` is not above 0.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    parts: Sequence[str] = PARTS
+    boxes: bool = False
+    labels: Labels = "none"
+    line_width: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parts, str) or not self.parts or not set(self.parts) <= set(PARTS):
+            raise ValueError(f"parts {self.parts!r}: give one or more of {', '.join(PARTS)}, as a tuple")
+        if self.labels not in LABELS:
+            raise ValueError(f"labels {self.labels!r}: give one of {', '.join(LABELS)}")
+        if self.line_width is not None and not self.line_width > 0:
+            raise ValueError(f"line_width {self.line_width!r}: give pixels above 0, or None")
 
 
 @dataclass(frozen=True)
@@ -56,31 +96,82 @@ class _Run:
     side: str
 
 
-def draw_poses(image_bgr: Pixels, poses: Poses, threshold: float = DEFAULT_THRESHOLD) -> Pixels:
-    """Return a copy of the picture with the skeletons of all people, small ones below large ones.
+def draw_poses(
+    image_bgr: Pixels,
+    poses: Poses,
+    threshold: float | None = None,
+    options: DrawOptions = DrawOptions(),
+    labels: Sequence[str] | None = None,
+) -> Pixels:
+    """Return a copy of the picture with all people drawn, small ones below large ones.
 
     Args:
         image_bgr: (H, W, 3) uint8, the upright picture.
         poses: its people.
-        threshold: keypoints with a lower score are left out.
+        threshold: keypoints with a lower score are left out; None for that of `options`.
+        options: what is drawn, and how.
+        labels: one ASCII text for each person, such as a track's number, in the place of `options.labels`.
 
     Raises:
         ModuleNotFoundError: OpenCV is not installed (extra `draw`).
+        ValueError: `labels` are more or fewer than the people.
     """
     canvas = np.ascontiguousarray(image_bgr).copy()
-    draw_onto(canvas, poses, threshold)
+    draw_onto(canvas, poses, options if threshold is None else replace(options, threshold=threshold), labels)
     return canvas
 
 
-def draw_onto(canvas: Pixels, poses: Poses, threshold: float) -> None:
+def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequence[str] | None = None) -> None:
     """Do as `draw_poses` does, on the picture itself."""
     cv2 = opencv("drawing")
-    runs = _runs(poses.keypoints.shape[1])
+    texts = _texts(poses, options.labels) if labels is None else labels
+    if len(texts) != len(poses):
+        raise ValueError(f"labels: {len(texts)} texts for {len(poses)} people; give one for each")
+    runs = tuple(run for run in _runs(poses.keypoints.shape[1]) if _PART_OF[run.part] in options.parts)
     sizes = np.sqrt(np.prod(np.maximum(poses.bboxes[:, 2:] - poses.bboxes[:, :2], 1), axis=1))
-    for person in np.argsort(sizes):
-        points = poses.keypoints[person]
-        shown = (poses.keypoint_scores[person] >= threshold) & np.isfinite(points).all(axis=1)
-        _draw_person(cv2, canvas, points, shown, runs, float(sizes[person]) / _SIZE_PER_WIDTH)
+    order = np.argsort(sizes)
+    for person in order:
+        width = options.line_width or float(sizes[person]) / _SIZE_PER_WIDTH
+        points, scores = poses.keypoints[person], poses.keypoint_scores[person]
+        shown = (scores >= options.threshold) & np.isfinite(points).all(axis=1)
+        if options.boxes:
+            _draw_box(cv2, canvas, poses.bboxes[person], width)
+        _draw_person(cv2, canvas, points, shown, runs, width)
+    for person in order:  # on top of everything
+        if texts[person]:
+            _draw_label(cv2, canvas, poses.bboxes[person], texts[person], float(sizes[person]))
+
+
+def _texts(poses: Poses, labels: Labels) -> list[str]:
+    if labels == "score":
+        return [f"{score:.2f}" for score in poses.bbox_scores]
+    return [str(row) if labels == "index" else "" for row in range(len(poses))]
+
+
+def _draw_box(cv2: Any, canvas: Pixels, bbox_xyxy: FloatArray, width: float) -> None:
+    left, top, right, bottom = _whole(bbox_xyxy)
+    thickness = max(1, round(width * _BOX_WIDTH))
+    cv2.rectangle(canvas, (left, top), (right, bottom), _OUTLINE, thickness + 2)
+    cv2.rectangle(canvas, (left, top), (right, bottom), _BOX, thickness)
+
+
+def _draw_label(cv2: Any, canvas: Pixels, bbox_xyxy: FloatArray, text: str, size: float) -> None:
+    """Write above the box's left upper corner, inside it where there is no room above, and never off the picture."""
+    height = float(np.clip(size * _TEXT_PER_SIZE, *_TEXT_HEIGHTS))
+    font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height / 10))
+    scale = cv2.getFontScaleFromHeight(font, round(height), thickness)
+    (text_width, text_height), below = cv2.getTextSize(text, font, scale, thickness)
+    left, top, _, _ = _whole(bbox_xyxy)
+    box_width, box_height = text_width + 2 * thickness, text_height + below + 2 * thickness
+    left = max(0, min(left, canvas.shape[1] - box_width))
+    top = max(0, min(top - box_height if top >= box_height else top, canvas.shape[0] - box_height))
+    cv2.rectangle(canvas, (left, top), (left + box_width - 1, top + box_height - 1), _OUTLINE, cv2.FILLED)
+    origin = (left + thickness, top + thickness + text_height)
+    cv2.putText(canvas, text, origin, font, scale, _BOX, thickness, cv2.LINE_AA)
+
+
+def _whole(bbox_xyxy: FloatArray) -> list[int]:
+    return [int(value) for value in np.rint(np.nan_to_num(bbox_xyxy).clip(-1e6, 1e6))]
 
 
 def _draw_person(

@@ -1,50 +1,151 @@
-"""Pictures on their way to the server: files and encoded bytes as they are, arrays as lossless BMP or as JPEG."""
+"""Pictures on their way to the server: files and encoded bytes as they are, pixels as lossless BMP or as JPEG."""
 
 import os
 import struct
-from typing import Literal, TypeAlias
+import sys
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from cigpose_client._extras import opencv
+from cigpose_client._protocol import MAX_PICTURE_BYTES
 
-Image: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8]
-"""A path, an encoded picture (JPEG, PNG, WebP, BMP), or (H, W, 3) uint8 BGR pixels."""
 
-ArrayFormat: TypeAlias = Literal["bmp", "jpeg"]
+class SupportsArray(Protocol):
+    """What numpy can read as an array."""
+
+    def __array__(self) -> Any:
+        """Return the array."""
+
+
+class PilImage(Protocol):
+    """The part of `PIL.Image.Image` that is used here; Pillow itself is no dependency."""
+
+    @property
+    def mode(self) -> str:
+        """Name of the pixel format."""
+
+    def getexif(self) -> Any:
+        """Return the EXIF tags."""
+
+
+Image: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | npt.NDArray[np.uint8] | SupportsArray | PilImage
+)
+"""A path, an encoded picture (JPEG, PNG, WebP, BMP), (H, W, 3) uint8 BGR pixels, or a PIL image."""
+
+ArrayFormat: TypeAlias = Literal["auto", "bmp", "jpeg"]
 
 _JPEG_QUALITY = 95
+_BMP_HEADER = 14 + 40
 
 
-def encoded(image: Image, array_format: ArrayFormat = "bmp") -> bytes:
+def encoded(image: Image, array_format: ArrayFormat = "auto") -> bytes:
     """Return the bytes that carry `image` to the server.
 
     Args:
-        image: a path, encoded bytes, or (H, W, 3) uint8 BGR pixels.
-        array_format: how pixels travel: `bmp` loses nothing and needs no encoder, `jpeg` (quality 95) is smaller.
+        image: a path, encoded bytes, (H, W, 3) uint8 BGR pixels as an array or as anything with `__array__`, or a PIL
+            image, which is turned upright and converted to RGB.
+        array_format: how pixels travel: `bmp` loses nothing and needs no encoder, `jpeg` (quality 95) is smaller,
+            `auto` is `bmp` up to the server's limit and `jpeg` above it.
 
     Raises:
+        ModuleNotFoundError: `array_format` is `jpeg`, and OpenCV is not installed.
         OSError: the file cannot be read.
-        TypeError: `image` is none of the three kinds, or pixels are not uint8.
-        ValueError: pixels are not (H, W, 3), or there are none.
+        TypeError: `image` is none of these kinds, or pixels are not uint8.
+        ValueError: pixels are not (H, W, 3), or there are none, or they are too large to go as BMP.
     """
-    if isinstance(image, np.ndarray):
-        _check_pixels(image)
-        return _jpeg(image) if array_format == "jpeg" else _bmp(image)
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if isinstance(image, (str, os.PathLike)):
         with open(image, "rb") as file:
             return file.read()
-    raise TypeError(f"an image is a path, encoded bytes or a uint8 array, not {type(image).__name__}")
+    image_bgr = _pixels(image)
+    _check_pixels(image_bgr)
+    return _jpeg(image_bgr) if _goes_as_jpeg(image_bgr, array_format) else _bmp(image_bgr)
+
+
+def checked_format(array_format: ArrayFormat) -> ArrayFormat:
+    """Return `array_format`.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    if array_format not in get_args(ArrayFormat):
+        raise ValueError(f"array_format {array_format!r} is unknown; known: {', '.join(get_args(ArrayFormat))}")
+    return array_format
+
+
+def _pixels(image: Any) -> npt.NDArray[np.uint8]:
+    pil = sys.modules.get("PIL.Image")  # a caller that has such an image has imported it
+    if pil is not None and isinstance(image, pil.Image):
+        return _upright_bgr(image)
+    if hasattr(image, "__array__"):
+        return np.asarray(image)
+    raise TypeError(
+        f"an image is a path, encoded bytes, uint8 pixels (numpy or __array__) or a PIL image, "
+        f"not {type(image).__name__}"
+    )
+
+
+def _upright_bgr(image: Any) -> npt.NDArray[np.uint8]:
+    """Return a PIL image as the server would decode its file: upright by its EXIF orientation, transparency on white.
+
+    Raises:
+        TypeError: the mode's numbers have no fixed range.
+    """
+    from PIL import Image, ImageOps
+
+    if image.mode in ("I", "F"):
+        raise TypeError(f"a PIL image of mode {image.mode!r} has no fixed range; scale it and convert it to 'RGB'")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):  # convert() would clip at 255
+        upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+    if upright.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in upright.info:
+        colour = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour)
+    return np.asarray(upright.convert("RGB"))[..., ::-1]
 
 
 def _check_pixels(image_bgr: npt.NDArray[np.uint8]) -> None:
     if image_bgr.dtype != np.uint8:
         raise TypeError(f"pixels must be uint8, not {image_bgr.dtype}")
     if image_bgr.ndim != 3 or image_bgr.shape[2] != 3 or not image_bgr.size:
-        raise ValueError(f"pixels must have the shape (H, W, 3) with H and W at least 1, not {image_bgr.shape}")
+        remedy = "; make grey pixels BGR with np.dstack([image] * 3)" if image_bgr.ndim == 2 else ""
+        raise ValueError(f"pixels must have the shape (H, W, 3) with H and W at least 1, not {image_bgr.shape}{remedy}")
+
+
+def _goes_as_jpeg(image_bgr: npt.NDArray[np.uint8], array_format: ArrayFormat) -> bool:
+    """Return whether the pixels travel as JPEG.
+
+    Raises:
+        ValueError: as BMP they are over the limit, and JPEG is not allowed or OpenCV is missing.
+    """
+    if array_format == "jpeg":
+        return True
+    height, width = image_bgr.shape[:2]
+    size = _BMP_HEADER + height * _stride(width)
+    if size <= MAX_PICTURE_BYTES:
+        return False
+    if array_format == "auto" and _has_opencv():
+        return True
+    raise ValueError(
+        f"pixels of shape {image_bgr.shape} are {size} bytes as BMP, over the server's limit of {MAX_PICTURE_BYTES}; "
+        "send them with array_format='jpeg', which needs OpenCV: pip install 'cigpose-client[draw]'"
+    )
+
+
+def _has_opencv() -> bool:
+    try:
+        opencv("sending arrays as JPEG")
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _stride(width: int) -> int:
+    return (width * 3 + 3) // 4 * 4
 
 
 def _bmp(image_bgr: npt.NDArray[np.uint8]) -> bytes:
@@ -53,7 +154,7 @@ def _bmp(image_bgr: npt.NDArray[np.uint8]) -> bytes:
     Source: the BITMAPFILEHEADER and BITMAPINFOHEADER structures of the Windows GDI documentation.
     """
     height, width = image_bgr.shape[:2]
-    stride, offset = (width * 3 + 3) // 4 * 4, 14 + 40
+    stride, offset = _stride(width), _BMP_HEADER
     size = height * stride
     file_header = struct.pack("<2sIHHI", b"BM", offset + size, 0, 0, offset)
     info_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 0, 0, 0, 0)

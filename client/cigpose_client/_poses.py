@@ -1,9 +1,10 @@
-"""What the server answers, as arrays with names."""
+"""What the server answers, as arrays with names, and person by person."""
 
 import dataclasses
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,49 @@ _Answer = TypeVar("_Answer", bound="Detections")
 
 
 @dataclass(frozen=True, eq=False)
+class Detection:
+    """One of `Detections`.
+
+    Attributes:
+        bbox: (4,) left, top, right, bottom in pixels of the upright picture.
+        bbox_score: the detector's score, 0 to 1; 1 for a given box.
+    """
+
+    bbox: FloatArray
+    bbox_score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Person(Detection):
+    """One of `Poses`. `person["nose"]` is x, y and score of the keypoint of that name.
+
+    Attributes:
+        keypoints: (K, 2) x, y in pixels of the upright picture.
+        keypoint_scores: (K,) SimCC peak heights.
+    """
+
+    keypoints: FloatArray
+    keypoint_scores: FloatArray
+
+    @property
+    def keypoint_names(self) -> tuple[str, ...]:
+        """K names; empty when the keypoint set is unknown."""
+        known = find_keypoint_set(len(self.keypoints))
+        return known.names if known else ()
+
+    def __getitem__(self, name: str) -> tuple[float, float, float]:
+        if name not in self.keypoint_names:
+            raise KeyError(f"no keypoint {name!r}; known: {', '.join(self.keypoint_names)}")
+        row = self.keypoint_names.index(name)
+        x, y = self.keypoints[row].tolist()
+        return x, y, float(self.keypoint_scores[row])
+
+
+@dataclass(frozen=True, eq=False)
 class Detections:
     """The people of one picture, without keypoints. All arrays are float32; pixels are those of the upright picture.
+
+    It is a sequence as well: `detections[0]` is a `Detection`, a slice has the same type as the whole.
 
     Attributes:
         bboxes: (N, 4) left, top, right, bottom in pixels; best score first, or in the order of the given boxes.
@@ -33,6 +75,24 @@ class Detections:
     def __len__(self) -> int:
         """Return N, the number of people."""
         return len(self.bboxes)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Detection: ...
+    @overload
+    def __getitem__(self: _Answer, index: slice) -> _Answer: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> "Detection | Detections":
+        if isinstance(index, slice):
+            return self.take(range(*index.indices(len(self))))
+        row = operator.index(index)
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"there is no person {row}: {len(self)} were found")
+        return self._person(row)
+
+    def __iter__(self) -> Iterator[Detection]:
+        return map(self._person, range(len(self)))
+
+    def _person(self, row: int) -> Detection:
+        return Detection(self.bboxes[row], float(self.bbox_scores[row]))
 
     def select(self: _Answer, score: float) -> _Answer:
         """Return only the people whose bbox score is at least `score`."""
@@ -49,7 +109,7 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Poses(Detections):
-    """The people of one picture with their keypoints.
+    """The people of one picture with their keypoints; a sequence of `Person`.
 
     Attributes:
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
@@ -58,6 +118,18 @@ class Poses(Detections):
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
+
+    if TYPE_CHECKING:  # the inherited methods, with the elements' type
+
+        @overload
+        def __getitem__(self, index: SupportsIndex) -> Person: ...
+        @overload
+        def __getitem__(self: _Answer, index: slice) -> _Answer: ...
+        def __getitem__(self, index: SupportsIndex | slice) -> Any: ...
+        def __iter__(self) -> Iterator[Person]: ...
+
+    def _person(self, row: int) -> Person:
+        return Person(self.bboxes[row], float(self.bbox_scores[row]), self.keypoints[row], self.keypoint_scores[row])
 
     @property
     def keypoint_set(self) -> KeypointSet | None:
@@ -74,17 +146,22 @@ class Poses(Detections):
         """(N,) score by which COCO evaluation ranks people: box score times the mean of the clear keypoint scores."""
         return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
 
-    def to_coco(self, image_id: int | str) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 points COCO-WholeBody) results format for each person.
 
         Args:
             image_id: the picture's id in the annotation file.
+            bbox: whether an entry holds the person's box, left, top, width, height. Where it does, pycocotools takes
+                the size of a person in AP (M) and AP (L) of keypoints from the box, without it from the keypoints.
         """
-        people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, strict=True)
+        boxes = self.bboxes if bbox else [None] * len(self)
+        people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
         return [_coco.result(image_id, *person) for person in people]
 
     def to_supervision(self) -> Any:
         """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0.
+
+        supervision knows the skeleton of 17 points only: `EdgeAnnotator(edges=poses.supervision_edges)` draws any.
 
         Raises:
             ModuleNotFoundError: the library `supervision` is not installed.
@@ -95,3 +172,8 @@ class Poses(Detections):
             keypoint_confidence=self.keypoint_scores,
             detection_confidence=self.bbox_scores,
         )
+
+    @property
+    def supervision_edges(self) -> list[tuple[int, int]]:
+        """The skeleton as supervision counts, from 1: an argument of its `EdgeAnnotator`. Empty for an unknown set."""
+        return [(a + 1, b + 1) for a, b in self.keypoint_set.edges] if self.keypoint_set else []

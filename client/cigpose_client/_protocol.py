@@ -1,16 +1,23 @@
 """The server's public contract as pure functions: names of models, tensors and options; requests out, answers in."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput, InferResult
 
 from cigpose_client._errors import ServerFailed
 from cigpose_client._poses import Detections, FloatArray, Poses
 
+if TYPE_CHECKING:  # gRPC is imported with the first client, not with this package: see `BaseClient._connect`
+    from tritonclient.grpc import InferInput, InferResult
+
 DEFAULT = "pose"
+MAX_PICTURE_BYTES = 32_000_000
+"""The contract's limit of an encoded picture."""
+
 _FROM_BOXES = "pose_from_boxes"
 _DETECTION_OUTPUTS = ("bboxes", "bbox_scores", "persons_detected")
 _POSE_OUTPUTS = (*_DETECTION_OUTPUTS, "keypoints", "keypoint_scores")
@@ -29,6 +36,33 @@ class Options:
     bbox_threshold: float | None = None
     nms_threshold: float | None = None
     max_persons: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise TypeError(f"option {name} must be a number or None, not {value!r}")
+
+
+AnyOptions: TypeAlias = Options | Mapping[str, float | None]
+"""`Options`, or a mapping of its fields such as `{"bbox_threshold": 0.4}`."""
+
+
+def as_options(options: AnyOptions | None) -> Options:
+    """Return `options` as `Options`; for None, the server's defaults.
+
+    Raises:
+        TypeError: `options` is of another type, or a value is no number.
+        ValueError: a key is not an option.
+    """
+    known = tuple(Options.__dataclass_fields__)
+    if options is None or isinstance(options, Options):
+        return options or Options()
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options must be Options or a mapping of {', '.join(known)}, not {options!r}")
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]!r}; known: {', '.join(known)}")
+    return Options(**options)  # type: ignore[arg-type]  # the server checks that max_persons is whole
 
 
 def ensemble_name(model: str) -> str:
@@ -72,11 +106,11 @@ def detection_request(model: str, picture: bytes, options: Options) -> dict[str,
 
 def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[str, Any]:
     """Return the arguments of `infer` that ask for the keypoints of the people in the (N, 4) boxes."""
-    boxes = InferInput("bboxes", list(bboxes_xyxy.shape), "FP32").set_data_from_numpy(bboxes_xyxy)
+    boxes = _input("bboxes", "FP32", bboxes_xyxy)
     return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _POSE_OUTPUTS, Options())
 
 
-def parse_poses(answer: InferResult) -> Poses:
+def parse_poses(answer: "InferResult") -> Poses:
     """Return the answer to a `pose_request` or `boxes_request`.
 
     Raises:
@@ -88,7 +122,7 @@ def parse_poses(answer: InferResult) -> Poses:
     return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores)
 
 
-def parse_detections(answer: InferResult) -> Detections:
+def parse_detections(answer: "InferResult") -> Detections:
     """Return the people in the answer to any request.
 
     Raises:
@@ -127,23 +161,31 @@ def stitch(parts: list[Poses]) -> Poses:
     return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts))
 
 
-def _request(model: str, inputs: list[InferInput], outputs: tuple[str, ...], options: Options) -> dict[str, Any]:
+def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], options: Options) -> dict[str, Any]:
+    from tritonclient.grpc import InferRequestedOutput
+
     # As strings: the contract takes them, and servers before 24.08 know no floating-point parameters.
     parameters = {name: str(value) for name, value in vars(options).items() if value is not None}
     wanted = [InferRequestedOutput(name) for name in outputs]
     return {"model_name": model, "inputs": inputs, "outputs": wanted, "parameters": parameters}
 
 
-def _picture(picture: bytes) -> InferInput:
-    return InferInput("image", [1], "BYTES").set_data_from_numpy(np.array([picture], np.object_))
+def _picture(picture: bytes) -> "InferInput":
+    return _input("image", "BYTES", np.array([picture], np.object_))
 
 
-def _floats(answer: InferResult, name: str) -> FloatArray:
+def _input(name: str, datatype: str, array: npt.NDArray[Any]) -> "InferInput":
+    from tritonclient.grpc import InferInput
+
+    return InferInput(name, list(array.shape), datatype).set_data_from_numpy(array)
+
+
+def _floats(answer: "InferResult", name: str) -> FloatArray:
     # tritonclient before 2.71 makes float64 of an empty FP32 tensor
     return np.asarray(_tensor(answer, name), np.float32)
 
 
-def _tensor(answer: InferResult, name: str) -> npt.NDArray[Any]:
+def _tensor(answer: "InferResult", name: str) -> npt.NDArray[Any]:
     array: npt.NDArray[Any] | None = answer.as_numpy(name)
     if array is None:
         raise ServerFailed(f"the answer lacks the output {name!r}")

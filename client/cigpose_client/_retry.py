@@ -7,26 +7,26 @@ the result. A client is a loop of a few lines around `advance`.
 import random
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeAlias
 
 from tritonclient.utils import InferenceServerException
 
-from cigpose_client._errors import PoseClientError, translate
+from cigpose_client._errors import Failures, PoseClientError, translate
 
 _QUEUE_SHARE = 0.5  # of the time that is left
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How long to wait before trying again, where that can help; the call's deadline is the limit.
+    """How long to wait before trying again, where that can help; the call's time is the limit.
 
     The pause doubles with each try and is drawn between half of its value and the whole, so that the clients of a
     server that comes back do not all return at once.
 
     Attributes:
-        first_pause_s: longest pause before the second try, in seconds.
+        first_pause_s: longest pause before the second try, in seconds; with less time left, nothing is sent again.
         longest_pause_s: limit of all pauses, in seconds.
     """
 
@@ -37,6 +37,29 @@ class Retry:
         """Return the seconds to wait after `tries` failures; `chance` (0 to 1) is the jitter."""
         longest = min(self.first_pause_s * 2.0 ** min(tries - 1, 60), self.longest_pause_s)
         return longest * (0.5 + 0.5 * chance)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The time that a call may take, retries included.
+
+    Attributes:
+        timeout_s: all of it, in seconds.
+        start_s: when the call began, on the clock `time.monotonic`.
+    """
+
+    timeout_s: float
+    start_s: float = field(default_factory=time.monotonic)
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self.start_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the call has to be over; below 0 after that."""
+        return self.timeout_s - self.spent_s
 
 
 @dataclass(frozen=True)
@@ -66,31 +89,34 @@ class Done:
 Call: TypeAlias = Generator[Send | Sleep, Any, Any]
 
 
-def call(method: str, arguments: dict[str, Any], *, deadline_s: float, retry: Retry | None, url: str) -> Call:
-    """Send one request, again where that can help, until the deadline.
+def call(method: str, arguments: dict[str, Any], *, limit: Limit, retry: Retry | None, url: str) -> Call:
+    """Send one request, again where that can help, until the limit.
 
     Args:
         method: name of the transport's method.
         arguments: its keyword arguments.
-        deadline_s: when to give up, pauses included, on the clock `time.monotonic`.
+        limit: when to give up, pauses included.
         retry: None for a single try.
         url: the server's address, for messages.
 
     Raises:
         PoseClientError: the last failure, with tritonclient's error as `__cause__`.
     """
+    failures = Failures()
     for tries in count(1):
-        left_s = max(deadline_s - time.monotonic(), 0.001)
+        left_s = max(limit.left_s, 0.001)
         # a request that has waited for so long would be answered too late: the server refuses it instead
         queue = {"timeout": int(_QUEUE_SHARE * left_s * 1e6)} if method == "infer" else {}  # microseconds
         try:
             return (yield Send(method, arguments | queue, left_s))
-        except InferenceServerException as cause:
-            error = translate(cause, url)
-            pause_s = retry.pause_s(tries, random.random()) if retry else 0.0
-            if retry is None or not error.transient or time.monotonic() + pause_s >= deadline_s:
-                raise error from cause
-        yield Sleep(pause_s, error)
+        except InferenceServerException as failure:
+            cause = failures.add(failure)
+            error = translate(cause, url, limit.timeout_s)
+            left_s = limit.left_s
+            if retry is None or not error.transient or left_s <= retry.first_pause_s:
+                raise translate(cause, url, limit.timeout_s, limit.spent_s if tries > 1 else 0.0) from cause
+        # a long pause near the end is cut, so that the rest of the time is used, too
+        yield Sleep(min(retry.pause_s(tries, random.random()), left_s / 2), error)
 
 
 def advance(steps: Call, outcome: Any = None) -> Send | Sleep | Done:

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from cigpose_client import AsyncPoseClient, DeadlineExceeded, PoseClient, PoseClientError, RequestRejected
+from cigpose_client import AsyncPoseClient, DeadlineExceeded, Overloaded, PoseClient, PoseClientError, RequestRejected
 
 from client.tests.fake_server import OVERLOADED
 
@@ -52,6 +52,18 @@ def test_retries_follow_the_same_rules(server):
         return client.retries
 
     assert run(server, use) == 2
+
+
+def test_url_options_and_on_retry_are_those_of_the_synchronous_client(server):
+    server.failures, reasons = [OVERLOADED] * 2, []
+
+    async def use(client):
+        await client.estimate(b"1", {"bbox_threshold": 0.4})
+        return AsyncPoseClient().url
+
+    assert run(server, use, on_retry=reasons.append) == PoseClient().url
+    assert server.requests[-1].parameters == {"bbox_threshold": "0.4"}
+    assert [type(reason) for reason in reasons] == [Overloaded] * 2
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@ import time
 
 import numpy as np
 import pytest
-from cigpose_client import DeadlineExceeded, Options, PoseClient, RequestRejected, Tls
+from cigpose_client import AsyncPoseClient, DeadlineExceeded, Options, Overloaded, PoseClient, RequestRejected, Tls
+from cigpose_client.__main__ import main
+from cigpose_client._connection import DEFAULT_URL
 
 from client.tests.fake_server import OVERLOADED, FakeServer, start
 
@@ -53,6 +55,44 @@ def test_only_options_that_were_given_are_sent(server):
         client.detect(b"1", Options(bbox_threshold=0.25, nms_threshold=0.5))
     assert server.requests[0].parameters == {"max_persons": "5"}
     assert server.requests[1].parameters == {"bbox_threshold": "0.25", "nms_threshold": "0.5"}
+
+
+def test_options_may_be_a_mapping_everywhere(server):
+    with PoseClient(server.url, options={"max_persons": 5}) as client:
+        client.estimate(b"1")
+        client.estimate(b"1", {"bbox_threshold": 0.4})
+        client.detect(b"1", {"nms_threshold": np.float32(0.5)})
+        client.estimate(b"1", {})
+        list(client.estimate_many([b"1"], {"bbox_threshold": None, "max_persons": 3}))
+        list(client.attempt_many([b"1"], {"max_persons": 2}))
+    assert [request.parameters for request in server.requests] == [
+        {"max_persons": "5"},
+        {"bbox_threshold": "0.4"},
+        {"nms_threshold": "0.5"},
+        {},
+        {"max_persons": "3"},
+        {"max_persons": "2"},
+    ]
+
+
+KNOWN = "bbox_threshold, nms_threshold, max_persons"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"treshold": 0.4}, ValueError, f"unknown option 'treshold'; known: {KNOWN}"),
+        ({"max_persons": "many"}, TypeError, "option max_persons must be a number or None, not 'many'"),
+        ({"max_persons": True}, TypeError, "option max_persons must be a number or None, not True"),
+        (0.4, TypeError, f"options must be Options or a mapping of {KNOWN}, not 0.4"),
+    ],
+)
+def test_a_mistake_in_the_options_is_named_before_anything_is_sent(client, server, options, kind, words):
+    calls = (client.estimate, client.detect, lambda _, it: client.attempt_many([b"1"], it))
+    for call in (*calls, lambda _, it: PoseClient(options=it)):
+        with pytest.raises(kind, match=words):
+            call(b"1", options)
+    assert not server.requests
 
 
 @pytest.mark.parametrize(
@@ -126,9 +166,68 @@ def test_retries_are_counted(client, server):
     assert time.monotonic() - start < 1
 
 
-def test_a_web_address_is_refused_with_the_remedy():
-    with pytest.raises(ValueError, match="host:port"):
-        PoseClient("http://localhost:8000")
+def test_without_a_url_the_client_asks_where_the_command_asks(capsys):
+    with PoseClient(model="body") as client:
+        assert client.url == DEFAULT_URL == "localhost:8001"
+    assert main(["info", "--help"]) == 0
+    assert f"(default: {DEFAULT_URL})" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("kind", [PoseClient, AsyncPoseClient])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://localhost:8000", "no http:// addresses; give host:port, such as localhost:8001"),
+        ("grpc://localhost:8001", "no grpc:// addresses; give host:port"),
+        ("tcp://localhost:8001", "no tcp:// addresses"),
+        ("localhost", "Triton's gRPC port is 8001"),
+        ("dns:///pose.example", "Triton's gRPC port is 8001"),
+        ("ipv4:10.0.0.1:8001,10.0.0.2", "Triton's gRPC port is 8001"),
+        ("::1", r"\[host\]:port for IPv6"),
+        (":8001", "lacks a host"),
+        ("localhost:65536", "'65536' is not a number from 1 to 65535"),
+        ("localhost:0", "'0' is not a number from 1 to 65535"),
+        ("localhost:8001/", "'8001/' is not a number"),
+    ],
+)
+def test_an_address_that_gRPC_would_misread_is_refused_at_once(kind, url, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        kind(url)
+    assert repr(url) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8001",
+        "[::1]:8001",
+        "dns:///pose.example:8001",
+        "dns://10.0.0.9/pose.example:8001",
+        "ipv4:10.0.0.1:8001,10.0.0.2:8001",
+        "ipv6:[::1]:8001",
+        "unix:/run/pose.sock",
+    ],
+)
+def test_the_addresses_of_gRPC_are_taken(url):
+    PoseClient(url).close()
+
+
+def test_each_retry_is_reported_with_its_reason(server):
+    reasons = []
+    server.failures = [OVERLOADED, OVERLOADED]
+    with PoseClient(server.url, on_retry=reasons.append) as client:
+        client.estimate(b"1")
+    assert [type(reason) for reason in reasons] == [Overloaded] * 2
+
+
+def test_what_on_retry_raises_ends_the_call(server):
+    def stop(error):
+        raise error
+
+    server.failures = [OVERLOADED] * 5
+    with PoseClient(server.url, on_retry=stop) as client, pytest.raises(Overloaded):
+        client.estimate(b"1")
+    assert len(server.requests) == 1
 
 
 def test_a_missing_tls_file_is_named(tmp_path):

@@ -1,3 +1,4 @@
+import re
 import socket
 import time
 
@@ -14,10 +15,12 @@ from cigpose_client import (
     ServerFailed,
     ServerUnavailable,
 )
-from cigpose_client._errors import translate
+from cigpose_client._errors import Failures, translate
 from tritonclient.utils import InferenceServerException
 
 from client.tests.fake_server import OVERLOADED, STOPPING, start
+
+LAST = "connections to all backends failing; last error: {}"
 
 
 @pytest.fixture
@@ -71,10 +74,79 @@ def test_nobody_listening_names_the_address():
             client.estimate(b"1")
 
 
+def test_the_clients_own_limit_is_named(server):
+    server.delay_s = 0.5
+    with PoseClient(server.url, timeout_s=0.25) as client, pytest.raises(DeadlineExceeded, match=r"within 0\.25 s"):
+        client.estimate(b"1")
+
+
+def test_a_dead_server_names_the_address_the_time_and_the_remedy():
+    with PoseClient("127.0.0.1:1", timeout_s=0.5) as client, pytest.raises(ServerUnavailable) as caught:
+        client.estimate(b"1")
+    assert re.fullmatch(
+        r"no answer from 127\.0\.0\.1:1: nobody listens there \(connection refused\), tried for 0\.[45]\d* s; "
+        r"is the server running, and is url its gRPC address\?",
+        str(caught.value),
+    )
+    assert caught.value.transient
+
+
+def test_a_single_try_names_no_time():
+    with PoseClient("127.0.0.1:1", retry=None) as client, pytest.raises(ServerUnavailable) as caught:
+        client.estimate(b"1")
+    assert "tried for" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "problem", "remedy", "transient"),
+    [
+        (LAST.format("UNKNOWN: ipv4:1:2: Failed to connect to remote host: Connection refused"), "nobody", "url", True),
+        ("errors resolving x:1: [field:hostname ... Domain name not found]", "cannot be resolved", "host in url", True),
+        ("DNS resolution failed for x:1: C-ares status is not ARES_SUCCESS", "cannot be resolved", "host in url", True),
+        (LAST.format("UNKNOWN: ipv4:1:2: Tls handshake failed: WRONG_VERSION_NUMBER"), "not speak TLS", "tls", False),
+        (LAST.format("UNKNOWN: ipv4:1:2: CERTIFICATE_VERIFY_FAILED"), "not trusted", "root_certificates", False),
+        (LAST.format("UNAVAILABLE: ipv4:1:2: Socket closed"), "closes the connection", "tls=Tls()", True),
+        (
+            LAST.format("UNAVAILABLE: ipv4:1:2: Failed parsing HTTP/2 (Expected SETTINGS frame, got frame type 79)"),
+            "does not speak gRPC",
+            "gRPC port in url",
+            False,
+        ),
+        ("recvmsg:Connection reset by peer", "Connection reset by peer", "is the server running", True),
+    ],
+)
+def test_each_broken_connection_has_its_cause_and_remedy(message, problem, remedy, transient):
+    error = translate(InferenceServerException(message, status="StatusCode.UNAVAILABLE"), "x:1")
+    assert type(error) is ServerUnavailable
+    assert problem in error.problem
+    assert remedy in error.remedy
+    assert str(error) == f"{error.problem}; {error.remedy}"
+    assert error.problem.startswith("no answer from x:1: ")
+    assert error.transient is transient
+
+
+def test_of_two_addresses_the_one_that_refuses_says_less():
+    """`localhost` is 127.0.0.1 and ::1; the server listens on one, and gRPC reports one of them at a time."""
+    failures = Failures()
+    closes, refuses, gone = (
+        InferenceServerException(LAST.format(text))
+        for text in (
+            "UNAVAILABLE: ipv4:127.0.0.1:8001: Socket closed",
+            "UNKNOWN: ipv6:%5B::1%5D:8001: Failed to connect to remote host: Connection refused",
+            "UNKNOWN: ipv4:127.0.0.1:8001: Failed to connect to remote host: Connection refused",
+        )
+    )
+    assert failures.add(refuses) is refuses
+    assert failures.add(closes) is closes
+    assert failures.add(refuses) is closes
+    assert failures.add(gone) is gone
+    assert failures.add(refuses) is refuses
+
+
 def test_the_deadline_ends_a_slow_call(once, server):
     server.delay_s = 0.5
     start_s = time.monotonic()
-    with pytest.raises(DeadlineExceeded, match=server.url):
+    with pytest.raises(DeadlineExceeded, match=f"no answer from {server.url} within 0.1 s; raise timeout_s"):
         once.estimate(b"1", timeout_s=0.1)
     assert time.monotonic() - start_s < 0.4
 

@@ -1,4 +1,5 @@
 import contextlib
+import copy
 import io
 import itertools
 import json
@@ -13,12 +14,15 @@ from cigpose_client._evaluate.dataset import Dataset, load_dataset
 from cigpose_client._evaluate.metrics import evaluate
 from cigpose_client._evaluate.published import published
 from cigpose_client._evaluate.suppression import without_duplicates
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from client.tests.fake_server import FakeServer, Request, people
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "data" / "coco_sample"
 FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
 SIZES = (17, 6, 68, 21, 21)
+FIRST_SIX = ("AP", "AP50", "AP75", "APM", "APL", "AR")  # of pycocotools' statistics
 
 
 def annotation(number, image, keypoints, **changes):
@@ -58,6 +62,20 @@ def one_point(shift):
     (person,) = data.people
     person["keypoints"] = person["keypoints"][:3] + [0, 0, 0] * 16
     return data, [result(person, shift=shift)]
+
+
+def by_pycocotools(data, results):
+    """The first six statistics, by the way that everybody takes: annotations and results as they are."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        categories = [{"id": 1, "name": "person"}]
+        truth.dataset = {"images": data.images, "annotations": data.people, "categories": categories}
+        truth.createIndex()
+        direct = COCOeval(truth, truth.loadRes(copy.deepcopy(results)), "keypoints")
+        direct.evaluate()
+        direct.accumulate()
+        direct.summarize()
+    return direct.stats[:6].tolist()
 
 
 @pytest.mark.parametrize(
@@ -200,24 +218,51 @@ def test_the_command_on_boxes_of_a_file_and_of_the_detector(server, tmp_path, ca
 
 
 def test_the_numbers_are_those_of_pycocotools_on_the_results_written(server, tmp_path, capsys):
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     files, saved = Files(tmp_path, 17), tmp_path / "results.json"
     argv = ("--model", "body", "--boxes", "detector", "--save-results", saved, "--json", tmp_path / "report.json")
     assert main(files.argv(server, *argv)) == 0
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(files.annotations))
-        direct = COCOeval(truth, truth.loadRes(str(saved)), "keypoints")
-        direct.evaluate()
-        direct.accumulate()
-        direct.summarize()
+    direct = by_pycocotools(load_dataset(str(files.annotations)), json.loads(saved.read_text()))
     body = json.loads((tmp_path / "report.json").read_text())["metrics"]["body"]
-    assert list(body.values()) == direct.stats[:6].tolist()
+    assert list(body.values()) == direct
     capsys.readouterr()
     again = ["evaluate", "--annotations", files.annotations, "--results", saved, "--json", "-"]
     assert main([str(word) for word in again]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"]["body"] == body
+
+
+def test_boxes_in_a_results_file_change_no_number(server, tmp_path, capsys):
+    """`--format coco` and `to_coco` write the box of each person; pycocotools would take sizes from it."""
+    files, saved = Files(tmp_path, 17), tmp_path / "results.json"
+    run = ["evaluate", "--annotations", str(files.annotations), "--json", "-"]
+    assert main(files.argv(server, "--model", "body", "--boxes", "detector", "--save-results", saved)) == 0
+    capsys.readouterr()
+    assert main([*run, "--results", str(saved)]) == 0
+    without = json.loads(capsys.readouterr().out)["metrics"]
+    argv = ["folder", files.images, "--format", "coco", "--json", saved, "--model", "body", "--url", server.url]
+    assert main([str(word) for word in argv]) == 0
+    assert all(len(entry["bbox"]) == 4 for entry in json.loads(saved.read_text()))
+    capsys.readouterr()
+    assert main([*run, "--results", str(saved)]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == without
+
+
+@pytest.mark.parametrize(("bbox", "different"), [(False, []), (True, ["APM"])])
+def test_pycocotools_gives_the_same_numbers_without_boxes_and_other_sizes_with_them(bbox, different):
+    """Somebody who is not there, better scored than the truth: medium by the keypoints, large by the box."""
+    data = dataset(17, 1)
+    right = np.reshape(data.people[0]["keypoints"], (17, 3))[:, :2]
+    found = Poses(
+        bboxes=np.array([[0, 0, 400, 400], [10, 20, 110, 220]], np.float32),
+        bbox_scores=np.array([0.9, 0.5], np.float32),
+        persons_detected=2,
+        keypoints=np.stack([right / 3 + 300, right]).astype(np.float32),
+        keypoint_scores=np.ones((2, 17), np.float32),
+    )
+    entries = found.to_coco(1, bbox=bbox)
+    ours = evaluate(data, entries, set_of(17))["body"]
+    assert ours["APM"] < 1
+    theirs = dict(zip(FIRST_SIX, by_pycocotools(data, entries), strict=True))
+    assert [name for name in FIRST_SIX if theirs[name] != ours[name]] == different
 
 
 def test_the_table_shows_published_numbers_beside_the_measured(server, tmp_path, capsys, monkeypatch):

@@ -1,10 +1,10 @@
 import sys
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import cigpose_client
 import numpy as np
 import pytest
-from cigpose_client import Poses, keypoint_sets
+from cigpose_client import Detection, Detections, Person, Poses, keypoint_sets
 
 
 def poses(count=2, points=17, scores=None):
@@ -21,9 +21,8 @@ def poses(count=2, points=17, scores=None):
 def test_the_public_names():
     assert sorted(cigpose_client.__all__) == cigpose_client.__all__
     assert all(hasattr(cigpose_client, name) for name in cigpose_client.__all__)
-    assert set(cigpose_client.__all__) == {name for name in vars(cigpose_client) if not name.startswith("_")} | {
-        "__version__"
-    }
+    found = {name for name, value in vars(cigpose_client).items() if not isinstance(value, ModuleType)}
+    assert {name for name in found if not name.startswith("_")} | {"__version__"} == set(cigpose_client.__all__)
 
 
 @pytest.mark.parametrize(("points", "name"), [(133, "coco_wholebody"), (17, "coco"), (14, "crowdpose")])
@@ -37,7 +36,7 @@ def test_the_number_of_points_names_the_set(points, name):
 def test_another_number_of_points_has_no_names():
     assert poses(points=21).keypoint_set is None
     assert poses(points=21).keypoint_names == ()
-    assert list(poses(points=21).to_coco(1)[0]) == ["image_id", "category_id", "score", "keypoints"]
+    assert list(poses(points=21).to_coco(1)[0]) == ["image_id", "category_id", "bbox", "score", "keypoints"]
 
 
 def test_select_keeps_people_and_their_points_together():
@@ -49,14 +48,74 @@ def test_select_keeps_people_and_their_points_together():
     assert len(everybody.select(1.0)) == 0
 
 
+def test_poses_are_a_sequence_of_persons():
+    everybody = poses(3)
+    people = list(everybody)
+    assert [type(person) for person in people] == [Person] * 3
+    assert len(people) == len(everybody)
+    for row, person in enumerate(people):
+        np.testing.assert_array_equal(person.bbox, everybody.bboxes[row])
+        np.testing.assert_array_equal(person.keypoints, everybody.keypoints[row])
+        np.testing.assert_array_equal(person.keypoint_scores, everybody.keypoint_scores[row])
+        assert person.bbox_score == everybody.bbox_scores[row]
+        assert type(person.bbox_score) is float
+        assert person.keypoint_names == everybody.keypoint_names
+    np.testing.assert_array_equal(everybody[-1].keypoints, everybody.keypoints[2])
+    np.testing.assert_array_equal(everybody[np.int64(1)].keypoints, everybody.keypoints[1])
+
+
+def test_a_slice_of_poses_is_poses():
+    everybody = poses(4)
+    some = everybody[1:3]
+    assert type(some) is Poses
+    np.testing.assert_array_equal(some.keypoints, everybody.keypoints[1:3])
+    np.testing.assert_array_equal(everybody[::-1].bbox_scores, everybody.bbox_scores[::-1])
+    assert some.persons_detected == 4
+    assert len(everybody[9:]) == 0
+
+
+@pytest.mark.parametrize("index", [2, -3])
+def test_a_person_who_is_not_there_is_an_index_error(index):
+    with pytest.raises(IndexError, match=f"no person {index}: 2 were found"):
+        poses(2)[index]
+
+
+def test_poses_are_true_when_somebody_is_there():
+    assert poses(1)
+    assert not poses(0)
+    assert list(poses(0)) == []
+
+
+def test_a_keypoint_is_found_by_its_name():
+    (person,) = everybody = poses(1, 133)
+    row = everybody.keypoint_names.index("left_wrist")
+    assert person["left_wrist"] == (*everybody.keypoints[0, row].tolist(), everybody.keypoint_scores[0, row])
+    with pytest.raises(KeyError, match="no keypoint 'tail'; known: nose, left_eye"):
+        person["tail"]
+
+
+def test_detections_are_a_sequence_of_boxes():
+    everybody = poses(2)
+    boxes = Detections(everybody.bboxes, everybody.bbox_scores, 2)
+    assert type(boxes[0]) is Detection
+    assert [detection.bbox_score for detection in boxes] == everybody.bbox_scores.tolist()
+    assert type(boxes[:1]) is Detections
+
+
 def test_to_coco_of_17_points():
     everybody = poses(1)
     (entry,) = everybody.to_coco(785)
     assert entry["image_id"] == 785
     assert entry["category_id"] == 1
     assert entry["score"] == pytest.approx(everybody.instance_scores[0])
+    assert entry["bbox"] == [1.0, 2.0, 3.0, 6.0]
     assert len(entry["keypoints"]) == 51
     assert entry["keypoints"][:2] == pytest.approx(everybody.keypoints[0, 0].tolist())
+
+
+def test_to_coco_leaves_the_box_out_on_request():
+    (entry,) = poses(1).to_coco(785)
+    assert poses(1).to_coco(785, bbox=False) == [{name: entry[name] for name in entry if name != "bbox"}]
 
 
 def test_to_coco_of_133_points_is_in_the_fields_of_coco_wholebody():
@@ -78,6 +137,16 @@ def test_to_supervision(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(KeyPoints=dict))
     everybody = poses()
     assert everybody.to_supervision()["xy"] is everybody.keypoints
+
+
+@pytest.mark.parametrize("points", [133, 17, 14])
+def test_the_edges_for_supervision_count_from_1(points):
+    everybody = poses(points=points)
+    edges = np.array(everybody.supervision_edges)
+    np.testing.assert_array_equal(edges - 1, everybody.keypoint_set.edges)
+    assert edges.min() == 1
+    assert edges.max() <= points
+    assert poses(points=21).supervision_edges == []
 
 
 def test_to_supervision_without_it_names_the_extra(monkeypatch):

@@ -2,11 +2,16 @@
 
 import asyncio
 import re
+from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
+from cigpose_client import DrawOptions
+from cigpose_client._errors import _BREAKS
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.fixture
@@ -21,13 +26,33 @@ def test_the_first_example(server, photos, capsys):
     assert capsys.readouterr().out.count("left_shoulder") == 2
 
 
+def test_drawing(client):
+    scope = {"poses": client.estimate(b"2"), "image_bgr": np.zeros((240, 320, 3), np.uint8)}
+    exec(BLOCKS[1], scope)
+    assert scope["drawn"].any()
+    assert scope["numbered"].any()
+
+
+def test_the_table_of_drawing_options_has_every_field_and_default():
+    table = README.split("| field of `DrawOptions` |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?([^`|]+)`? \|", table, re.MULTILINE))
+    assert rows.pop("parts") == "all"
+    assert {name: eval(default) for name, default in rows.items()} == {
+        field.name: field.default for field in fields(DrawOptions) if field.name != "parts"
+    }
+
+
+def test_every_broken_connection_is_in_the_table():
+    assert [broken.problem for broken in _BREAKS if broken.problem.split(" (")[0] not in README] == []
+
+
 def test_many_pictures(client, server, photos):
-    exec(BLOCKS[1], {"client": client, "paths": photos})
+    exec(BLOCKS[2], {"client": client, "paths": photos})
     assert len(server.requests) == 4
 
 
 def test_asyncio(server, photos):
-    lines = BLOCKS[2].replace("localhost:8001", server.url).replace("\n", "\n    ")
+    lines = BLOCKS[3].replace("localhost:8001", server.url).replace("\n", "\n    ")
     scope = {"paths": photos}
     exec(f"from cigpose_client import AsyncPoseClient\nasync def main():\n    {lines}", scope)
     asyncio.run(scope["main"]())

@@ -1,7 +1,11 @@
 """Encrypted connections, with certificates made for the test."""
 
+import os
 import shutil
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -10,6 +14,7 @@ from cigpose_client.__main__ import main
 
 from client.tests.fake_server import FakeServer, start
 
+CLIENT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 
 
@@ -51,6 +56,48 @@ def test_without_what_is_needed_there_is_no_answer(server, pem):
     tls = Tls(root_certificates=pem / "ca.pem") if mutual else Tls()
     with PoseClient(fake.url, tls=tls, retry=None, timeout_s=2) as client, pytest.raises(ServerUnavailable):
         client.estimate(b"3")
+
+
+def test_an_untrusted_certificate_is_named_at_once(server, pem):
+    start_s = time.monotonic()
+    with PoseClient(server[0].url, tls=Tls()) as client, pytest.raises(ServerUnavailable, match="root_certificates"):
+        client.estimate(b"3")
+    assert time.monotonic() - start_s < 5
+
+
+def test_a_plain_client_hears_of_tls(server, capfd):
+    assert main(["info", "--url", server[0].url, "--timeout", "0.5"]) == 1
+    lines = [line for line in capfd.readouterr().err.splitlines() if "ssl_transport_security" not in line]  # the server
+    assert lines[0].startswith("waiting: no answer from")
+    assert "if it expects TLS, give --tls, for mutual TLS with --tls-key and --tls-cert" in lines[0]
+    assert lines[-1] == "  if it expects TLS, give --tls, for mutual TLS with --tls-key and --tls-cert"
+
+
+@pytest.mark.parametrize(("verbosity", "logs"), [(None, False), ("info", True)])
+def test_tls_to_a_plain_server_is_two_lines_at_once(verbosity, logs):
+    """In a process of its own: gRPC reads its verbosity when it is imported."""
+    fake = FakeServer()
+    handle = start(fake)
+    env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
+    env |= {"PYTHONPATH": str(CLIENT)} | ({} if verbosity is None else {"GRPC_VERBOSITY": verbosity})
+    command = [sys.executable, "-m", "cigpose_client", "info", "--tls", "--url", fake.url]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, timeout=15)
+    finally:
+        handle.stop(None).wait()
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert lines[-2:] == [
+        f"cigpose-client: no answer from {fake.url}: the server does not speak TLS",
+        "  leave out --tls",
+    ]
+    assert (len(lines) > 2) is logs
+
+
+def test_the_command_hands_no_setting_of_grpc_to_its_children(monkeypatch):
+    monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
+    assert main(["info", "--url", "127.0.0.1:1", "--timeout", "0.1"]) == 1
+    assert "GRPC_VERBOSITY" not in os.environ
 
 
 def test_the_command_takes_the_files(server, pem, tmp_path, capsys):

@@ -11,6 +11,7 @@ from cigpose_client._cli import arguments
 from cigpose_client._cli.boxes import estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
 from cigpose_client._client import PoseClient
+from cigpose_client._coco import count_keypoints
 from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset
 from cigpose_client._evaluate.metrics import Metrics, evaluate
 from cigpose_client._evaluate.published import published
@@ -86,7 +87,7 @@ def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]
         network = next((model.network for model in client.info().models if model.name == client.ensemble), None)
         work = functools.partial(_people, client, question, Path(args.images))
         for image, poses in in_order(work, dataset.images, args.concurrency):
-            results += poses.to_coco(image["id"])
+            results += poses.to_coco(image["id"], bbox=False)
             progress.step(poses, image["file_name"])
         progress.summary(client.retries)
     return network or args.model, results
@@ -115,7 +116,7 @@ def _keypoint_set(results: list[Entry]) -> KeypointSet:
     """
     if not results:
         raise ValueError("nobody was found in any picture, so there is nothing to evaluate")
-    points = sum(len(value) for value in results[0].values() if isinstance(value, list)) // 3
+    points = count_keypoints(results[0])
     known = find_keypoint_set(points)
     if known is None:
         raise ValueError(f"no keypoint set with {points} points is known")

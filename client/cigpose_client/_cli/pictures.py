@@ -9,7 +9,7 @@ from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_pict
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import draw_poses
+from cigpose_client._draw import DrawOptions, draw_poses
 from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Poses
 
@@ -37,7 +37,7 @@ def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
     parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
     arguments.add_boxes(parser)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a picture that fails")
-    arguments.add_threshold(parser)
+    arguments.add_drawing(parser)
     arguments.add_concurrency(parser)
     arguments.add_options(parser)
     arguments.add_connection(parser)
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -
         raise ValueError(f"{args.boxes} has boxes for none of the pictures; it must call them as they are called here")
     progress = Progress("pictures", len(sources))
     with arguments.connect(args) as client, open_records(args.json, args.format) as records:
-        work = functools.partial(_people, client, given, args.threshold)
+        work = functools.partial(_people, client, given, arguments.drawing(args))
         for source, outcome in in_order(attempting(work, args.continue_on_error), sources, args.concurrency):
             records.add({"picture": source.name}, source.image_id, outcome)
             progress.step(outcome, source.name)
@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -
     return 1 if progress.failed else 0
 
 
-def _people(client: PoseClient, given: Boxes | None, threshold: float, source: files.Source) -> Poses:
+def _people(client: PoseClient, given: Boxes | None, options: DrawOptions, source: files.Source) -> Poses:
     """Return one picture's people; the drawing is written as well, here, so that the workers share that load."""
     picture = source.read()
     if given is None:
@@ -78,5 +78,5 @@ def _people(client: PoseClient, given: Boxes | None, threshold: float, source: f
     else:
         poses = estimate_given(client, picture, of_picture(given, *source.keys))
     if source.target is not None:
-        files.write(draw_poses(files.decode(picture), poses, threshold), source.target)
+        files.write(draw_poses(files.decode(picture), poses, options=options), source.target)
     return poses

@@ -62,7 +62,7 @@ def run_check(args: argparse.Namespace) -> int:
     except PoseClientError as error:
         if not args.alive or not is_busy(error):
             raise
-        print(f"busy    {error}")
+        print(f"busy    {error.problem}")
         return 0
     names = [model.name for model in info.models]
     if not names:
@@ -97,7 +97,7 @@ def _answers(args: argparse.Namespace, name: str, image: Image) -> bool:
             client.estimate_boxes(image, [_BOX])
         except PoseClientError as error:
             busy = args.alive and is_busy(error)
-            print(f"{'busy  ' if busy else 'FAILED'}  {name}: {error}")
+            print(f"{'busy  ' if busy else 'FAILED'}  {name}: {error.problem}")
             return busy
     print(f"ok      {name}: {(time.perf_counter() - start_s) * 1000:.0f} ms")
     return True

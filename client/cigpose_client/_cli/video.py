@@ -15,7 +15,7 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
 from cigpose_client._cli.video_writer import VideoWriter, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import Pixels, draw_onto
+from cigpose_client._draw import DrawOptions, Pixels, draw_onto
 from cigpose_client._many import attempting, in_order
 from cigpose_client._poses import Poses
 
@@ -52,7 +52,7 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
     parser.set_defaults(boxes=None)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a frame that fails")
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="of the people (default: %(default)s)")
-    arguments.add_threshold(parser)
+    arguments.add_drawing(parser)
     arguments.add_concurrency(parser, concurrency)
     arguments.add_lossless(parser)
     arguments.add_options(parser)
@@ -90,7 +90,7 @@ def _run(
         canvas = stack.enter_context(closing(_Canvas(args.output, rate, sound_of))) if args.output else None
         interrupt = stack.enter_context(gentle_interrupt())
         estimate = attempting(functools.partial(_estimate, client, given), args.continue_on_error)
-        work = functools.partial(_answer, estimate, args.threshold, canvas is not None)
+        work = functools.partial(_answer, estimate, arguments.drawing(args), canvas is not None)
         for frame, (outcome, drawn) in in_order(work, interrupt.until(frames), args.concurrency):
             if records is not None:
                 records.add({"frame": frame.index, "time_s": round(frame.time_s, 3)}, frame.index, outcome)
@@ -102,12 +102,12 @@ def _run(
 
 
 def _answer(
-    estimate: Callable[[Frame], Poses | Exception], threshold: float, draw: bool, frame: Frame
+    estimate: Callable[[Frame], Poses | Exception], options: DrawOptions, draw: bool, frame: Frame
 ) -> tuple[Poses | Exception, Pixels]:
     """Return one frame's people and the frame, drawn upon if asked; here, so that the workers share that load."""
     outcome = estimate(frame)
     if draw and isinstance(outcome, Poses):
-        draw_onto(frame.image_bgr, outcome, threshold)
+        draw_onto(frame.image_bgr, outcome, options)
     return outcome, frame.image_bgr
 
 
