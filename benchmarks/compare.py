@@ -27,6 +27,7 @@ from benchmarks.usual import UsualPipeline
 from ensemble.graph.model import Model
 from ensemble.graph.profiles import PROFILES
 from server.process import free_port
+from server.usage import CommandLine
 
 LOOP, SERVICE = "usual loop", "usual service"
 _CONTENDERS = ("cpu:16", "cpu-bf16:16", "cpu-latency:1", "cpu-bf16-latency:1")
@@ -185,7 +186,7 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 6
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks compare", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--contenders", nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
     parser.add_argument("--service-callers", type=int, default=16)
