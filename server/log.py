@@ -47,6 +47,7 @@ class ServerLog:
         self.path = path
         self._file: IO[bytes] | None = path.open("wb") if path else None
         self._kept = b""
+        self._keeps = True
         self._thread: threading.Thread | None = None
 
     @property
@@ -59,6 +60,10 @@ class ServerLog:
         if process.stdout is not None:
             self._thread = threading.Thread(target=self._pass_on, args=(process.stdout,), daemon=True)
             self._thread.start()
+
+    def forget(self) -> None:
+        """Keep no more of what is passed on: the server has started."""
+        self._keeps, self._kept = False, b""
 
     def close(self) -> None:
         """Wait for the last words of a process that has ended."""
@@ -81,7 +86,8 @@ class ServerLog:
     def _pass_on(self, stream: IO[bytes]) -> None:
         with stream:
             while chunk := os.read(stream.fileno(), 1 << 16):
-                self._kept = (self._kept + chunk)[-_KEPT_BYTES:]
+                if self._keeps:
+                    self._kept = (self._kept + chunk)[-_KEPT_BYTES:]
                 with contextlib.suppress(OSError):  # nobody reads our stderr any more; the server must go on
                     while chunk:
                         chunk = chunk[os.write(2, chunk) :]

@@ -104,6 +104,7 @@ def running_server(
         if failure := _wait_until_ready(process, control, timeout_s, should_stop):
             failed = Crashed if (process.poll() or 0) < 0 else RuntimeError
             raise failed(failure + output.explanation([it for it in profiles(options.repository) if it[:3] == "cpu"]))
+        output.forget()
         stack.callback(_drain, process, control)
         yield RunningServer(options, process, control)
 
