@@ -12,6 +12,7 @@ from typing import IO
 _KEPT_BYTES = 1 << 18
 _LAST_WORDS_S = 1.0
 _FAILURES = (  # where Triton names a model and why it is not served
+    re.compile(r"failed to load model '(?P<model>[^']+)': (?P<reason>.+)"),
     re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.+)"),
     re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.+)"),
 )

@@ -97,6 +97,9 @@ LOGS = {
         "failed to listen: in use"
     ),
     'E1124 1 1 x.cc:1] "unable to create stream: CUDA driver version is insufficient for CUDA runtime"\n': "",
+    "E1124 1 x.cc:724] \"failed to load model 'net': at least one version must be available\"\n": (
+        "net cannot load: at least one version must be available"
+    ),
     "": "",
 }
 
