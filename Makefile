@@ -9,8 +9,11 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-POSE ?= weights/cigpose-t_rendered_256x192.onnx
-DETECTOR ?= weights/yolox-t_rendered_416.onnx
+WEIGHTS := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
+POSE ?= $(word 1,$(WEIGHTS))
+DETECTOR ?= $(word 2,$(WEIGHTS))
+# git tracks the configs of the default networks in model_repository/; other networks get a folder by the name of POSE
+REPOSITORY ?= $(if $(filter-out $(WEIGHTS),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
 PROFILE ?= cpu
 
@@ -23,7 +26,11 @@ ACCURACY ?=
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/.base  ## the environment (.venv), nothing else
+install: .venv/.base  ## the environment (.venv) of server, export and client, nothing else
+
+install-test: .venv/.test  ## also what tests and training need: PyTorch, pycocotools, ...
+
+install-bench: .venv/.bench  ## also what benchmarks need
 
 demo: install  ## pictures through a real server; also: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
 	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
@@ -47,11 +54,11 @@ reliability-report: .venv/.test  ## the same, recorded; rewrites the table of do
 soak: .venv/.test  ## 30 minutes at 80 % load, then in turns with a fresh server; other lengths: make soak MINUTES=5
 	SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/reliability/test_soak.py
 
-repository: install  ## model_repository/ complete, from the default weights
-	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output model_repository
+repository: install  ## model_repository/ complete; with POSE=A.onnx DETECTOR=B.onnx another folder (printed)
+	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output $(REPOSITORY)
 
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
-	$(BIN)/python -m server --repository model_repository --profile $(PROFILE)
+	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
 bench: .venv/.bench  ## every benchmark in one go, about 20 minutes; results and report under benchmarks/results
 	$(BIN)/python -m benchmarks all
@@ -66,7 +73,7 @@ deploy-check: deploy-tools  ## manifests, rules, images and their mutants, witho
 	out/deploy/tools/venv/bin/python -m deploy.checks
 
 rollout-test: repository deploy-tools  ## two servers, one drained and restarted under load
-	$(BIN)/python -m deploy.rollout --repository model_repository --output out/rollout.json
+	$(BIN)/python -m deploy.rollout --repository $(REPOSITORY) --output out/rollout.json
 
 format: .venv/.test  ## rewrite the sources in the one format
 	$(BIN)/ruff format .
@@ -101,4 +108,4 @@ clean:  ## remove what was built here
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
 
-.PHONY: help install demo test test-all test-export test-reliability reliability-report soak repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-bench demo test test-all test-export test-reliability reliability-report soak repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean

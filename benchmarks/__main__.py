@@ -4,6 +4,8 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from server.usage import command, need
+
 COMMANDS = {
     "all": "everything below in one go, then the report",
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
@@ -17,8 +19,16 @@ COMMANDS = {
     "goals": "the goals against the result files",
     "report": "one page from the result files, and the README's chart",
 }
+_NEEDS = {  # what `make install` does not bring
+    "compare": ("fastapi", "openvino", "uvicorn"),
+    "int8": ("pycocotools",),
+    "load": ("locust",),
+    "report": ("matplotlib",),
+}
+_NEEDS["all"] = tuple(sorted({"torch", *(module for modules in _NEEDS.values() for module in modules)}))
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 2 with a list when there is no such command."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]
@@ -29,6 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stdout if arguments[:1] == ["--help"] else sys.stderr,
         )
         return 0 if arguments[:1] == ["--help"] else 2
+    if not {"-h", "--help"} & {*arguments}:
+        need("install-bench", *_NEEDS.get(arguments[0], ()))
+    return run(arguments)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what it raises is the caller's."""
     name = {"all": "everything"}.get(arguments[0], arguments[0]).replace("-", "_")
     module = importlib.import_module(f"benchmarks.{name}")
     code: int = module.main(arguments[1:])

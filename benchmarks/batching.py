@@ -4,7 +4,6 @@ Batching across requests off and on, one instance and two, on Triton's own count
 still run together; on, pictures of several callers do.
 """
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from benchmarks.subject import pose_calls
 from ensemble.networks import DETECTOR
 from ensemble.triton.model import Instances, Model
 from ensemble.triton.profiles import PROFILES, Profile
+from server.usage import CommandLine
 
 _CALLERS = (1, 4, 16, 64)
 
@@ -39,7 +39,7 @@ def layout(profile: str, *, batching: bool, instances: int) -> Profile:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure every layout, write the result file, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks batching", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks batching", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
     parser.add_argument("--callers", type=int, nargs="+", default=_CALLERS)

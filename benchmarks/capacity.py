@@ -12,7 +12,6 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from benchmarks.closed_loop import drive
 from benchmarks.open_loop import play, poisson
 from deploy.capacity import TARGET_LOAD, waiting_ms
 from ensemble.triton.profiles import PROFILES
+from server.usage import CommandLine, input_path
 
 # Steps of different pictures share the cores, so a wait depends on what the others have left to do, as with service
 # times that vary: twice the wait of constant service, which is what `waiting_ms` gives.
@@ -95,11 +95,13 @@ def answer(server: Server, rate_per_s: float) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Answer, or check; 1 when there is no measurement, or the prediction is off."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks capacity", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks capacity", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--rate", type=float, default=200, help="pictures a second")
     parser.add_argument("--people", type=float, default=3, help="in a picture; plan with the 95th percentile")
-    parser.add_argument("--stages", type=Path, default=results.FOLDER / "stages.json", help="default: %(default)s")
+    parser.add_argument(
+        "--stages", type=input_path, default=results.FOLDER / "stages.json", help="default: %(default)s"
+    )
     parser.add_argument("--check", action="store_true", help="measure, and compare with open-loop runs")
     parser.add_argument("--profile", default="cpu", choices=PROFILES, help="of --check")
     parser.add_argument("--seconds", type=float, default=60, help="of --check, for each load")

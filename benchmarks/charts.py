@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import matplotlib
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare import LOOP
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SIZE = (7.2, 3.2)  # inches
 _SETTINGS = {"svg.hashsalt": "cigpose", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
@@ -82,6 +82,8 @@ def batches(result: Mapping[str, Any]) -> str:
 
 def stages(result: Mapping[str, Any]) -> str:
     """Return stacked bars: processor time of a picture by stage, for one caller and at saturation."""
+    import matplotlib
+
     figure, axes = _figure()
     loads = result["loads"]
     reached = [0.0] * len(loads)
@@ -106,13 +108,18 @@ def memory(result: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def _figure(rows: int = 1) -> tuple[Figure, Any]:
+def _figure(rows: int = 1) -> "tuple[Figure, Any]":
+    import matplotlib  # not above: the command line of the report needs none
+    from matplotlib.figure import Figure
+
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(_SIZE[0], _SIZE[1] * (1 + 0.5 * (rows - 1))), layout="constrained")
         return figure, figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)[0][0]
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: "Figure") -> str:
+    import matplotlib
+
     file = io.StringIO()
     with matplotlib.rc_context(_SETTINGS):
         figure.savefig(file, format="svg", metadata={"Date": None})

@@ -27,6 +27,7 @@ from benchmarks.usual import UsualPipeline
 from ensemble.triton.model import Model
 from ensemble.triton.profiles import PROFILES
 from server.process import free_port
+from server.usage import CommandLine
 
 LOOP, SERVICE = "usual loop", "usual service"
 _CONTENDERS = ("cpu:16", "cpu-bf16:16", "cpu-latency:1", "cpu-bf16-latency:1")
@@ -184,10 +185,17 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 6
     raise RuntimeError(f"the usual service does not answer at {url}")
 
 
+def _contender(text: str) -> str:
+    profile, _, callers = text.partition(":")
+    if profile not in PROFILES or not callers.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not PROFILE:CALLERS with a profile of {', '.join(PROFILES)}")
+    return text
+
+
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks compare", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks compare", description=__doc__)
     subject.add_options(parser)
-    parser.add_argument("--contenders", nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
+    parser.add_argument("--contenders", type=_contender, nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
     parser.add_argument("--service-callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64, help="a contender and round")

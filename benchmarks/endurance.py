@@ -4,7 +4,6 @@ The default network of the repository, all processes of the server, shared pages
 second half of the run stays within 2 %.
 """
 
-import argparse
 import contextlib
 import sys
 import threading
@@ -22,6 +21,7 @@ from demo.scene import render_scene
 from demo.seeds import DEMO
 from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
+from server.usage import CommandLine
 
 _PERIOD_S = 1.0
 _SCENES = DEMO[4:68]  # many sizes of batches
@@ -29,7 +29,7 @@ _SCENES = DEMO[4:68]  # many sizes of batches
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the line that counts."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks endurance", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks endurance", description=__doc__)
     subject.add_options(parser)
     pose, detector = default_weights()
     parser.set_defaults(pose=pose, detector=detector)

@@ -3,7 +3,6 @@
 A measurement that fails is told, and the others go on.
 """
 
-import argparse
 import sys
 import time
 import traceback
@@ -11,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import goals, results
-from benchmarks.__main__ import main as run
+from benchmarks.__main__ import run
 from ensemble.triton.profiles import PROFILES
+from server.usage import CommandLine, output_path
 
 _QUICK = {  # enough to see that everything runs; the numbers say nothing
     "compare": "--rounds 1 --requests 8 --service-callers 4",
@@ -51,9 +51,9 @@ def plan(profile: str, folder: Path, *, quick: bool, contenders: Sequence[str] =
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run everything; 1 when a measurement could not be made (goals that are missed are told, not failed)."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks all", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks all", description=__doc__)
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
-    parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder (default: %(default)s)")
+    parser.add_argument("--output", type=output_path, default=results.FOLDER, help="folder (default: %(default)s)")
     parser.add_argument("--contenders", nargs="+", default=(), metavar="PROFILE:CALLERS", help="of the comparison")
     parser.add_argument("--quick", action="store_true", help="only see that everything runs")
     options = parser.parse_args(argv)

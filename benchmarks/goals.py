@@ -3,7 +3,6 @@
 A goal names the file, the value in it, what it is divided by (`over`) or lessened by (`minus`), and its limits.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from server.usage import CommandLine, input_path
 
 _FILE = Path(__file__).with_name("goals.json")
 _ACCURACY = Path(__file__).parents[1] / "weights" / "accuracy.json"  # through the server, by profile
@@ -65,8 +65,8 @@ def as_table(found: Sequence[Verdict]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table; 1 when a goal is missed or was not measured."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks goals", description=__doc__)
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder (default: %(default)s)")
+    parser = CommandLine(prog="python -m benchmarks goals", description=__doc__)
+    parser.add_argument("--results", type=input_path, default=results.FOLDER, help="folder (default: %(default)s)")
     found = verdicts(parser.parse_args(argv).results)
     print(as_table(found))
     return int(not all(it.met for it in found))

@@ -13,7 +13,7 @@ quick=()
 if [[ -n ${QUICK:-} ]]; then quick=(--quick); fi
 python=.venv/bin/python
 
-make .venv/.test .venv/.bench
+make install-bench
 if [[ " ${profiles[*]} " != " cpu " ]]; then
   nvidia-smi --query-gpu=name,driver_version --format=csv || { echo "error: no NVIDIA GPU here" >&2; exit 1; }
   # The CPU package and the GPU package are one module; the one installed last wins, so the first has to go.
@@ -23,7 +23,7 @@ if [[ " ${profiles[*]} " != " cpu " ]]; then
   libraries=$(find "$site"/nvidia "$site"/tensorrt_libs -type d \( -name lib -o -name tensorrt_libs \) | paste -sd:)
   export LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   mkdir -p /var/cache/tensorrt
-  restore() { "$python" -m pip uninstall --quiet --yes onnxruntime-gpu; rm -f .venv/.base .venv/.test .venv/.bench; make .venv/.test; }
+  restore() { "$python" -m pip uninstall --quiet --yes onnxruntime-gpu; rm -f .venv/.base .venv/.test .venv/.bench; make install-test; }
   trap restore EXIT
 fi
 

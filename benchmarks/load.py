@@ -21,6 +21,7 @@ from benchmarks.subject import BUILT, CHECKOUT, pose_calls
 from demo.accuracy import default_weights
 from ensemble.triton.profiles import PROFILES
 from server.control import Control
+from server.usage import CommandLine, output_path
 
 _PROBES, _PROBE_CALLERS = 160, 16
 
@@ -107,12 +108,16 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[str, Control | None]]
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks load", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks load", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default: all of {', '.join(scenarios())}")
     parser.add_argument("--url", default="", help="of a running server (default: start one on the committed weights)")
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
-    parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder for JSON (default: %(default)s)")
-    parser.add_argument("--raw", type=Path, default=BUILT / "load", help="folder for locust's CSV and HTML files")
+    parser.add_argument(
+        "--output", type=output_path, default=results.FOLDER, help="folder for JSON (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--raw", type=output_path, default=BUILT / "load", help="folder for locust's CSV and HTML files"
+    )
     subject.add_options(parser)
     pose, detector = default_weights()
     parser.set_defaults(pose=pose, detector=detector)

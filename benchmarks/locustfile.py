@@ -15,6 +15,7 @@ import time
 import gevent
 import grpc.experimental.gevent as grpc_gevent
 from cigpose_client import Overloaded, PoseClient, PoseClientError, RequestRejected
+from cigpose_client.outputs import replacing
 from locust import User, constant, events
 
 from benchmarks.samples import COLUMNS, Outcome
@@ -89,5 +90,5 @@ class PoseUser(User):
 @events.quit.add_listener
 def _write_samples(**_: object) -> None:
     if path := os.environ.get("SAMPLES"):
-        with open(path, "w", encoding="utf-8", newline="") as file:
+        with replacing(path, "w") as file:
             csv.writer(file).writerows([COLUMNS, *sorted(_SAMPLES)])

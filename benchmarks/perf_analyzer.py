@@ -17,15 +17,19 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cigpose_client.outputs import write_file
+
 from benchmarks import results, subject
 from benchmarks.subject import BUILT
 from ensemble.triton.profiles import PROFILES
 from server.installation import find_installation
+from server.usage import CommandLine, output_path
 
 _WHEEL = "tritonclient==2.51.0"  # the last one with the program inside
 _LIBRARIES = {"libb64.so.0d": "libb64-*.so*", "libcudart.so.12": "libcudart-*.so*"}  # it wants these; the wheel's names
@@ -33,22 +37,23 @@ _LIBRARIES = {"libb64.so.0d": "libb64-*.so*", "libcudart.so.12": "libcudart-*.so
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run it, write the result file, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks perf-analyzer", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks perf-analyzer", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--url", default="", help="of a running server (default: start one)")
     parser.add_argument("--model", default="pose")
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
     parser.add_argument("--callers", type=int, nargs="+", default=(1, 4, 16))
     parser.add_argument("--requests", type=int, default=200, help="for each number of callers")
-    parser.add_argument("--folder", type=Path, default=BUILT / "perf_analyzer", help="for the program and its files")
+    parser.add_argument(
+        "--folder", type=output_path, default=BUILT / "perf_analyzer", help="for the program and its files"
+    )
     results.add_output(parser, "perf_analyzer")
     options = parser.parse_args(argv)
-    options.folder.mkdir(parents=True, exist_ok=True)
     program, environment = find_program(options.folder)
     rows = []
     with subject.prepared(options) as measured, _server(options, measured) as (url, headers):
         inputs = options.folder / "input.json"
-        inputs.write_text(json.dumps(input_data(measured.pictures)), encoding="utf-8")
+        write_file(inputs, json.dumps(input_data(measured.pictures)))
         for callers in options.callers:
             report = options.folder / f"callers-{callers}.csv"
             arguments = command(options.model, url, inputs, report, callers, options.requests)
@@ -108,10 +113,10 @@ def find_program(folder: Path) -> tuple[str, dict[str, str]]:
         return found, dict(os.environ)
     program, libraries = folder / "perf_analyzer", folder / "lib"
     if not program.exists():
-        _unpack(folder, program)
+        _unpack(program)
     wheel = find_installation().wheel
     bundled = wheel.parents[1] / "nvidia_pytriton.libs" if wheel else folder
-    libraries.mkdir(exist_ok=True)
+    libraries.mkdir(parents=True, exist_ok=True)
     for name, pattern in _LIBRARIES.items():
         matches = sorted(bundled.glob(pattern))
         if not matches:
@@ -127,14 +132,14 @@ def _run(command: list[str], environment: dict[str, str]) -> None:
         raise RuntimeError(f"perf_analyzer ended with {finished.returncode}: {finished.stdout}{finished.stderr}")
 
 
-def _unpack(folder: Path, program: Path) -> None:
+def _unpack(program: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    subprocess.run([*pip, "--platform", "manylinux1_x86_64", "--dest", str(folder), _WHEEL], check=True)
-    (wheel,) = folder.glob("tritonclient-*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        (name,) = (it for it in archive.namelist() if it.endswith("/bin/perf_analyzer"))
-        program.write_bytes(archive.read(name))
-    wheel.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([*pip, "--platform", "manylinux1_x86_64", "--dest", folder, _WHEEL], check=True)
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            (name,) = (it for it in archive.namelist() if it.endswith("/bin/perf_analyzer"))
+            write_file(program, archive.read(name))
     program.chmod(0o755)
 
 

@@ -1,6 +1,5 @@
 """`python -m benchmarks report`: one page from the result files, and the README's chart."""
 
-import argparse
 import html
 import re
 import sys
@@ -8,7 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cigpose_client.outputs import check_outputs, write_file
+
 from benchmarks import batching, capacity, charts, compare, goals, perf_analyzer, results, stages, sweep
+from server.usage import CommandLine, output_path
 
 CHART = Path(__file__).parents[1] / "docs" / "benchmarks.svg"
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -19,18 +21,24 @@ _Part = Callable[[Mapping[str, Any]], str]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the page, and the chart when there is a comparison."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks report", description=__doc__)
-    parser.add_argument("--results", type=Path, default=results.FOLDER, help="folder (default: %(default)s)")
+    parser = CommandLine(prog="python -m benchmarks report", description=__doc__)
     parser.add_argument(
-        "--chart", type=Path, help="file for the README's chart (default: only with the default folder)"
+        "--results",
+        type=output_path,
+        default=results.FOLDER,
+        help="folder of the result files, and of report.html (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--chart", type=output_path, help="file for the README's chart (default: only with the default folder)"
     )
     options = parser.parse_args(argv)
     found = results.read(options.results)
     page = options.results / "report.html"
-    page.write_text(as_page(found, goals.verdicts(options.results)), encoding="utf-8")
     chart = options.chart or (CHART if options.results.resolve() == results.FOLDER else None)
+    check_outputs([page, *([chart] if chart else [])], options.results.glob("*.json"))
+    write_file(page, as_page(found, goals.verdicts(options.results)))
     if chart and "compare" in found:
-        chart.write_text(charts.contenders(found["compare"]) + "\n", encoding="utf-8")
+        write_file(chart, charts.contenders(found["compare"]) + "\n")
     print(page)
     return 0
 

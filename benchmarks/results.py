@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cigpose_client.outputs import write_file
+
 from benchmarks.machine import describe
+from server.usage import output_path
 
 __all__ = ["FOLDER", "add_output", "as_table", "describe", "read", "write"]
 
@@ -14,7 +17,7 @@ FOLDER = Path(__file__).parent / "results"
 
 def add_output(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the option `--output` of a command whose result file is called `name`."""
-    parser.add_argument("--output", type=Path, default=FOLDER / f"{name}.json", help="default: %(default)s")
+    parser.add_argument("--output", type=output_path, default=FOLDER / f"{name}.json", help="default: %(default)s")
 
 
 def write(path: Path, result: dict[str, Any], profile: str) -> None:
@@ -25,9 +28,8 @@ def write(path: Path, result: dict[str, Any], profile: str) -> None:
         result: what was measured.
         profile: the machine profile, or the profiles, in words.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     told = {"machine": describe(), "profile": profile, **result}
-    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(told, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:

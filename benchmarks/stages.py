@@ -5,7 +5,6 @@ process, so it holds what Triton's counters cannot tell: the front end and the c
 own). The way of one caller's picture from step to step is from Triton's traces, of a second server that writes them.
 """
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from benchmarks.processes import FRONT
 from benchmarks.subject import Subject, pose_calls
 from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
+from server.usage import CommandLine
 
 ALONE, SATURATED = "one caller", "saturated"
 NETWORK = "pose network"
@@ -27,7 +27,7 @@ _NAMES = {"decode_image": "decode", "crop_persons": "crop", "decode_simcc": "Sim
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks stages", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks stages", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
     parser.add_argument("--callers", type=int, default=16, help="at saturation")

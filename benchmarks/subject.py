@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cigpose_client import PoseClient
+from cigpose_client.outputs import write_file
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
@@ -20,6 +21,7 @@ from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
+from server.usage import input_path
 
 CHECKOUT = Path(__file__).parents[1]
 BUILT = CHECKOUT / "out" / "bench"
@@ -69,16 +71,17 @@ class Subject:
         for model in self.models:
             if isinstance(model, Model):
                 path = self.repository / model.name / "configs" / f"{name}.pbtxt"
-                path.parent.mkdir(exist_ok=True)
-                path.write_text(config_text(profile(model)), encoding="utf-8")
+                write_file(path, config_text(profile(model)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say what is measured."""
-    parser.add_argument("--pose", type=Path, help="default: CIGPose-m with constructed weights, built on first use")
-    parser.add_argument("--detector", type=Path, help="default: YOLOX-Nano where it is at hand, else the demo's")
     parser.add_argument(
-        "--pictures", type=Path, nargs="+", help="default: photos where they are at hand, else rendered"
+        "--pose", type=input_path, help="default: CIGPose-m with constructed weights, built on first use"
+    )
+    parser.add_argument("--detector", type=input_path, help="default: YOLOX-Nano where it is at hand, else the demo's")
+    parser.add_argument(
+        "--pictures", type=input_path, nargs="+", help="default: photos where they are at hand, else rendered"
     )
 
 

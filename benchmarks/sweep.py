@@ -4,7 +4,6 @@ The people's boxes are given, so that their number is exact; these requests pass
 callers send whole pictures.
 """
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from benchmarks.observed import observe
 from benchmarks.subject import pose_calls
 from ensemble.steps.decode_image import PictureLimits, decode_picture
 from ensemble.triton.profiles import PROFILES
+from server.usage import CommandLine
 
 _PEOPLE = (1, 2, 4, 8, 16, 32)
 _CALLERS = (1, 2, 4, 8, 16, 32, 64)
@@ -27,7 +27,7 @@ _CALLERS = (1, 2, 4, 8, 16, 32, 64)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks sweep", description=__doc__)
+    parser = CommandLine(prog="python -m benchmarks sweep", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
     parser.add_argument("--people", type=int, nargs="+", default=_PEOPLE)

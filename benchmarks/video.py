@@ -24,6 +24,7 @@ import cv2
 from cigpose_client import PoseClient
 from cigpose_client.__main__ import main as cigpose_client
 from cigpose_client._image import encoded
+from cigpose_client.outputs import write_file
 
 from benchmarks.closed_loop import Call, drive
 from benchmarks.constructed import constructed_network
@@ -31,8 +32,10 @@ from benchmarks.machine import describe
 from benchmarks.moving import film, save
 from benchmarks.subject import BUILT
 from demo.accuracy import default_weights
+from ensemble.triton.profiles import PROFILES
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from server.usage import CommandLine, command, input_path, output_path
 
 _FRAMES = 300
 _RESULT = Path(__file__).parent / "results" / "video.json"
@@ -54,6 +57,7 @@ class Run:
     people: int
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the shares; 1 when the command fell below the wanted share."""
     options = _parse(argv)
@@ -69,8 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             rounds = _rounds(ways, options.frames, options.rounds)
     result = {"machine": describe(), "pose": pose.name, "profile": options.profile, "frames": options.frames}
     result |= {"concurrency": options.concurrency, "rounds": options.rounds, "ways": _summary(rounds)}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_file(options.output, json.dumps(result, indent=2) + "\n")
     for way, row in result["ways"].items():
         print(f"{way:20} " + ", ".join(f"{name} {value}" for name, value in row.items()))
     return 0 if result["ways"]["command, JSON"]["share_of_load"] >= options.share else 1
@@ -149,14 +152,16 @@ def _summary(runs: dict[str, list[Run]]) -> dict[str, dict[str, Any]]:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.video", description=__doc__)
-    parser.add_argument("--pose", type=Path, help="default: CIGPose-m with constructed weights, built on first use")
-    parser.add_argument("--profile", default="cpu")
+    parser = CommandLine(prog="python -m benchmarks.video", description=__doc__)
+    parser.add_argument(
+        "--pose", type=input_path, help="default: CIGPose-m with constructed weights, built on first use"
+    )
+    parser.add_argument("--profile", choices=PROFILES, default="cpu")
     parser.add_argument("--frames", type=int, default=_FRAMES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.95, help="of the load's rate that the command must reach")
-    parser.add_argument("--output", type=Path, default=_RESULT)
+    parser.add_argument("--output", type=output_path, default=_RESULT)
     return parser.parse_args(argv)
 
 

@@ -5,30 +5,33 @@ Without pictures it renders three scenes of its own (the last one empty) and com
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cigpose_client.__main__ import main as cigpose_client
+from cigpose_client.outputs import claim_folder
 
 from demo.render import render_files
 from demo.truth import compare
+from ensemble.triton.profiles import PROFILES
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from server.usage import CommandLine, command, input_path, output_path
+
+_ENTRIES = ("model_repository", "scenes", "server.log", "pictures", "people.json")  # of --out
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and say in plain words what happened."""
     options = _parse(argv)
     for path in (options.pose, options.detector, *options.pictures):
         if not path.is_file():
-            print(f"error: {path}: no such file", file=sys.stderr)
-            return 1
+            raise FileNotFoundError(f"{path}: no such file")
     print(f"runs on {options.pose.name} and {options.detector.name}")
-    shutil.rmtree(options.out, ignore_errors=True)
-    options.out.mkdir(parents=True)
+    claim_folder(options.out, _ENTRIES)
     build_repository([options.pose], options.detector, options.out / "model_repository")
     truth = None if options.pictures else render_files([0, 2, 3], options.out / "scenes")
     pictures = options.pictures or sorted((options.out / "scenes").glob("*.jpg"))
@@ -58,12 +61,12 @@ def _report(out: Path, pictures: Sequence[Path], truth: Path | None) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("--pose", type=Path, required=True, help="pose network (ONNX)")
-    parser.add_argument("--detector", type=Path, required=True, help="YOLOX detector (ONNX)")
-    parser.add_argument("--profile", default="cpu", help="machine profile (default: cpu)")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder, made anew (default: out/demo)")
-    parser.add_argument("pictures", type=Path, nargs="*", help="JPEG, PNG, WebP or BMP files")
+    parser = CommandLine(prog="python -m demo", description=__doc__)
+    parser.add_argument("--pose", type=input_path, required=True, help="pose network (ONNX)")
+    parser.add_argument("--detector", type=input_path, required=True, help="YOLOX detector (ONNX)")
+    parser.add_argument("--profile", choices=PROFILES, default="cpu", help="machine profile (default: cpu)")
+    parser.add_argument("--out", type=output_path, default=Path("out/demo"), help="folder (default: out/demo)")
+    parser.add_argument("pictures", type=input_path, nargs="*", help="JPEG, PNG, WebP or BMP files")
     return parser.parse_args(argv)
 
 

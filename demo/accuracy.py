@@ -4,9 +4,7 @@ Writes what it measured to `weights/accuracy.json`, which the tests hold later r
 With `--photos`, also how a network for real photos fares by the same ways.
 """
 
-import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cigpose_client import Options, PoseClient
+from cigpose_client.outputs import check_outputs, claim_folder, write_file
 
 from demo.evaluation import PARTS
 from demo.gate import BBOX_THRESHOLD, measure
@@ -22,6 +21,7 @@ from demo.seeds import GATE
 from export.pose_file import PoseOptions
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from server.usage import CommandLine, command, input_path, need, output_path
 
 CHECKOUT = Path(__file__).parents[1]
 RECORD = CHECKOUT / "weights" / "accuracy.json"
@@ -93,30 +93,36 @@ def served(pose: Path, detector: Path, way: Way, folder: Path) -> Iterator[PoseC
             yield client
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.accuracy", description=__doc__)
+    parser = CommandLine(prog="python -m demo.accuracy", description=__doc__)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by way")
+    parser.add_argument(
+        "--out", type=output_path, default=Path("out/accuracy"), help="histogram and worst cases, by way"
+    )
     photos = parser.add_argument_group("photos (all or none)")
-    photos.add_argument("--photos", type=Path, help="folder of annotated photos")
-    photos.add_argument("--annotations", type=Path, help="their COCO key point annotations")
-    photos.add_argument("--photo-pose", type=Path, help="a network for photos, with COCO's 17 points first")
+    photos.add_argument("--photos", type=input_path, help="folder of annotated photos")
+    photos.add_argument("--annotations", type=input_path, help="their COCO key point annotations")
+    photos.add_argument("--photo-pose", type=input_path, help="a network for photos, with COCO's 17 points first")
     options = parser.parse_args(argv)
     given = (options.photos, options.annotations, options.photo_pose)
     if any(given) and not all(given):
         parser.error("--photos, --annotations and --photo-pose belong together")
+    check_outputs([RECORD], filter(None, given))
+    need("install-test", "pycocotools")
     pose, detector = default_weights()
-    shutil.rmtree(options.out, ignore_errors=True)  # the worst cases of an earlier run would stand among these
+    folders = {name: name.replace(", ", "-").replace(" ", "-") for name in options.ways}
+    claim_folder(options.out, folders.values())
     record: dict[str, Numbers] = {}
     for name in options.ways:
-        folder = options.out / name.replace(", ", "-").replace(" ", "-")
+        folder = options.out / folders[name]
         with served(pose, detector, WAYS[name], folder) as client:
             record[name] = measure_gate(client, out=folder)
         if all(given):
             with served(options.photo_pose, detector, WAYS[name], folder / "photos") as client:
                 record[name]["photos"] = measure_photos(client, options.photos, options.annotations)
-    RECORD.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_file(RECORD, json.dumps(record, indent=2) + "\n")
     print(as_table(record))
     return 0
 

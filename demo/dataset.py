@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from cigpose_client.outputs import replacing
 from numpy.typing import NDArray
 
 from demo.annotations import annotated_visibility
@@ -53,10 +54,9 @@ class Dataset:
 def load_or_render(path: Path, seeds: Sequence[int]) -> Dataset:
     """Return the scenes of `seeds`, from the file at `path` where it exists; else render and keep them there."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"partial-{path.name}")
-        np.savez(partial, **vars(render_dataset(seeds)))
-        partial.rename(path)
+        content = vars(render_dataset(seeds))
+        with replacing(path) as file:
+            np.savez(file, **content)
     with np.load(path) as arrays:
         return Dataset(**{name: arrays[name] for name in arrays.files})
 

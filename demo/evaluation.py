@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from ensemble.keypoints import keypoint_set
 
@@ -102,6 +100,9 @@ def _distinct(keypoints: Floats, scores: Floats) -> list[int]:
 
 
 def _average_precision(truth: dict[str, Any], rows: list[dict[str, Any]], part: str, span: tuple[int, int]) -> float:
+    from pycocotools.coco import COCO  # only here: the rest of `demo` works without it
+    from pycocotools.cocoeval import COCOeval
+
     first, end = span
     document = {key: truth[key] for key in ("images", "categories")} | {
         "annotations": [_part_annotation(entry, part) for entry in truth["annotations"]]

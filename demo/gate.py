@@ -3,7 +3,6 @@
 `python -m demo.gate --pose FILE --detector FILE [--out DIR]` measures ONNX files in this process.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -12,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 from cigpose_client import Poses
+from cigpose_client.outputs import claim_folder
 from numpy.typing import NDArray
 
 from demo.annotations import annotated_visibility, annotations
 from demo.evaluation import PARTS, Prediction, evaluate, point_similarities
-from demo.gate_report import Case, save_histogram, save_worst
+from demo.gate_report import ENTRIES, Case, save_histogram, save_worst
 from demo.scene import Person, Scene, render_scene
 from demo.seeds import GATE
 from export.repository import plan
+from server.usage import CommandLine, command, input_path, need, output_path
 
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
@@ -53,7 +54,7 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     Args:
         estimate: answers an encoded picture.
         seeds: scenes to measure on.
-        out: folder for `histogram.json`, `histogram.png` and the 20 worst people as pictures.
+        out: folder for `histogram.json`, `histogram.png` and, in `worst`, the 20 worst people as pictures.
     """
     scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
     answers = [estimate(scene.jpeg) for _, _, scene in scenes]
@@ -66,7 +67,6 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     ]
     result = _summary(evaluate(annotations(scenes), predictions), sorted(cases, key=lambda case: case.similarity))
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         save_histogram(result.histogram, _ERROR_EDGES, out)
         save_worst(result.cases[:20], out)
     return result
@@ -126,15 +126,19 @@ def _overlap(first: NDArray[np.float64], second: NDArray[np.float32]) -> float:
     return float(np.prod(sides) / max(1e-9, union))
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.gate", description=__doc__)
-    parser.add_argument("--pose", type=Path, required=True)
-    parser.add_argument("--detector", type=Path, required=True)
+    parser = CommandLine(prog="python -m demo.gate", description=__doc__)
+    parser.add_argument("--pose", type=input_path, required=True)
+    parser.add_argument("--detector", type=input_path, required=True)
     parser.add_argument("--bbox-threshold", type=float, default=BBOX_THRESHOLD, help="default %(default)s")
     parser.add_argument("--scenes", type=int, default=len(GATE), help="how many of the gate's scenes")
-    parser.add_argument("--out", type=Path, help="folder for the histogram and the worst cases")
+    parser.add_argument("--out", type=output_path, help="folder for the histogram and the worst cases")
     options = parser.parse_args(argv)
+    need("install-test", "pycocotools")
+    if options.out:
+        claim_folder(options.out, ENTRIES)
     chain = in_process(options.pose, options.detector, options.bbox_threshold)
     result = measure(chain, GATE[: options.scenes], options.out)
     table = {part: round(result.average_precision[part], 4) for part in PARTS}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 
 from demo.annotations import annotated_visibility
@@ -15,6 +16,7 @@ from demo.scene import Person
 from ensemble.keypoints import keypoint_set
 
 _SET = keypoint_set("coco_wholebody")
+ENTRIES = ("histogram.json", "histogram.png", "worst")  # of the folder
 _TALL = 480  # pixels of a worst-case picture
 _TRUE, _FOUND, _BOX = (60, 220, 60), (40, 40, 240), (220, 120, 220)
 
@@ -45,7 +47,7 @@ def save_histogram(histogram: NDArray[np.int64], edges: NDArray[np.float64], fol
         "edges": [float(edge) if np.isfinite(edge) else None for edge in edges],
         "points": {name: row.tolist() for name, row in zip(_SET.names, histogram, strict=True)},
     }
-    (folder / "histogram.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_file(folder / "histogram.json", json.dumps(content, indent=1))
     shares = histogram / np.maximum(1, histogram.sum(axis=1, keepdims=True))
     grey = np.rint(255 * shares.T[::-1]).astype(np.uint8)
     picture = cv2.applyColorMap(
@@ -53,14 +55,14 @@ def save_histogram(histogram: NDArray[np.int64], edges: NDArray[np.float64], fol
     )
     for first, _ in _SET.parts.values():
         cv2.line(picture, (8 * first, 0), (8 * first, len(picture)), (255, 255, 255), 1)
-    cv2.imwrite(str(folder / "histogram.png"), picture)
+    write_file(folder / "histogram.png", cv2.imencode(".png", picture)[1].tobytes())
 
 
 def save_worst(cases: Sequence[Case], folder: Path) -> None:
-    """Write one picture a case: truth left, found points right."""
+    """Write one picture a case into `folder / "worst"`: truth left, found points right."""
     for number, case in enumerate(cases, start=1):
-        name = f"worst-{number:02d}_scene-{case.seed}_similarity-{case.similarity:.2f}.jpg"
-        cv2.imwrite(str(folder / name), _picture(case))
+        name = f"{number:02d}_scene-{case.seed}_similarity-{case.similarity:.2f}.jpg"
+        write_file(folder / "worst" / name, cv2.imencode(".jpg", _picture(case))[1].tobytes())
 
 
 def _picture(case: Case) -> NDArray[np.uint8]:

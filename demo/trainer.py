@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from cigpose_client.outputs import replacing
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -149,10 +150,8 @@ def run(trainer: Trainer, checkpoint: Path, hours: float | None = None) -> bool:
 
 def save(trainer: Trainer, checkpoint: Path) -> None:
     """Write the trainer's state; a crash in between leaves the previous file."""
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_suffix(".partial")
-    torch.save(trainer.state(), partial)
-    partial.replace(checkpoint)
+    with replacing(checkpoint) as file:
+        torch.save(trainer.state(), file)
 
 
 def resume(trainer: Trainer, checkpoint: Path) -> None:

@@ -7,7 +7,6 @@ Source of the waiting times: the approximation of Allen and Cunneen for several 
 Poisson arrivals and constant service (Pollaczek and Khinchine).
 """
 
-import argparse
 import json
 import math
 import re
@@ -87,20 +86,24 @@ def measure(metrics: str, model: str, instances: int, machine: str) -> Stage:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and write."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.capacity", description=__doc__)
+    from cigpose_client.outputs import write_file
+
+    from server.usage import CommandLine, output_path  # not above: the checks read the file without the client
+
+    parser = CommandLine(prog="python -m deploy.capacity", description=__doc__)
     parser.add_argument("--metrics", required=True, metavar="URL", help="of a server that was under load")
     parser.add_argument("--model", required=True, help="the slowest stage, usually the pose network")
     parser.add_argument("--instances", type=int, default=1, help="of that model in one pod (default: 1)")
     parser.add_argument("--machine", required=True, help="in words, for the reader of the file")
-    parser.add_argument("--output", type=Path, default=MEASURED)
+    parser.add_argument("--output", type=output_path, default=MEASURED, help="default: %(default)s")
     options = parser.parse_args(argv)
     try:
         with urllib.request.urlopen(options.metrics, timeout=10) as answer:
             stage = measure(answer.read().decode(), options.model, options.instances, options.machine)
+        write_file(options.output, json.dumps(asdict(stage), indent=2) + "\n")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    options.output.write_text(json.dumps(asdict(stage), indent=2) + "\n", encoding="utf-8")
     print(f"{stage.service_ms} ms; add pods from {queue_threshold_ms(stage)} ms in queue")
     return 0
 

@@ -5,7 +5,6 @@ stage is called at a time, or the others would take the cores from it. On a mach
 stages and callers alike, run it as `chrt --rr 5 python -m deploy.capacity_check ...`; the result says so.
 """
 
-import argparse
 import contextlib
 import itertools
 import json
@@ -23,12 +22,14 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc
+from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
 from deploy import stages
 from deploy.capacity import waiting_ms
 from server.process import ServerOptions, free_port, running_server
+from server.usage import CommandLine, command, input_path, output_path
 
 _LOADS = (0.2, 0.4, 0.6, 0.75)
 _LEISURELY = 0.2 * np.arange(1, 21)  # s: one request at a time
@@ -178,14 +179,13 @@ def measure(repository: Path, count: int) -> Iterator[tuple[str, list[Point]]]:
                 yield name, Stage(name, inputs, output, client, metrics_url).measure(count)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a line each, write the results; return 1 when the formula is off at a load it is trusted for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deploy.capacity_check", description=(__doc__ or "").splitlines()[0]
-    )
-    parser.add_argument("--repository", type=Path, required=True, help="of one pose network")
+    parser = CommandLine(prog="python -m deploy.capacity_check", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repository", type=input_path, required=True, help="of one pose network")
     parser.add_argument("--arrivals", type=int, default=500, help="for each load (default: %(default)s)")
-    parser.add_argument("--output", type=Path, help="file for the results (JSON)")
+    parser.add_argument("--output", type=output_path, help="file for the results (JSON)")
     options = parser.parse_args(argv)
     machine, found = describe(), {}
     is_real_time = os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.output:
         told = {name: [asdict(seen) for seen in points] for name, points in found.items()}
         result = {"machine": machine, "real_time": is_real_time, "arrivals": options.arrivals, "stages": told}
-        options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_file(options.output, json.dumps(result, indent=2) + "\n")
     missed = [*misses(found)]
     for miss in missed:
         print(f"FAILED {miss}", file=sys.stderr)

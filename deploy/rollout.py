@@ -8,7 +8,6 @@ on, SIGTERM, end; then a new one starts, gets ready, and joins.
 Also measured: a SIGTERM without any warning, under our client, which balances by itself and tries again.
 """
 
-import argparse
 import contextlib
 import json
 import re
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from cigpose_client import PoseClient, PoseClientError, Retry
+from cigpose_client.outputs import write_file
 
 from deploy import pod, tools
 from deploy.dns import running_dns
@@ -35,6 +35,7 @@ from server import manifest
 from server.installation import find_installation
 from server.preflight import is_free
 from server.process import free_port
+from server.usage import CommandLine, command, input_path, output_path
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
 _BOX = (0.0, 0.0, 64.0, 64.0)
@@ -253,12 +254,13 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float, complaint: str)
         time.sleep(0.05)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all, print a line each, write the results; return 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.rollout", description=__doc__.splitlines()[0])
-    parser.add_argument("--repository", type=Path, required=True)
+    parser = CommandLine(prog="python -m deploy.rollout", description=__doc__.splitlines()[0])
+    parser.add_argument("--repository", type=input_path, required=True)
     parser.add_argument("--runs", type=int, default=5, help="drained restarts (default: 5)")
-    parser.add_argument("--output", type=Path, help="file for the results (JSON)")
+    parser.add_argument("--output", type=output_path, help="file for the results (JSON)")
     options = parser.parse_args(argv)
     results = []
     for run in [drained] * options.runs + [abrupt]:
@@ -267,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(asdict(result)), flush=True)
         results.append(result)
     if options.output:
-        options.output.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+        write_file(options.output, json.dumps([asdict(result) for result in results], indent=2) + "\n")
     missed = [*misses(results)]
     for miss in missed:
         print(f"FAILED {miss}", file=sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from server import manifest
 from server.installation import find_installation
+from server.preflight import profile_problems
 
 # Open stay health, metadata and inference. The key is in the process's command line, where only the pod can read it.
 CLOSED_APIS = ("shared-memory", "model-repository", "model-config", "statistics", "trace", "logging")
@@ -21,16 +22,21 @@ _PREFIX = "triton_python_backend_shm_region_"  # the Python backend's own, when 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Become tritonserver; return 1 when it must not start."""
+    """Become tritonserver; return 1 when it must not start, 2 when the flags are wrong."""
     flags = list(sys.argv[1:] if argv is None else argv)
     try:
-        found = manifest.problems(repository(flags))
+        models = repository(flags)
+    except ValueError as error:
+        return _refuse([str(error)], 2)
+    if found := profile_problems(models, profile(flags)):
+        return _refuse(found, 2)
+    try:
+        found = manifest.problems(models)
         installation = find_installation()
     except ValueError as error:
         found = [str(error)]
     if found:
-        print("\n".join(f"error: {problem}" for problem in found), file=sys.stderr)
-        return 1
+        return _refuse(found, 1)
     remove_stale_regions(_SHM, region_prefix(flags))
     command = [str(installation.binary), *flags, lock()]
     os.execve(command[0], command, installation.environment(os.environ))
@@ -48,6 +54,11 @@ def repository(flags: Sequence[str]) -> Path:
     return Path(folders[0])
 
 
+def profile(flags: Sequence[str]) -> str:
+    """Return the machine profile, `--model-config-name=NAME`; empty without one."""
+    return next((flag.partition("=")[2] for flag in flags if flag.startswith("--model-config-name=")), "")
+
+
 def region_prefix(flags: Sequence[str]) -> str:
     """Return how the names of the Python backend's shared memory regions begin."""
     return next((flag.removeprefix(_PREFIX_FLAG) for flag in flags if flag.startswith(_PREFIX_FLAG)), _PREFIX)
@@ -57,6 +68,11 @@ def remove_stale_regions(folder: Path, prefix: str) -> None:
     """Remove the Python backend's regions; the volume outlives the container, so a crash loop would fill it."""
     for region in folder.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
+
+
+def _refuse(problems: Sequence[str], code: int) -> int:
+    print("\n".join(f"error: {problem}" for problem in problems), file=sys.stderr)
+    return code
 
 
 def lock() -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from cigpose_client.outputs import OutputRefused, write_file
 
 from ensemble.in_process import InProcess
 from ensemble.networks import DETECTOR
@@ -73,11 +74,12 @@ def build_repository(
     """Make `output` a complete, self-contained repository. Arguments: see `plan`.
 
     Raises:
-        ValueError: a file cannot be served, or `output` holds models that do not belong to this repository.
+        ValueError: a file cannot be served.
+        OutputRefused: `output` holds models that do not belong to this repository.
     """
     planned = plan(pose_files, detector_file, pose_options, detector_options)
     models = render(planned.pipelines)
-    _refuse_strangers(output, {model.name for model in models})
+    _refuse_strangers(output, [model.name for model in models])
     for model in models:
         write_configs(model, output / model.name)
         if isinstance(model, Model) and model.backend == "python":
@@ -98,25 +100,25 @@ def write_configs(model: Model | Ensemble, folder: Path) -> None:
     """Write `config.pbtxt`, the profiles that differ from it, and the version folder."""
     (folder / "1").mkdir(parents=True, exist_ok=True)
     text = config_text(model)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    write_file(folder / "config.pbtxt", text)
     if isinstance(model, Ensemble):
         (folder / "1" / ".gitkeep").touch()  # Triton wants the folder, git keeps no empty ones
         return
     for name, profile in PROFILES.items():
         profile_text = config_text(profile(model))
         if profile_text != text:
-            path = folder / "configs" / f"{name}.pbtxt"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(profile_text, encoding="utf-8")
+            write_file(folder / "configs" / f"{name}.pbtxt", profile_text)
 
 
-def _refuse_strangers(output: Path, names: set[str]) -> None:
-    folders = {path.parent.name for path in output.glob("*/config.pbtxt")}
-    strangers = sorted(folders - names)
+def _refuse_strangers(output: Path, names: list[str]) -> None:
+    """Every build writes the first model first; in a folder without it, models of the same names are others'."""
+    described = {path.parent.name for path in output.glob("*/config.pbtxt")}
+    present = described | {name for name in names if any(path.is_file() for path in (output / name).rglob("*"))}
+    strangers = sorted(present - set(names) if names[0] in described else present)
     if strangers:
-        raise ValueError(
+        raise OutputRefused(
             f"{output} holds models that are not part of this repository: {', '.join(strangers)}; "
-            "remove them or choose an empty folder"
+            "choose another --output"
         )
 
 

@@ -10,8 +10,10 @@ import sys
 from server.arguments import parse
 from server.exposition import exposition
 from server.supervisor import supervise
+from server.usage import command
 
 
+@command
 def main(argv: list[str] | None = None) -> int:
     """Serve until told to stop; return 0 for a clean stop, 1 when the server cannot start or keeps dying."""
     options, health_file, watchdog_port = parse(argv)
@@ -27,9 +29,6 @@ def main(argv: list[str] | None = None) -> int:
             return supervise(options, lambda: bool(stops), told, lambda: bool(updates and updates.pop()))
     except KeyboardInterrupt:
         return 0
-    except (ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
 
 
 if __name__ == "__main__":

@@ -5,32 +5,38 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from server.options import ServerOptions, ServerTls
+from server.preflight import profile_problems
+from server.usage import CommandLine, UsageError, input_path, output_path
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
     """Return what to serve, the health file, and the port of the watchdog's metrics (0: none).
 
     Ends the process with a sentence when the command line is wrong.
+
+    Raises:
+        OutputRefused: the health file would overwrite an input.
+        UsageError: no model has the profile.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C"
-    )
-    parser.add_argument("--repository", type=Path, required=True, help="folder of models")
+    parser = CommandLine(prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C")
+    parser.add_argument("--repository", type=input_path, required=True, help="folder of models")
     parser.add_argument("--profile", default="", help="custom configuration, for instance cpu or gpu")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--grpc-port", type=int, default=8001)
     parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
     parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
-    parser.add_argument("--health-file", type=Path, metavar="FILE", help="to be read by python -m server.health FILE")
+    parser.add_argument(
+        "--health-file", type=output_path, metavar="FILE", help="to be read by python -m server.health FILE"
+    )
     parser.add_argument(
         "--watchdog-port", type=int, default=0, help="the watchdog's own metrics, for Prometheus; default: off"
     )
     tls = parser.add_argument_group("TLS")
-    tls.add_argument("--tls-cert", type=Path, metavar="PEM", help="the server's certificate")
-    tls.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    tls.add_argument("--tls-cert", type=input_path, metavar="PEM", help="the server's certificate")
+    tls.add_argument("--tls-key", type=input_path, metavar="PEM", help="its private key")
     tls.add_argument(
         "--tls-client-ca",
-        type=Path,
+        type=input_path,
         metavar="PEM",
         help="admit only callers with a certificate of this authority, which must have signed --tls-cert, too",
     )
@@ -39,6 +45,8 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
     options = parser.parse_args(argv)
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
         parser.error("--tls-cert and --tls-key belong together, and --tls-client-ca needs both")
+    if unknown := profile_problems(options.repository, options.profile):
+        raise UsageError(unknown[0])
     server = ServerOptions(
         repository=options.repository,
         profile=options.profile,

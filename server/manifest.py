@@ -19,6 +19,8 @@ def write(folder: Path) -> Path:
     Raises:
         ValueError: there is something that a manifest must not vouch for.
     """
+    from cigpose_client.outputs import write_file  # not above: to verify, a container needs nothing but this file
+
     found = _unwanted(folder)
     if found:
         raise ValueError("\n".join(found))
@@ -26,7 +28,7 @@ def write(folder: Path) -> Path:
     if not lines:
         raise ValueError(f"{folder} holds no files")
     path = folder / NAME
-    path.write_text("".join(lines), encoding="utf-8")
+    write_file(path, "".join(lines))
     return path
 
 

@@ -19,6 +19,7 @@ from server.options import ServerOptions, ServerTls
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
     """Return what would keep the server from working, one sentence each; an empty list is good news."""
     found = [*_repository_problems(options.repository), *manifest_problems(options.repository)]
+    found += profile_problems(options.repository, options.profile)
     found += _port_problems(options.address, options.ports)
     found += _tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
@@ -27,14 +28,31 @@ def problems(installation: Installation, options: ServerOptions) -> list[str]:
 
 
 def _repository_problems(repository: Path) -> list[str]:
-    if not list(repository.glob("*/config.pbtxt")):
+    configs = _configs(repository)
+    if not configs:
         return [f"{repository} holds no models; build it with `make repository` or `python -m export repository`"]
-    configs = sorted(repository.glob("*/config.pbtxt"))
     networks = [path.parent for path in configs if 'backend: "onnxruntime"' in path.read_text(encoding="utf-8")]
     missing = [folder.name for folder in networks if not (folder / "1" / "model.onnx").is_file()]
     if missing:
         return [f"{repository} lacks the network of {', '.join(missing)}; build it with `make repository`"]
     return []
+
+
+def _configs(repository: Path) -> list[Path]:
+    return sorted(repository.glob("*/config.pbtxt"))
+
+
+def profiles(repository: Path) -> list[str]:
+    """Return the machine profiles that any model of a repository has."""
+    return sorted({path.stem for path in repository.glob("*/configs/*.pbtxt")})
+
+
+def profile_problems(repository: Path, profile: str) -> list[str]:
+    """Return the sentence on a profile that no model has: Triton would silently take every model's plain config."""
+    known = profiles(repository)
+    if not profile or profile in known or not _configs(repository):
+        return []
+    return [f"profile {profile!r} is unknown; the models in {repository} have {', '.join(known) or 'no profiles'}"]
 
 
 def manifest_problems(repository: Path) -> list[str]:

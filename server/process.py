@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -20,8 +19,9 @@ from server import access
 from server.command import EXIT_TIMEOUT_S, command
 from server.control import Control
 from server.installation import find_installation
+from server.log import ServerLog
 from server.options import ServerOptions, ServerTls
-from server.preflight import is_free, problems
+from server.preflight import is_free, problems, profiles
 from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
@@ -84,7 +84,7 @@ def running_server(
     Raises:
         KeyboardInterrupt: `should_stop` said so before the server was ready.
         ValueError: something is missing; every problem with its remedy, one a line.
-        RuntimeError: the server ended (`Crashed` by a signal) or did not get ready; with the end of its log.
+        RuntimeError: the server ended (`Crashed` by a signal) or did not get ready; the last line says why.
     """
     installation = find_installation()
     remove_leftovers()
@@ -95,55 +95,46 @@ def running_server(
         key = access.new_key()
         backends = installation.make_backends(scratch / "backends")
         arguments = command(installation, options, backends, scratch.name, key)
-        output = stack.enter_context(log.open("wb")) if log else None
-        process = _start(arguments, installation.environment(os.environ), output)
+        output = ServerLog(log)
+        stack.callback(output.close)
+        process = _start(arguments, installation.environment(os.environ), output.target)
+        output.follow(process)
         stack.callback(_stop, process)
         control = stack.enter_context(Control(access.connect(options), key))
-        _wait_until_ready(process, control, timeout_s, log, should_stop)
+        if failure := _wait_until_ready(process, control, timeout_s, should_stop):
+            failed = Crashed if (process.poll() or 0) < 0 else RuntimeError
+            raise failed(failure + output.explanation([it for it in profiles(options.repository) if it[:3] == "cpu"]))
+        output.forget()
         stack.callback(_drain, process, control)
         yield RunningServer(options, process, control)
 
 
-def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-I", str(_CHILD), str(os.getpid()), *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=output or 2,  # our stdout carries the ready line alone
+        stdout=output,  # our own carries the ready line alone
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C reaches us; we stop the server in order
     )
 
 
 def _wait_until_ready(
-    process: "subprocess.Popen[bytes]",
-    control: Control,
-    timeout_s: float,
-    log: Path | None,
-    should_stop: Callable[[], bool],
-) -> None:
+    process: "subprocess.Popen[bytes]", control: Control, timeout_s: float, should_stop: Callable[[], bool]
+) -> str:
+    """Return an empty string when the server is ready, else what is wrong."""
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < timeout_s:
         if should_stop():
             raise KeyboardInterrupt
         if (code := process.poll()) is not None:
-            kind = Crashed if code < 0 else RuntimeError
-            raise kind(f"tritonserver ended with {code} after {elapsed:.1f} s{_tail(log)}")
+            return f"tritonserver ended with {code} after {elapsed:.1f} s"
         with contextlib.suppress(InferenceServerException):
             if control.is_ready():
-                return
+                return ""
         time.sleep(0.05)
-    raise RuntimeError(f"tritonserver is not ready after {timeout_s:.0f} s{_tail(log)}")
-
-
-def _tail(log: Path | None, count: int = 20) -> str:
-    """The log's errors and its end, without Triton's tables."""
-    if log is None:
-        return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    told = [line for line in lines if line and not line.startswith(("|", "+-"))]
-    errors = [line for line in told[:-count] if re.match(r"E\d{4} ", line)]  # glog's form: E1120 19:24:46 ...
-    return "; its errors and the end of its log:\n" + "\n".join(errors + told[-count:])
+    return f"tritonserver is not ready after {timeout_s:.0f} s"
 
 
 def _drain(process: "subprocess.Popen[bytes]", control: Control) -> None:

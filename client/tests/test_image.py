@@ -9,9 +9,8 @@ import pytest
 from cigpose_client import PoseClient
 from cigpose_client._image import encoded
 from cigpose_client._protocol import MAX_PICTURE_BYTES
-from PIL import Image
-
 from ensemble.picture import PictureLimits, decode_picture
+from PIL import Image
 
 CLIENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 OVER = np.zeros((3024, 4032, 3), np.uint8)  # 36 MB as BMP

@@ -2,18 +2,17 @@
 
 import os
 import re
-import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
 from deploy.checks.pods import Object
-from deploy.checks.render import DEPLOY, render_folder
+from deploy.checks.render import DEPLOY, render_text
 
 _PAGE = DEPLOY.parent / "docs" / "deploy.md"
-_SCRATCH = tools.FOLDER.parent / "render" / "docs"
 _CHECKOUT = "../cigpose/"  # what the page calls it
 
 
@@ -24,15 +23,11 @@ def problems(check: Callable[[Sequence[Object]], Iterable[str]]) -> Iterator[str
     if len(overlays) < 2:
         yield f"{_PAGE.name} shows {len(overlays)} overlays"
     for number, text in enumerate(overlays):
-        for found in check(_render(f"overlay-{number}", text)):
+        for found in check(render_text(partial(_moved, text))):
             if "image by registry and digest" not in found:
                 yield f"overlay {number + 1} of {_PAGE.name}: {found}"
 
 
-def _render(name: str, text: str) -> list[Object]:
-    folder = _SCRATCH / name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    moved = text.replace(_CHECKOUT, f"{os.path.relpath(DEPLOY.parent, folder)}/")
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(yaml.safe_load(moved)), encoding="utf-8")
-    return render_folder(folder)
+def _moved(text: str, folder: Path) -> Object:
+    overlay: Object = yaml.safe_load(text.replace(_CHECKOUT, f"{os.path.relpath(DEPLOY.parent, folder)}/"))
+    return overlay

@@ -1,9 +1,9 @@
 """kustomize: overlays, and an overlay with further components, to lists of objects."""
 
 import os
-import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +14,6 @@ from deploy import tools
 Object: TypeAlias = dict[str, Any]
 
 DEPLOY = Path(__file__).parents[1]
-_SCRATCH = tools.FOLDER.parent / "render"
 
 # name: (overlay, components beside its own)
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -42,7 +41,7 @@ def render(variant: str) -> list[Object]:
     """
     overlay, components = VARIANTS[variant]
     folder = DEPLOY / "overlays" / overlay
-    return render_folder(_with(folder, components) if components else folder)
+    return render_text(_with(folder, components)) if components else render_folder(folder)
 
 
 def render_folder(folder: Path) -> list[Object]:
@@ -54,20 +53,27 @@ def render_folder(folder: Path) -> list[Object]:
     return [*yaml.safe_load_all(_kustomize(folder))]
 
 
-def _with(overlay: Path, components: Sequence[str]) -> Path:
-    """Write a kustomization that adds components; kustomize takes relative paths only."""
-    folder = _SCRATCH / "-".join([overlay.name, *components])
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    kustomization = {
+def render_text(kustomization: Callable[[Path], Object]) -> list[Object]:
+    """Return the objects of a kustomization that is made for a folder: kustomize takes relative paths only.
+
+    Raises:
+        ValueError: kustomize refuses; with what it says.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization(folder)), encoding="utf-8")
+        return render_folder(folder)
+
+
+def _with(overlay: Path, components: Sequence[str]) -> Callable[[Path], Object]:
+    """Return what makes a kustomization that adds components."""
+    return lambda folder: {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "namespace": "cigpose",
         "resources": [os.path.relpath(overlay, folder)],
         "components": [os.path.relpath(DEPLOY / "components" / name, folder) for name in components],
     }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
-    return folder
 
 
 def _kustomize(folder: Path) -> str:

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from export.zoo import Entry, entry, zoo
+from server.usage import UsageError, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -11,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help="files to fetch; without any, those that exist are listed"
     )
-    parser.add_argument("--output", type=Path, default=Path(), metavar="DIR", help="folder for the files (default: .)")
+    parser.add_argument(
+        "--output", type=output_path, default=Path(), metavar="DIR", help="folder for the files (default: .)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -19,7 +22,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.names:
         print("\n".join(_line(known) for known in zoo().values()))
         return 0
-    entries = [entry(name) for name in arguments.names]
+    try:
+        entries = [entry(name) for name in arguments.names]
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     try:  # not above: the list and the help need no packages
         from export.download import fetch
     except ModuleNotFoundError as error:

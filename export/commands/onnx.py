@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export import graph_edit
-from export.cigpose.variants import variant
+from export.cigpose.variants import VARIANTS, variant
 from export.comparison import PRECISIONS
 from export.flip import FACTS
+from server.usage import input_path, output_path
 
 if TYPE_CHECKING:
     from export.onnx_export import ExportReport
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("--checkpoint", type=Path, required=True, help="official .pth file, of any flavour")
-    parser.add_argument("--output", type=Path, required=True, help="the ONNX file to write")
-    parser.add_argument("--variant", help="what the checkpoint must be (see `variants`); otherwise it is recognised")
+    parser.add_argument("--checkpoint", type=input_path, required=True, help="official .pth file, of any flavour")
+    parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
+    parser.add_argument(
+        "--variant",
+        choices=VARIANTS,
+        metavar="NAME",
+        help="what the checkpoint must be (see `variants`); otherwise it is recognised",
+    )
     parser.add_argument("--flip-test", action="store_true", help="average with the mirrored crop: twice the work")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
     parser.add_argument(

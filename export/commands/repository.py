@@ -2,26 +2,26 @@
 
 import argparse
 import re
-from pathlib import Path
 
 from ensemble.triton.model import Model
 from export.detector_file import FORMS, DetectorOptions
 from export.flip import FACTS
 from export.pose_file import PoseOptions
 from export.repository import build_repository, seal
+from server.usage import input_path, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
     parser.add_argument(
         "--pose",
-        type=Path,
+        type=input_path,
         action="append",
         required=True,
         help="pose network: CIGPose or any SimCC file of MMPose; may be repeated, the first is the default",
     )
-    parser.add_argument("--detector", type=Path, required=True, help="person detector: YOLOX or RT-DETR")
-    parser.add_argument("--output", type=Path, required=True, help="the repository's folder")
+    parser.add_argument("--detector", type=input_path, required=True, help="person detector: YOLOX or RT-DETR")
+    parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(
         "--flip-test", action="store_true", help="average every pose with that of the mirrored crop: twice the work"
     )

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-from pathlib import Path
 
 from cigpose_client import Tls
 
@@ -11,12 +10,13 @@ from export import graph_edit
 from export.comparison import PRECISIONS
 from export.served import Served, onnx_answers, pose_networks, server_answers
 from export.verify import Finding, compare, fixed_crops, precision_bound, server_of, table
+from server.usage import UsageError, input_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line."""
-    parser.add_argument("repository", type=Path, help="folder that `python -m export repository` wrote")
-    parser.add_argument("--checkpoint", type=Path, help="the .pth file a network was exported from: adds PyTorch")
+    parser.add_argument("repository", type=input_path, help="folder that `python -m export repository` wrote")
+    parser.add_argument("--checkpoint", type=input_path, help="the .pth file a network was exported from: adds PyTorch")
     parser.add_argument("--network", action="append", help="verify this one alone; may be repeated (default: all)")
     parser.add_argument("--url", help="gRPC address of a server that runs (default: one is started on a free port)")
     parser.add_argument("--tls", action="store_true", help="encrypted connection to --url")
@@ -51,7 +51,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Served]:
     networks = {network.name: network for network in pose_networks(arguments.repository)}
     unknown = [name for name in arguments.network or [] if name not in networks]
     if unknown:
-        raise ValueError(f"no pose network {', '.join(unknown)}; there are {', '.join(networks)}")
+        raise UsageError(f"no pose network {', '.join(unknown)}; there are {', '.join(networks)}")
     chosen = [networks[name] for name in arguments.network or networks]
     if arguments.checkpoint and len(chosen) > 1:
         digest = graph_edit.sha256(arguments.checkpoint)
@@ -59,7 +59,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Served]:
         if not chosen:
             raise ValueError(f"no network says that it comes from {arguments.checkpoint}; say which with --network")
     if arguments.crops < 1:
-        raise ValueError(f"--crops is {arguments.crops}; one at least is needed")
+        raise UsageError(f"--crops is {arguments.crops}; one at least is needed")
     return chosen
 
 
@@ -68,7 +68,7 @@ def _tls(arguments: argparse.Namespace) -> Tls | None:
     if not arguments.tls and not any(files):
         return None
     if not arguments.url:
-        raise ValueError("the started server is not encrypted; --tls goes with --url")
+        raise UsageError("the started server is not encrypted; --tls goes with --url")
     return Tls(*files)
 
 

@@ -96,7 +96,7 @@ def test_gate_measures_any_callable_and_saves_the_worst(tmp_path) -> None:
     assert result.people == sum(len(scene.people) for scene in by_bytes.values()) > result.found
     assert result.mean_error < 1e-3 and 0 < result.average_precision["body"] < 1
     assert result.cases[0].found is None
-    assert (tmp_path / "histogram.png").exists() and len(list(tmp_path.glob("worst-*.jpg"))) == 20
+    assert (tmp_path / "histogram.png").exists() and len(list((tmp_path / "worst").glob("*.jpg"))) == 20
 
 
 def test_similarity_of_photos_equals_pycocotools() -> None:

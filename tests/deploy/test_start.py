@@ -29,5 +29,15 @@ def test_a_repository_without_a_manifest_does_not_start(tmp_path, tritonserver, 
     assert "MANIFEST.sha256 is missing" in capsys.readouterr().err
 
 
+def test_an_unknown_profile_and_missing_flags_are_wrong_usage(tmp_path, capsys):
+    (tmp_path / "net" / "configs").mkdir(parents=True)
+    (tmp_path / "net" / "config.pbtxt").touch()
+    (tmp_path / "net" / "configs" / "gpu.pbtxt").touch()
+    assert start.main([f"--model-repository={tmp_path}", "--model-config-name=cpux"]) == 2
+    assert f"profile 'cpux' is unknown; the models in {tmp_path} have gpu" in capsys.readouterr().err
+    assert start.main([]) == 2
+    assert "give --model-repository=DIR once" in capsys.readouterr().err
+
+
 def test_a_prefix_of_ones_own_is_the_prefix_that_is_cleared():
     assert start.region_prefix(["--backend-config=python,shm-region-prefix-name=mine"]) == "mine"

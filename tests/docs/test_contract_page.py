@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -102,12 +103,14 @@ def test_tritonclient_alone(server, photo, tmp_path, monkeypatch):
     assert done.stdout.count("[") > 2 * 17
 
 
-def test_curl(server, photo, tmp_path):
+@pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
+def test_curl(server, photo, tmp_path, shell):
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
     (tmp_path / "photo.jpg").write_bytes(photo)
     code = PAGE.split("```sh\n")[1].split("```")[0].replace("localhost:8000", f"127.0.0.1:{server.options.http_port}")
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([shell, "-euc", code], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stderr == ""
     outputs = {output["name"]: output for output in json.loads(done.stdout)["outputs"]}
     expected = call(server, "pose", photo)
     for name in ("bboxes", "keypoints"):

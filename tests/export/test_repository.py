@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from cigpose_client.outputs import OutputRefused
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
@@ -70,8 +71,31 @@ def test_models_of_somebody_else_are_left_alone(files, tmp_path):
     stranger = tmp_path / "r" / "theirs"
     stranger.mkdir(parents=True)
     (stranger / "config.pbtxt").write_text("")
-    with pytest.raises(ValueError, match="holds models that are not part of this repository: theirs"):
+    refused = "holds models that are not part of this repository: theirs; choose another --output"
+    with pytest.raises(OutputRefused, match=refused):
         build_repository(*files, tmp_path / "r")
+
+
+def test_models_of_somebody_else_by_our_names_are_left_alone(files, tmp_path):
+    """Among models of our own, they would be ours; the first one that a build writes is missing here."""
+    theirs = tmp_path / "r" / "detector" / "1" / "model.onnx"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    for _ in range(2):
+        with pytest.raises(OutputRefused, match="repository: detector; choose another --output"):
+            build_repository(*files, tmp_path / "r")
+        (tmp_path / "r" / "detector" / "config.pbtxt").touch()
+    assert theirs.read_bytes() == b"theirs"
+
+
+def test_another_network_does_not_go_into_a_repository_that_is_there(files, tmp_path, capsys):
+    """As the folders in git: those of the network before are not to be removed."""
+    (first, second), detector = files
+    folder = ["--detector", str(detector), "--output", str(tmp_path / "r")]
+    assert main(["repository", "--pose", str(first), *folder]) == 0
+    assert main(["repository", "--pose", str(second), *folder]) == 2
+    said = capsys.readouterr().err
+    assert "pose_from_boxes_spots, pose_spots, spots; choose another --output" in said and "remove" not in said
 
 
 def test_the_command_says_what_it_built(files, tmp_path, capsys):

@@ -56,7 +56,7 @@ def test_a_folder_without_networks_and_an_unknown_name(tmp_path, capsys):
     with pytest.raises(ValueError, match="holds no pose network"):
         pose_networks(tmp_path)
     build_repository([save_pose_network(tmp_path / "s.onnx")], save_detector(tmp_path / "d.onnx"), tmp_path / "r")
-    assert main(["verify", str(tmp_path / "r"), "--network", "other"]) == 1
+    assert main(["verify", str(tmp_path / "r"), "--network", "other"]) == 2
     assert "no pose network other; there are s" in capsys.readouterr().err
     nobody = f"127.0.0.1:{free_port()}"
     assert main(["verify", str(tmp_path / "r"), "--url", nobody, "--crops", "1"]) == 1
@@ -132,7 +132,7 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         assert main([*arguments, *own]) == 0
         assert main(arguments) == 1  # it wants to know us
     assert "error: s at localhost:" in capsys.readouterr().err
-    assert main(["verify", str(folder / "r"), "--tls"]) == 1
+    assert main(["verify", str(folder / "r"), "--tls"]) == 2
     assert "--tls goes with --url" in capsys.readouterr().err
     assert main([*arguments[:-1], str(pem / "nothing.pem")]) == 1
     assert "nothing.pem" in capsys.readouterr().err

@@ -1,10 +1,13 @@
 import socket
+from pathlib import Path
 
 import pytest
 
 from server import preflight
 from server.__main__ import main
 from server.installation import Installation, find_installation
+from server.options import ServerOptions
+from server.process import free_port
 
 
 def test_a_taken_port_is_named():
@@ -61,3 +64,33 @@ def test_a_server_on_path_is_preferred(tmp_path, monkeypatch):
     environment = find_installation().environment({"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"})
     assert environment.pop("MALLOC_MMAP_THRESHOLD_")
     assert environment == {"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"}  # what the caller says counts
+
+
+def repository_with(tmp_path, *profiles):
+    (tmp_path / "net" / "configs").mkdir(parents=True)
+    (tmp_path / "net" / "config.pbtxt").write_text('backend: "python"')
+    for profile in profiles:
+        (tmp_path / "net" / "configs" / f"{profile}.pbtxt").touch()
+    return tmp_path
+
+
+def test_a_profile_that_no_model_has_is_wrong_usage(tmp_path, capsys):
+    folder = repository_with(tmp_path, "cpu", "gpu")
+    assert main(["--repository", str(folder), "--profile", "cpux"]) == 2
+    assert capsys.readouterr().err == f"error: profile 'cpux' is unknown; the models in {folder} have cpu, gpu\n"
+
+
+def test_every_caller_of_a_server_is_told(tmp_path):
+    folder = repository_with(tmp_path)
+    assert preflight.profile_problems(folder, "") == []
+    (found,) = preflight.profile_problems(folder, "cpu")
+    assert "profile 'cpu' is unknown; the models in" in found and found.endswith("have no profiles")
+    options = ServerOptions(folder, "cpu", grpc_port=free_port())
+    assert found in preflight.problems(Installation(Path("tritonserver")), options)
+
+
+def test_the_health_file_is_no_file_of_the_repository(tmp_path, capsys):
+    config = repository_with(tmp_path) / "net" / "config.pbtxt"
+    assert main(["--repository", str(tmp_path), "--health-file", str(config)]) == 2
+    assert "choose another --health-file" in capsys.readouterr().err
+    assert config.read_text() == 'backend: "python"'

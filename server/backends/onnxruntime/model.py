@@ -130,7 +130,7 @@ def _gpu_session(args, config, path, tensorrt):
     session = onnxruntime.InferenceSession(path, _session_options(config), providers=providers) if has else None
     if session is None or wanted not in session.get_providers():  # it would go on without, on the CPU
         raise pb_utils.TritonModelException(
-            f"{config['name']}: {wanted} is not to be had; GPU instances need the package onnxruntime-gpu in place of "
+            f"{config['name']}: {wanted} is not available; GPU instances need the package onnxruntime-gpu in place of "
             "onnxruntime, and the libraries of CUDA, cuDNN and, for the profile tensorrt, TensorRT"
         )
     return session

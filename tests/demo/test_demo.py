@@ -1,0 +1,43 @@
+"""`python -m demo` as people run it, on networks that take no time."""
+
+import json
+
+import pytest
+
+from demo.__main__ import main
+from tests.networks import save_detector, save_pose_network
+from tests.pictures import encode, picture_with_persons
+
+pytestmark = pytest.mark.server
+
+
+@pytest.fixture
+def networks(tritonserver, tmp_path):
+    pose, detector = save_pose_network(tmp_path / "spots.onnx"), save_detector(tmp_path / "red_cells.onnx")
+    return ["--pose", str(pose), "--detector", str(detector)]
+
+
+def test_it_runs_again_and_again_in_a_folder_of_ones_own(networks, tmp_path, capsys):
+    folder, photo = tmp_path / "mine", tmp_path / "photo.png"
+    folder.mkdir()
+    (folder / "keep.txt").write_text("mine")
+    photo.write_bytes(encode(picture_with_persons([(10, 10), (30, 20)])))
+    for _ in range(2):
+        assert main([*networks, "--out", str(folder), str(photo)]) == 0
+        assert "photo.png: 2 people found" in capsys.readouterr().out
+        assert (folder / "pictures" / "photo.png").is_file()
+        assert len(json.loads((folder / "people.json").read_text())[0]["people"]) == 2
+    assert (folder / "keep.txt").read_text() == "mine"
+    drawn = folder / "pictures" / "photo.png"  # of its own, and so about to be removed
+    assert main([*networks, "--out", str(folder), str(drawn)]) == 2
+    assert "choose another --out" in capsys.readouterr().err
+    assert drawn.is_file()
+
+
+def test_a_network_that_is_none_is_one_sentence(networks, tmp_path, capsys):
+    (tmp_path / "text.onnx").write_text("no network")
+    assert main(["--pose", str(tmp_path / "text.onnx"), *networks[2:], "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path}/text.onnx: not a valid ONNX file (DecodeError)\n"
+    with pytest.raises(SystemExit, match="2"):
+        main([*networks, "--profile", "cpux"])
+    assert "cpu-latency" in capsys.readouterr().err

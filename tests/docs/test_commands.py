@@ -1,0 +1,112 @@
+"""Every command that the pages name works after the step that they name, or says which step is missing."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = ["README.md", "benchmarks/README.md", "client/README.md", "weights/MODEL_CARD.md", "SECURITY.md"]
+PAGES += [f"docs/{path.name}" for path in (CHECKOUT / "docs").glob("*.md")]
+_COMMAND = re.compile(r"(?<!tools/venv/bin/)python -m ([a-z_.]+)((?: [a-z-]+)?)")
+_WORDS = {"benchmarks", "export"}  # modules whose first argument is a command
+_OTHERS = {"pytest", "deploy.start", "deploy.tools"}  # the last two have no options of their own
+STEPS = re.compile(r"run `make install-\w+`|pip install -r requirements/\w+\.txt")
+
+
+def documented() -> list[str]:
+    text = "\n".join((CHECKOUT / page).read_text(encoding="utf-8") for page in PAGES)
+    found = {f"{name}{word if name in _WORDS else ''}" for name, word in _COMMAND.findall(text)}
+    return sorted(name for name in found - _OTHERS - _WORDS if not name.startswith("tests."))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a function that runs a module with the packages of `make install` alone."""
+    locked = (CHECKOUT / "requirements" / "base.txt").read_text(encoding="utf-8")
+    base = {_normal(name) for name in re.findall(r"^([\w.-]+)==", locked, re.M)}
+    owners = metadata.packages_distributions()
+    others = [name for name, packages in owners.items() if not base & {_normal(it) for it in packages}]
+    blocked = sorted({*others, "pycocotools", "torch", "matplotlib", "locust", "fastapi", "gdown"} - {"cigpose_client"})
+    start = tmp_path_factory.mktemp("run") / "run.py"
+    start.write_text(
+        f"import runpy, sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
+        "sys.argv[:2] = sys.argv[1:2]\nrunpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)\n"
+    )
+    path = os.pathsep.join([str(CHECKOUT), str(CHECKOUT / "client")])
+
+    def started(*arguments):
+        command = [sys.executable, str(start), *arguments]
+        environment = {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=120)
+
+    return started
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_pages_were_read():
+    assert {"server", "export onnx", "benchmarks capacity", "demo.train", "deploy.capacity"} <= {*documented()}
+
+
+@pytest.mark.parametrize("command", documented())
+def test_a_documented_command_has_a_help(run, command):
+    done = run(*command.split(), "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_capacity_is_planned_after_make_install(run):
+    (arguments,) = re.findall(r"`python -m (benchmarks capacity [^`]*)`", (CHECKOUT / "README.md").read_text())
+    done = run(*arguments.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["replicas"] > 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["benchmarks", "compare"],
+        ["benchmarks", "load"],
+        ["benchmarks", "report"],
+        ["benchmarks", "all"],
+        ["demo.accuracy"],
+        ["demo.gate", "--pose", "a", "--detector", "b"],
+        ["demo.train", "pose", "--out", "out"],
+        ["export", "onnx", "--checkpoint", "a", "--output", "b"],
+        ["export", "download", "yolox_nano.onnx"],
+    ],
+    ids=" ".join,
+)
+def test_what_needs_another_step_names_it(run, arguments):
+    done = run(*arguments)
+    assert done.returncode == 1
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("error: ") and STEPS.search(said)
+
+
+def test_the_targets_that_errors_name_exist():
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    sources = [path for folder in ("server", "benchmarks", "demo") for path in (CHECKOUT / folder).glob("*.py")]
+    targets = {name for path in sources for name in re.findall(r'need\("([\w-]+)"', path.read_text(encoding="utf-8"))}
+    assert targets == {"install-test", "install-bench"}
+    assert all(re.search(rf"^{target}: .*## ", makefile, re.M) for target in targets)
+
+
+@pytest.mark.parametrize(
+    ("options", "folder"),
+    [([], "model_repository"), (["POSE=elsewhere/a.onnx", "DETECTOR=b.onnx"], "out/repositories/a")],
+)
+def test_other_networks_do_not_go_where_git_tracks_the_default_ones(options, folder):
+    make = ["make", "--dry-run", "--no-print-directory", "serve", *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(make, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert f"--output {folder}" in lines[-2] and "export repository" in lines[-2]
+    assert f"--repository {folder} " in lines[-1] and "python -m server" in lines[-1]

@@ -1,0 +1,118 @@
+"""A server that cannot start says last, in one line, which model is the cause and what to do."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from server import installation
+from server.__main__ import main
+from server.log import reason
+from server.process import ServerOptions, free_port, running_server
+
+CPU = ("cpu", "cpu-bf16")
+
+
+def failed(repository, *options):
+    """Run the command until it ends; return its exit status and the lines of its stderr."""
+    command = [sys.executable, "-m", "server", "--repository", str(repository), "--grpc-port", str(free_port())]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=120)
+    assert done.stdout == ""
+    return done.returncode, done.stderr.splitlines()
+
+
+@pytest.fixture
+def copy(tritonserver, repository, tmp_path):
+    return shutil.copytree(repository, tmp_path / "repository")
+
+
+@pytest.mark.server
+def test_without_a_gpu(tritonserver, repository):
+    code, lines = failed(repository, "--profile", "gpu")
+    if code != 1:
+        pytest.skip("this machine has a GPU")
+    assert "detector, spots cannot load: there is no GPU that the server can use; choose another profile: " in lines[-1]
+    assert lines[-1].endswith("cpu, cpu-bf16, cpu-bf16-latency, cpu-latency, cpu-openvino")
+    assert any("failed to load 'detector'" in line for line in lines), "the log is still there"
+
+
+@pytest.mark.server
+def test_a_damaged_network(copy):
+    network = copy / "spots" / "1" / "model.onnx"
+    network.write_bytes(network.read_bytes()[:3000])
+    code, lines = failed(copy, "--profile", "cpu")
+    assert code == 1
+    assert "spots cannot load: its ONNX file is damaged or cut short; build the repository again" in lines[-1]
+
+
+@pytest.mark.server
+def test_a_step_without_its_package(copy):
+    step = copy / "decode_image" / "1" / "model.py"
+    step.write_text("import not_there\n" + step.read_text())
+    code, lines = failed(copy)
+    assert code == 1
+    assert "decode_image cannot load: the Python package not_there is missing; `make install`" in lines[-1]
+
+
+@pytest.mark.server
+def test_a_profile_without_its_package(tritonserver, repository, tmp_path, monkeypatch, capfd):
+    stand_ins = shutil.copytree(installation._STAND_INS, tmp_path / "backends")
+    (stand_ins / "onnxruntime" / "openvino_session.py").write_text("raise ModuleNotFoundError('openvino')")
+    monkeypatch.setattr(installation, "_STAND_INS", stand_ins)
+    arguments = ["--repository", str(repository), "--grpc-port", str(free_port()), "--profile", "cpu-bf16"]
+    assert main(arguments) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert "spots cannot load: the package openvino is missing; pip install openvino, or choose the profile" in last
+
+
+@pytest.mark.server
+def test_a_flag_that_tritonserver_does_not_know(tritonserver, repository):
+    code, lines = failed(repository, "--", "--nonsense=1")
+    assert code == 1
+    assert "tritonserver does not know the flag --nonsense=1" in lines[-1]
+
+
+@pytest.mark.server
+def test_with_a_file_for_the_log_the_reason_is_the_last_line(copy, tmp_path):
+    (copy / "spots" / "config.pbtxt").write_text("nonsense {")
+    with pytest.raises(RuntimeError) as error:
+        with running_server(ServerOptions(copy, grpc_port=free_port()), log=tmp_path / "log"):
+            pass
+    lines = str(error.value).splitlines()
+    assert lines[0].startswith("tritonserver ended with 1 after ") and len(lines) > 5
+    assert lines[-1].startswith("spots cannot load: its config.pbtxt cannot be read; build the repository again")
+
+
+LOAD = "E1124 1 1 model_lifecycle.cc:642] {}failed to load 'net' version 1: Internal: "
+LOGS = {
+    LOAD.format("") + "onnx runtime error 7: Load model from /m/net/1/model.onnx failed:Protobuf parsing failed.\n": (
+        "net cannot load: its ONNX file is damaged or cut short; build the repository again"
+    ),
+    LOAD.format('"')
+    + 'TritonModelException: net: it is too large; make it smaller\\n\\nAt:\\n  model.py(96): f\\n"\n': (
+        "net cannot load: it is too large; make it smaller"
+    ),
+    'E1124 1 x.cc:1] "CudaDriverHelper has not been initialized."\nE1124 1 x.cc:1] "failed to listen: in use "\n': (
+        "failed to listen: in use"
+    ),
+    'E1124 1 1 x.cc:1] "unable to create stream: CUDA driver version is insufficient for CUDA runtime"\n': "",
+    "E1124 1 x.cc:724] \"failed to load model 'net': at least one version must be available\"\n": (
+        "net cannot load: at least one version must be available"
+    ),
+    "": "",
+}
+
+
+@pytest.mark.parametrize(("log", "said"), LOGS.items())
+def test_reasons(log, said):
+    found = reason(log, CPU)
+    assert found.startswith(said) and bool(found) == bool(said)
+
+
+def test_models_of_one_reason_share_a_line():
+    line = (
+        "failed to load '{}' version 1: Invalid argument: instance group has kind KIND_GPU but no GPUs are available\n"
+    )
+    found = reason(line.format("a") + line.format("b") + "failed to load 'c' version 1: Internal: other\n", CPU)
+    assert found == "a, b cannot load: there is no GPU that the server can use; choose another profile: cpu, cpu-bf16"

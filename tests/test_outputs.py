@@ -1,0 +1,236 @@
+"""No command of the checkout overwrites what it reads, or removes what it did not write."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+import benchmarks.__main__ as benchmarks
+from server.usage import CommandLine, input_path, output_path
+from tests.commands import commands
+from tests.networks import save_detector, save_pose_network
+
+COMMANDS = {command.name: command for command in commands()}
+# options that name a file; every other output is a folder and has a test below
+FILES = {
+    ("benchmarks report", "chart"),
+    ("deploy.capacity", "output"),
+    ("deploy.capacity_check", "output"),
+    ("deploy.rollout", "output"),
+    ("export onnx", "output"),
+    ("server", "health_file"),
+    *(
+        (f"benchmarks{name}", "output")
+        for name in (
+            *(" batching", " capacity", " compare", " endurance", " perf-analyzer", " stages", " sweep"),
+            ".video",
+        )
+    ),
+}
+OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
+PAIRS = [
+    (name, output.dest, read.dest)
+    for name, command in COMMANDS.items()
+    for output in command.options(output_path)
+    for read in command.options(input_path)
+]
+SAYS_OUTPUT = ("--out", "--output", "--json", "--results", "--save-results", "--chart", "--raw", "--cache", "--log")
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_is_needed(monkeypatch):
+    monkeypatch.setattr(benchmarks, "_NEEDS", {})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_path_says_whether_it_is_read_or_written(name):
+    command = COMMANDS[name]
+    assert not command.options(Path) or name in ("server.health", "server.manifest")  # these write nothing by option
+    undecided = {text for option in command.options(None, str) for text in option.option_strings}
+    assert not undecided & {*SAYS_OUTPUT}
+    assert isinstance(command.parser, CommandLine) or not command.options(output_path)
+
+
+def test_every_command_with_a_parser_was_found():
+    assert {"demo", "demo.accuracy", "export onnx", "export repository", "benchmarks all", "server"} <= COMMANDS.keys()
+    assert len(PAIRS) > 30
+
+
+def same(path: Path) -> Path:
+    return path
+
+
+def symbolic_link(path: Path) -> Path:
+    link = path.with_name("link")
+    link.symlink_to(path)
+    return link
+
+
+def hard_link(path: Path) -> Path:
+    link = path.with_name("link")
+    os.link(path, link)
+    return link
+
+
+def folder_of(path: Path) -> Path:
+    return path.parent
+
+
+def inside(path: Path) -> Path:
+    path.unlink()
+    path.mkdir()
+    (path / "inner").write_bytes(b"mine")
+    return path / "inner"
+
+
+@pytest.mark.parametrize("way", [same, symbolic_link, hard_link, folder_of, inside])
+@pytest.mark.parametrize(("name", "output", "read"), PAIRS)
+def test_no_output_is_an_input(tmp_path, capsys, name, output, read, way):
+    path = tmp_path / "folder" / "input"
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    written = way(path)
+    before = snapshot(tmp_path)
+    arguments = COMMANDS[name].arguments(**{output: written, read: path})
+    assert COMMANDS[name].status(arguments) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: ") and str(written) in said
+    assert snapshot(tmp_path) == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(name: str, **chosen: Path) -> int:
+    return COMMANDS[name].status(COMMANDS[name].arguments(**chosen))
+
+
+def fail(*_, **__):
+    raise ValueError("so far, and no farther")
+
+
+# Each runs a command on a folder, up to where heavy work would begin, after the folder was prepared.
+
+
+def demo(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("demo.__main__.build_repository", fail)
+    (tmp_path / "network.onnx").touch()
+    return run("demo", out=folder, pose=tmp_path / "network.onnx", detector=tmp_path / "network.onnx")
+
+
+def accuracy(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("demo.accuracy.served", fail)
+    monkeypatch.setattr("demo.accuracy.need", lambda *_: None)
+    return run("demo.accuracy", out=folder)
+
+
+def gate(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("demo.gate.need", lambda *_: None)
+    return run("demo.gate", out=folder, pose=tmp_path / "none", detector=tmp_path / "none")
+
+
+def render(folder, tmp_path, monkeypatch):
+    return COMMANDS["demo.render"].status(["--out", str(folder), "--seeds", "0"])
+
+
+def train(folder, tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="training needs PyTorch")
+    arguments = ["detector", "--out", str(folder / "out"), "--cache", str(folder), "--scenes", "2", "--steps", "0"]
+    monkeypatch.setattr("demo.dataset._WORKERS", 1)
+    return COMMANDS["demo.train"].status(arguments)
+
+
+def repository(folder, tmp_path, monkeypatch):
+    pose, detector = save_pose_network(tmp_path / "spots.onnx"), save_detector(tmp_path / "red_cells.onnx")
+    return run("export repository", output=folder, pose=pose, detector=detector)
+
+
+def download(folder, tmp_path, monkeypatch):
+    module = pytest.importorskip("export.download", reason="downloads need requirements/download.txt")
+    monkeypatch.setattr(module, "_fetch_file", lambda entry, path: path.write_bytes(b"damaged"))
+    return COMMANDS["export download"].status(["yolox_nano.onnx", "--output", str(folder)])
+
+
+def everything(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.everything.run", fail)
+    return run("benchmarks all", output=folder)
+
+
+def load(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.load._run_locust", fail)
+    monkeypatch.setattr("benchmarks.load._sustained", lambda *_: 1.0)
+    return COMMANDS["benchmarks load"].status(["steady", "--url", "x", "--output", str(folder), "--raw", str(folder)])
+
+
+def report(folder, tmp_path, monkeypatch):
+    return run("benchmarks report", results=folder)
+
+
+def perf_analyzer(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmarks.perf_analyzer._unpack", fail)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return run("benchmarks perf-analyzer", folder=folder)
+
+
+def backends(folder, tmp_path, monkeypatch):
+    return run("deploy.backends", folder=folder)
+
+
+FOLDERS = {  # with the exit status that the run above has
+    ("benchmarks all", "output"): (everything, 1),
+    ("benchmarks load", "output"): (load, 1),
+    ("benchmarks load", "raw"): (load, 1),
+    ("benchmarks perf-analyzer", "folder"): (perf_analyzer, 1),
+    ("benchmarks report", "results"): (report, 0),
+    ("demo", "out"): (demo, 1),
+    ("demo.accuracy", "out"): (accuracy, 1),
+    ("demo.gate", "out"): (gate, 1),
+    ("demo.render", "out"): (render, 0),
+    ("demo.train", "cache"): (train, 0),
+    ("demo.train", "out"): (train, 0),
+    ("deploy.backends", "folder"): (backends, 2),
+    ("export download", "output"): (download, 1),
+    ("export repository", "output"): (repository, 0),
+}
+
+
+def test_every_output_is_a_file_or_a_folder_that_is_tested():
+    assert OUTPUTS == FILES | FOLDERS.keys()
+
+
+@pytest.mark.parametrize(("start", "code"), dict.fromkeys(FOLDERS.values()))
+def test_what_others_keep_in_a_folder_stays(tmp_path, monkeypatch, start, code):
+    folder = tmp_path / "folder"
+    (folder / "theirs").mkdir(parents=True)
+    (folder / "keep.txt").write_bytes(b"mine")
+    (folder / "theirs" / "deep.txt").write_bytes(b"mine")
+    before = snapshot(folder)
+    assert start(folder, tmp_path, monkeypatch) == code
+    assert before.items() <= snapshot(folder).items()
+
+
+CLAIMED = {  # commands that make entries anew, and one of these
+    demo: "people.json",
+    accuracy: "cpu",
+    gate: "histogram.json",
+    render: "annotations.json",
+    repository: "detector",
+}
+
+
+@pytest.mark.parametrize(("start", "entry"), CLAIMED.items())
+def test_an_entry_of_others_is_not_replaced(tmp_path, monkeypatch, capsys, start, entry):
+    theirs = tmp_path / "folder" / entry / "theirs" if "." not in entry else tmp_path / "folder" / entry
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"mine")
+    assert start(tmp_path / "folder", tmp_path, monkeypatch) == 2
+    (said,) = capsys.readouterr().err.splitlines()[-1:]
+    assert said.startswith("error: ") and entry in said
+    assert snapshot(tmp_path / "folder") == {str(theirs.relative_to(tmp_path / "folder")): b"mine"}
+
+
+def test_a_chart_does_not_overwrite_a_result(tmp_path, capsys):
+    (tmp_path / "compare.json").write_text("{}")
+    assert run("benchmarks report", results=tmp_path, chart=tmp_path / "compare.json") == 2
+    assert (tmp_path / "compare.json").read_text() == "{}" and not (tmp_path / "report.html").exists()
