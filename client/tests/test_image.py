@@ -9,8 +9,9 @@ import pytest
 from cigpose_client import PoseClient
 from cigpose_client._image import encoded
 from cigpose_client._protocol import MAX_PICTURE_BYTES
-from ensemble.picture import PictureLimits, decode_picture
 from PIL import Image
+
+from ensemble.steps.decode_image import PictureLimits, decode_picture
 
 CLIENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
 OVER = np.zeros((3024, 4032, 3), np.uint8)  # 36 MB as BMP

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
 
-GPU_PROFILES = ("gpu", "tensorrt")  # of the GPU image; see ensemble/graph/profiles.py
+GPU_PROFILES = ("gpu", "tensorrt")  # of the GPU image; see ensemble/triton/profiles.py
 ENGINES = "/var/cache/tensorrt"  # where the profile "tensorrt" keeps what it has built
 
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
