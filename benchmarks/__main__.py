@@ -21,7 +21,6 @@ COMMANDS = {
 }
 _NEEDS = {  # what `make install` does not bring
     "compare": ("fastapi", "openvino", "uvicorn"),
-    "int8": ("pycocotools",),
     "load": ("locust",),
     "report": ("matplotlib",),
 }

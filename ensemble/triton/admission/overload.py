@@ -2,7 +2,7 @@
 
 The state machine, with the bounds of `Bounds`:
 
-1. CALM: up to `waiting` requests queue. Nothing is rejected for the time that it would wait.
+1. CALM: up to `waiting` requests queue beside `in_work`. Nothing is rejected for the time that it would wait.
 2. CALM becomes OVERLOADED when requests have been rejected for a full queue for a second, or when callers hang up: when
    three requests that got their turn after waiting for a quarter of a second turn out to be abandoned, with the queue
    never empty between them.
@@ -32,7 +32,7 @@ _LEAST_DELAY_S = 0.05
 _ABANDONED, _ANSWERED = 0.8, 1.01
 _PERSISTS_S = 1.0
 _WAITED_S = 0.25
-_TOO_OLD = 1.5  # times the delay: the pace is an estimate
+_TOO_OLD = 1.5  # times the delay, and the time of one answer: the pace is an estimate
 _HANG_UPS = 3
 
 
@@ -71,14 +71,16 @@ class Overload:
         needed = _SLACK * pace * median(self._alone_s) if pace and self._alone_s else 0
         return min(max(round(needed), self._bounds.least_in_work), self._bounds.in_work)
 
-    def waiting(self, now: float) -> int:
-        """Return how many requests may queue."""
+    def inside(self, now: float) -> int:
+        """Return how many requests may queue or be worked on."""
         pace = self._pace(now) if self._overloaded else None
-        return self._bounds.waiting if pace is None else min(max(round(pace * self._delay_s), 1), self._bounds.waiting)
+        most = self._bounds.in_work + self._bounds.waiting
+        return most if pace is None else min(self.in_work(now) + max(round(pace * self._delay_s), 1), most)
 
-    def too_old(self, waited_s: float) -> bool:
+    def too_old(self, waited_s: float, now: float) -> bool:
         """Return whether a request has waited for so long that its turn would be wasted."""
-        return self._overloaded and waited_s > _TOO_OLD * self._delay_s
+        pace = self._pace(now)
+        return self._overloaded and waited_s > _TOO_OLD * self._delay_s + (1 / pace if pace else 0)
 
     def queue_is(self, length: int, now: float) -> None:
         """Note how many requests queue at the moment."""

@@ -81,7 +81,7 @@ class Places:
             given = now
         else:
             self._drop_older_than(given - _ALIKE_S)
-        if given + patience_s < now or self._overload.too_old(now - given):
+        if given + patience_s < now or self._overload.too_old(now - given, now):
             return False
         self._inside[number], self._asking[number] = given, Asking(number, asker, given + patience_s)
         return True
@@ -158,9 +158,7 @@ class Places:
         self._note_queue(now)
 
     def _is_full(self, now: float) -> bool:
-        waiting = len(self._inside) - len(self._working)
-        in_work = max(self._overload.in_work(now), len(self._working))
-        return waiting + len(self._working) >= in_work + self._overload.waiting(now)
+        return len(self._inside) >= self._overload.inside(now)
 
     def _note_queue(self, now: float) -> None:
         self._overload.queue_is(len(self._inside) - len(self._working), now)

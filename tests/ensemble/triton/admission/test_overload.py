@@ -101,10 +101,10 @@ def test_a_queue_that_is_full_for_a_second_is_bounded_by_its_delay():
     now = queued(overload, 0.0)
     overload.rejected(now)
     overload.rejected(now + 0.9)
-    assert overload.waiting(now) == 64 and not overload.too_old(60)
+    assert overload.inside(now) == 80 and not overload.too_old(60, now)
     overload.rejected(now + 1.0)
-    assert overload.waiting(now) == 20, "two seconds at 10 a second"
-    assert overload.too_old(3.1) and not overload.too_old(2.9)
+    assert overload.inside(now) == 4 + 20, "two seconds at 10 a second"
+    assert overload.too_old(3.2, now) and not overload.too_old(3.0, now)
 
 
 def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
@@ -112,11 +112,11 @@ def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
     now = queued(overload, 0.0)
     overload.abandoned(1.0)
     overload.abandoned(1.0)
-    assert overload.waiting(now) == 64
+    assert overload.inside(now) == 80
     overload.abandoned(1.0)
-    assert overload.waiting(now) == 8
+    assert overload.inside(now) == 4 + 8
     overload.abandoned(1.0)
-    assert overload.waiting(now) == 6
+    assert overload.inside(now) == 4 + 6
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 0.2])
@@ -125,7 +125,7 @@ def test_hang_ups_that_have_not_waited_say_nothing(waited_s):
     now = queued(overload, 0.0)
     for _ in range(9):
         overload.abandoned(waited_s)
-    assert overload.waiting(now) == 64
+    assert overload.inside(now) == 80
 
 
 def test_a_queue_that_is_empty_for_a_second_is_calm_again():
@@ -135,9 +135,9 @@ def test_a_queue_that_is_empty_for_a_second_is_calm_again():
         overload.abandoned(1.0)
     overload.queue_is(0, now)
     overload.queue_is(0, now + 0.9)
-    assert overload.too_old(5)
+    assert overload.too_old(5, now)
     overload.queue_is(0, now + 1.1)
-    assert not overload.too_old(5)
+    assert not overload.too_old(5, now)
 
 
 def test_the_number_in_work_follows_littles_law_within_its_bounds():
