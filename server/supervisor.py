@@ -78,7 +78,7 @@ def _serve_once(
     except (RestartNeeded, Crashed, InferenceServerException) as need:
         return str(need)
     except (RuntimeError, ValueError) as error:
-        if not health.restarts:
+        if not health.models:  # no server has been ready yet; a start that must fail may also crash first
             raise
         return str(error)
     return None
