@@ -8,7 +8,10 @@ from collections.abc import Sequence
 
 from cigpose_client import __version__
 from cigpose_client._cli import arguments, evaluate, pictures, server, video
+from cigpose_client._cli.files import UsageError
+from cigpose_client._cli.run import INTERRUPTED, RunEnded, reason
 from cigpose_client._errors import PoseClientError
+from cigpose_client.outputs import OutputRefused
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,11 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a reader that has gone away is no surprise
         return status
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 1
-    except (PoseClientError, OSError, ValueError, ModuleNotFoundError) as error:
+    except (OutputRefused, UsageError) as error:
+        print(f"cigpose-client: {error}", file=sys.stderr)
+        return 2
+    except (RunEnded, PoseClientError, OSError, ValueError, ModuleNotFoundError) as error:
         print(f"cigpose-client: {explain(error)}", file=sys.stderr)
         return 1
 
@@ -47,11 +53,14 @@ def _import_grpc_quietly() -> None:
         del os.environ["GRPC_VERBOSITY"]
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Return the error's sentence, and what to do about it where that is known."""
-    if isinstance(error, PoseClientError) and error.remedy:
-        return f"{error.problem}\n  {arguments.in_options(error.remedy)}"
-    return str(error)
+    name, cause = (f"{error}: ", error.__cause__) if isinstance(error, RunEnded) and error.__cause__ else ("", error)
+    if isinstance(cause, PoseClientError):
+        return f"{name}{cause.problem}" + (f"\n  {arguments.in_options(cause.remedy)}" if cause.remedy else "")
+    if isinstance(cause, OSError) and cause.filename and not name:
+        name = f"{cause.filename}: "
+    return f"{name}{reason(cause)}"
 
 
 def _parser() -> argparse.ArgumentParser:
