@@ -5,26 +5,31 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cigpose_client import __version__
 from cigpose_client._cli import arguments, evaluate, pictures, server, video
 from cigpose_client._cli.files import UsageError
-from cigpose_client._cli.run import INTERRUPTED, RunEnded, reason
+from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
 from cigpose_client._errors import PoseClientError
 from cigpose_client.outputs import OutputRefused
+
+
+def run() -> NoReturn:
+    """Run the command as a process of its own."""
+    end_process(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
-        return int(stop.code or 0)
-    _import_grpc_quietly()
-    try:
+        _import_grpc_quietly()
         status = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has gone away is no surprise
         return status
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+        return int(stop.code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
@@ -78,4 +83,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -12,8 +12,9 @@ import resource, shutil, sys
 limit, ffmpeg, *argv = sys.argv[1:]
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 shutil.which = lambda name: ffmpeg or None
-from cigpose_client.__main__ import main
-sys.exit(main(argv))
+from cigpose_client.__main__ import run
+sys.argv = ["cigpose-client", *argv]
+run()
 """
 
 

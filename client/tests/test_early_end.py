@@ -148,7 +148,7 @@ def test_a_bad_file_ends_the_run_with_its_name(run, server, folder, tmp_path, fo
     assert answer.names[:5] == [f"{index:02}.png" for index in range(5)]
     assert answer.names == answer.drawn
     assert len(answer.names) == len(server.requests) - 1
-    assert answer.err.splitlines()[-2].startswith("cigpose-client: 05.png: the image is neither JPEG")
+    assert answer.err.splitlines()[-1].startswith("cigpose-client: 05.png: the image is neither JPEG")
     assert summary(answer.err) == (len(answer.names), 1, 19 - len(answer.names))
 
 

@@ -1,14 +1,16 @@
 """One run: many requests under way, results in order, and an early end that loses nothing which has arrived."""
 
 import argparse
+import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from cigpose_client._cli import arguments
 from cigpose_client._cli.progress import Progress
@@ -20,8 +22,8 @@ Result = TypeVar("Result")
 
 INTERRUPTED = 130
 _GRACE_S = 1.5  # after the end was asked for, for what is under way
-_CANCEL_S = 0.3  # for requests to notice that they are cancelled
 _POLL_S = 0.1
+_WORKER = "cigpose-client"
 _WINDOW = 2  # times in_flight: so many may wait, finished, behind a slow one
 
 
@@ -33,7 +35,7 @@ class Run:
     """Asks for one item after the other until the end, Ctrl-C or a failure.
 
     Args:
-        client: it is closed when requests have to be cancelled.
+        client: what is asked.
         progress: failures are counted there; answers are counted by the caller, once they are written.
         in_flight: requests under way at a time.
         go_on: whether the run goes on after a failure.
@@ -104,15 +106,12 @@ class Run:
             wait(pending, _POLL_S, FIRST_COMPLETED)
 
     def _late(self, waiting: deque[tuple[Item, Future[Result]]]) -> list[tuple[Item, Future[Result]]]:
-        """Return what finishes within the grace, and cancel the rest."""
+        """Return what finishes within the grace; the rest is cancelled when the client is closed."""
         futures = [future for _, future in waiting]
         if self.interrupted and futures:
             self.progress.note("Ending: what is under way is awaited for 1.5 s. Press Ctrl-C again to end at once.")
-        _, unfinished = wait(futures, _GRACE_S)
-        if unfinished:
-            self.client.close()
-            wait(unfinished, _CANCEL_S)  # before the interpreter ends under them
-        return [(item, future) for item, future in waiting if future not in unfinished]
+        finished, _ = wait(futures, _GRACE_S)
+        return [(item, future) for item, future in waiting if future in finished]
 
     def _outcome(
         self, item: Item, future: Future[Result], name: Callable[[Item], str]
@@ -195,8 +194,17 @@ def in_thread(function: Callable[..., Result], *arguments: Any) -> "Future[Resul
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=call, name="cigpose-client", daemon=True).start()
+    threading.Thread(target=call, name=_WORKER, daemon=True).start()
     return future
+
+
+def end_process(status: int) -> NoReturn:
+    """End the process, under threads that still work: the interpreter may crash when it ends under those in OpenCV."""
+    if any(thread.name == _WORKER for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def reason(error: BaseException) -> str:
