@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import cv2
+import grpc
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_ctrl_c_leaves_a_file_that_plays(server, clip, tmp_path, capsys):
     assert 4 <= len(values) < FRAMES
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_ctrl_c_ends_a_camera_and_hides_no_failure(server, clip, capsys, failures):
+    server.failures = [(grpc.StatusCode.INVALID_ARGUMENT, "no")] * failures
+    server.delay_s = lambda _: (len(server.requests) == 1 and os.kill(os.getpid(), signal.SIGINT)) or 0.01
+    assert main(["camera", str(clip), "--url", server.url, "--continue-on-error"]) == failures
+    assert f"{failures} failed" in capsys.readouterr().err
+
+
 def test_the_second_ctrl_c_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
     try:
@@ -110,8 +119,6 @@ def interrupt_twice():
 
 
 def test_a_frame_that_fails_ends_the_run_or_not(server, clip, tmp_path, capsys):
-    import grpc
-
     refusal = (grpc.StatusCode.INVALID_ARGUMENT, "no")
     for flags, lines in ((["--concurrency", "1"], 0), (["--continue-on-error"], FRAMES)):
         server.failures = [refusal]

@@ -47,7 +47,7 @@ def failure(key: Mapping[str, Any], error: Exception) -> dict[str, Any]:
 
 
 class Records:
-    """Writes one picture after the other, so that a long run can be followed and holds no memory.
+    """Writes one picture after the other, and keeps none in memory.
 
     Args:
         sink: where the records go.

@@ -67,9 +67,8 @@ def run_video(args: argparse.Namespace) -> int:
 
 
 def run_camera(args: argparse.Namespace) -> int:
-    """Run `camera` and return the exit status; Ctrl-C is how it ends, so that is no failure."""
-    status = _run(args, live=True)
-    return 0 if status == INTERRUPTED else status
+    """Run `camera` and return the exit status."""
+    return _run(args, live=True)
 
 
 def _run(args: argparse.Namespace, live: bool) -> int:
@@ -80,7 +79,7 @@ def _run(args: argparse.Namespace, live: bool) -> int:
     given = None if args.boxes is None else load_boxes(args.boxes)
     with earlier_records(args, "frame", _place) as earlier, open_video(args.source, live) as video:
         status = _ask(args, given, video, earlier, to_json)
-        fault = video.fault() if status != INTERRUPTED or (live and not video.read) else None
+        fault = None if status == INTERRUPTED else video.fault()
     if fault:
         raise ValueError(fault)
     if status == 0:
@@ -93,14 +92,11 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
     progress = Progress("frames", None if video.count is None else max(video.count - len(earlier.answered), 0))
     if args.resume:
         progress.note(f"{len(earlier.answered)} frames are answered already")
+    sound_of = None if video.live else args.source
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
-        canvas = (
-            stack.enter_context(_Canvas(args.output, video.rate, None if video.live else args.source))
-            if args.output
-            else None
-        )
+        canvas = stack.enter_context(_Canvas(args.output, video.rate, sound_of)) if args.output else None
         frames = _within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
         work = functools.partial(_answer, run.client, given, args)
@@ -114,7 +110,7 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
                 progress.answer(len(outcome))
         if not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
-    return run.status
+    return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is how a camera ends
 
 
 def _place(index: Any, before: int) -> int | None:
