@@ -5,29 +5,40 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from cigpose_client import __version__
 from cigpose_client._cli import arguments, evaluate, pictures, server, video
+from cigpose_client._cli.files import UsageError
+from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
 from cigpose_client._errors import PoseClientError
+from cigpose_client.outputs import OutputRefused
+
+
+def run() -> NoReturn:
+    """Run the command as a process of its own."""
+    end_process(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     try:
         args = _parser().parse_args(argv)
-    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
-        return int(stop.code or 0)
-    _import_grpc_quietly()
-    try:
+        _import_grpc_quietly()
         status = int(args.run(args))
         sys.stdout.flush()  # here, where a reader that has gone away is no surprise
         return status
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+        return int(stop.code or 0)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
         return 1
-    except (PoseClientError, OSError, ValueError, ModuleNotFoundError) as error:
+    except (OutputRefused, UsageError) as error:
+        print(f"cigpose-client: {error}", file=sys.stderr)
+        return 2
+    except (RunEnded, PoseClientError, OSError, ValueError, ModuleNotFoundError) as error:
         print(f"cigpose-client: {explain(error)}", file=sys.stderr)
         return 1
 
@@ -47,11 +58,14 @@ def _import_grpc_quietly() -> None:
         del os.environ["GRPC_VERBOSITY"]
 
 
-def explain(error: Exception) -> str:
+def explain(error: BaseException) -> str:
     """Return the error's sentence, and what to do about it where that is known."""
-    if isinstance(error, PoseClientError) and error.remedy:
-        return f"{error.problem}\n  {arguments.in_options(error.remedy)}"
-    return str(error)
+    name, cause = (f"{error}: ", error.__cause__) if isinstance(error, RunEnded) and error.__cause__ else ("", error)
+    if isinstance(cause, PoseClientError):
+        return f"{name}{cause.problem}" + (f"\n  {arguments.in_options(cause.remedy)}" if cause.remedy else "")
+    if isinstance(cause, OSError) and cause.filename and not name:
+        name = f"{cause.filename}: "
+    return f"{name}{reason(cause)}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,4 +83,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

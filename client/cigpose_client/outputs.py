@@ -1,6 +1,8 @@
 """Output files: never an input, and complete or absent. Used by this distribution's command and by the checkout's."""
 
+import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -9,9 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 PathLike: TypeAlias = str | os.PathLike[str]
 
 _MARKER = ".cigpose-output"
+_PART = re.compile(r"\.(.*)\.[0-9a-f]{8}\.part(\.[^.]*)?", re.DOTALL)
+_LONGEST_NAME = 240  # bytes, which leaves room for the rest of a temporary name
 
 
 class OutputRefused(ValueError):
@@ -60,12 +69,57 @@ def is_special(path: PathLike) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+class Part:
+    """A temporary file beside its target, which takes the target's place when it is complete.
+
+    A killed process leaves it behind; `leftovers` finds it. Folders above the target are made, and a link is followed:
+    the file that it names is replaced.
+
+    Attributes:
+        target: the file to be replaced.
+        path: the temporary file, empty at first. It has the target's ending, and its name begins with a dot.
+
+    Raises:
+        OSError: no file can be made there.
+    """
+
+    def __init__(self, path: PathLike):
+        self.target = Path(os.path.realpath(path))
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self.target.is_dir():
+            raise IsADirectoryError(f"{os.fspath(path)} is a folder; give the name of a file")
+        label, suffix = _label(self.target)
+        self.path = self.target.with_name(f".{label}.{secrets.token_hex(4)}.part{suffix}")
+        try:
+            self._lock = open(self.path, "xb")
+        except OSError as error:
+            error.filename = os.fspath(path)  # nobody knows the temporary name
+            raise
+        if not _lock(self._lock) or fcntl is None:  # Windows replaces no open file
+            self._lock.close()
+
+    def place(self) -> None:
+        """Put the file in the place of its target."""
+        if self.target.exists():
+            shutil.copymode(self.target, self.path)
+        os.replace(self.path, self.target)
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Remove the file; the target stays as it was."""
+        self.path.unlink(missing_ok=True)
+        self._lock.close()
+
+    def leave(self) -> None:
+        """Leave the file where `leftovers` finds it; the target stays as it was."""
+        self._lock.close()
+
+
 @contextmanager
 def replacing(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     """Yield a file that takes the place of `path` when the block ends, and vanishes when the block raises.
 
-    Folders above `path` are made. A link is followed: the file that it names is replaced. Pipes and devices are
-    written to as they are.
+    Pipes and devices are written to as they are; for all else see `Part`.
 
     Args:
         path: the target.
@@ -79,26 +133,38 @@ def replacing(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
         with open(path, mode, encoding=encoding) as stream:
             yield stream
         return
-    target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)} is a folder; give the name of a file")
-    part = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}.part{target.suffix}")
+    part = Part(path)
     try:
-        with open(part, mode.replace("w", "x"), encoding=encoding) as stream:
+        with open(part.path, mode, encoding=encoding) as stream:
             yield stream
-        if target.exists():
-            shutil.copymode(target, part)
-        os.replace(part, target)
+        part.place()
     except BaseException:
-        part.unlink(missing_ok=True)
+        part.discard()
         raise
 
 
 def write_file(path: PathLike, content: bytes | str) -> None:
-    """Write `content` to `path`, whole or not at all. Raises: see `replacing`."""
-    with replacing(path, "wb" if isinstance(content, bytes) else "w") as stream:
-        stream.write(content)
+    """Write `content` to `path`, whole or not at all. Raises: see `replacing`; the error names `path`."""
+    try:
+        with replacing(path, "wb" if isinstance(content, bytes) else "w") as stream:
+            stream.write(content)
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise
+
+
+def leftovers(paths: Iterable[PathLike]) -> list[Path]:
+    """Return the temporary files that killed processes left beside these targets, the newest first.
+
+    Those of processes that still run are left out, where the system has file locks.
+    """
+    targets = {Path(os.path.realpath(path)) for path in paths}
+    wanted = {(target.parent, *_label(target)) for target in targets}
+    found = []
+    for folder in {target.parent for target in targets if os.access(target.parent, os.R_OK)}:
+        matches = ((path, _PART.fullmatch(path.name)) for path in folder.iterdir())
+        found += [path for path, match in matches if match and (folder, match[1], match[2] or "") in wanted]
+    return sorted((path for path in found if _is_free(path)), key=lambda path: -path.stat().st_mtime_ns)
 
 
 def claim_folder(path: PathLike, entries: Iterable[str]) -> Path:
@@ -127,6 +193,33 @@ def claim_folder(path: PathLike, entries: Iterable[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_file(marker, "\n".join(sorted({*claimed, *entries})) + "\n")
     return folder
+
+
+def _label(target: Path) -> tuple[str, str]:
+    """Return the stem and the ending by which a target's temporary files are named; file systems allow 255 bytes."""
+    if len(os.fsencode(target.name)) <= _LONGEST_NAME:
+        return target.stem, target.suffix
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32], target.suffix[:16]
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock `file` until it is closed, and return whether that was possible; without file locks it always is."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _is_free(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return _lock(file)
+    except OSError:  # gone, or not readable
+        return False
 
 
 def _identity(path: PathLike) -> object:

@@ -82,7 +82,7 @@ def test_the_remedies_are_options_of_the_command(server, tmp_path, capsys):
     (tmp_path / "1.jpg").write_bytes(b"1")
     assert main(["image", str(tmp_path / "1.jpg"), "--timeout", "0.2", "--url", server.url]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"cigpose-client: no answer from {server.url} within 0.2 s",
+        f"cigpose-client: {tmp_path}/1.jpg: no answer from {server.url} within 0.2 s",
         "  raise --timeout, or lower --concurrency",
     ]
 

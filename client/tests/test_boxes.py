@@ -60,8 +60,23 @@ def test_boxes_of_other_pictures_are_a_mistake(server, folder, tmp_path, capsys)
     assert "none of the pictures" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["nonsense", "[1]", '[{"image_id": 1}]', '{"picture": "a", "people": [{}]}'])
-def test_other_files_are_refused(tmp_path, text):
-    (tmp_path / "b.json").write_text(text)
-    with pytest.raises(ValueError, match="neither this command's output nor COCO"):
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"nonsense", "JSON was expected, found 'nonsense'"),
+        (b"\x89PNG", "JSON was expected, found "),
+        (b"", "an empty file was found"),
+        (b"[1]", "an object with bbox, score or people was expected, found 1"),
+        (b'[{"image_id": 1}]', 'an object without bbox, score was found: {"image_id": 1}'),
+        (b'[{"image_id": 1, "bbox": 5, "score": 1}]', "a bbox of four numbers and a score were expected, found "),
+        (b'{"picture": "a", "people": [{}]}', "an object without bbox, bbox_score was found: {}"),
+        (b'{"picture": "a", "people": 5}', "a list of people was expected, found 5"),
+        (b'{"a": 1}', 'an object without picture, people was found: {"a": 1}'),
+    ],
+)
+def test_other_files_are_refused(tmp_path, content, found):
+    (tmp_path / "b.json").write_bytes(content)
+    with pytest.raises(ValueError) as caught:
         load_boxes(str(tmp_path / "b.json"))
+    expected = f"{tmp_path}/b.json is neither this command's output nor COCO detection results: {found}"
+    assert str(caught.value).startswith(expected)

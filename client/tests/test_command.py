@@ -64,7 +64,7 @@ def test_several_pictures_are_answered_in_order(run, server, tmp_path):
     server.delay_s = lambda picture: 0.1 if picture == b"0" else 0.0
     answer = run("image", *sorted(folder.iterdir()))
     assert [len(entry["people"]) for entry in json.loads(answer.out)] == [0, 1, 2, 3]
-    assert "4 pictures, 6 people" in answer.err
+    assert "4 pictures answered, 0 failed, 0 left out, 6 people" in answer.err
 
 
 def test_json_goes_to_the_file(run, photo, tmp_path):
@@ -105,7 +105,7 @@ def test_a_folder_takes_the_drawing_of_one_picture(run, photo, tmp_path):
 def test_impossible_places_for_drawings_are_refused(run, photo, tmp_path, output, words):
     target = output if output == "-" else tmp_path / output
     answer = run("image", photo, photo, "--output", target, "--json", tmp_path / "j")
-    assert answer.status == 1
+    assert answer.status == 2
     assert words in answer.err
 
 
@@ -120,7 +120,7 @@ def test_stdin_and_stdout(server, photo, tmp_path, monkeypatch, capsysbinary):
 
 def test_stdout_takes_one_thing_only(run, photo):
     answer = run("image", photo, "--output", "-")
-    assert answer.status == 1
+    assert answer.status == 2
     assert "--json FILE" in answer.err
 
 
@@ -161,15 +161,15 @@ def test_continue_on_error_answers_the_rest(run, tmp_path):
     entries = [json.loads(line) for line in answer.out.splitlines()]
     assert answer.status == 1
     assert [("error" in entry) for entry in entries] == [True, False, False]
-    assert "3 pictures, 3 people" in answer.err
-    assert "1 failed" in answer.err
+    assert "0.jpg: in ensemble" in answer.err or "0.jpg: the image is neither" in answer.err
+    assert "2 pictures answered, 1 failed, 0 left out, 3 people" in answer.err
 
 
 def test_requests_sent_again_are_reported(run, server, tmp_path):
     server.failures = [OVERLOADED] * 2
     answer = run("folder", numbered(tmp_path / "in", 1, 2, 3))
     assert answer.status == 0
-    assert "2 requests sent again, 0 failed" in answer.err
+    assert "2 requests sent again" in answer.err
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,6 @@ def test_requests_sent_again_are_reported(run, server, tmp_path):
         (("folder", "nowhere"), "nowhere is no folder"),
         (("image", "{photo}", "--model", "nope"), "cigpose-client info"),
         (("image", "{photo}", "--url", "127.0.0.1:1", "--timeout", "0.2"), "is the server running"),
-        (("image", "{photo}", "--output", "{photo}.xyz"), "cannot be written"),
     ],
 )
 def test_mistakes_name_the_remedy(run, photo, argv, words):
@@ -218,4 +217,4 @@ def test_a_server_that_restarts_costs_no_picture(run, server, tmp_path):
     state["handle"].stop(None).wait()
     assert answer.status == 0
     assert [len(json.loads(line)["people"]) for line in answer.out.splitlines()] == list(range(60))
-    assert int(re.search(r"(\d+) requests sent again, 0 failed", answer.err)[1]) > 0
+    assert int(re.search(r"(\d+) requests sent again", answer.err)[1]) > 0

@@ -214,7 +214,7 @@ def test_the_command_on_boxes_of_a_file_and_of_the_detector(server, tmp_path, ca
     assert len(entries) == 2
     assert entries[0]["score"] < 0.5  # the box's own score counts
     assert main(files.argv(server, "--model", "body", "--boxes", "detector")) == 0
-    assert "3 pictures, 6 people" in capsys.readouterr().err
+    assert "3 pictures answered, 0 failed, 0 left out, 6 people" in capsys.readouterr().err
 
 
 def test_the_numbers_are_those_of_pycocotools_on_the_results_written(server, tmp_path, capsys):
@@ -278,17 +278,40 @@ def test_the_table_shows_published_numbers_beside_the_measured(server, tmp_path,
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--annotations", "nowhere.json"], "nowhere.json"),
-        (["--annotations", "{bad}"], "no annotation file"),
-        (["--annotations", "{good}"], "--images"),
-        (["--annotations", "{good}", "--images", "x", "--boxes", "{bad}"], "neither this command's output nor COCO"),
+        (["--annotations", "nowhere.json"], "nowhere.json: No such file"),
+        (
+            ["--annotations", "{bad}"],
+            "{bad} is no annotation file in COCO's format: an object without images, annotations",
+        ),
+        (
+            ["--annotations", "{text}"],
+            "{text} is no annotation file in COCO's format: JSON was expected, found 'a text'",
+        ),
+        (["--annotations", "{image}"], "{image} is no annotation file in COCO's format: JSON was expected, found"),
+        (["--annotations", "{good}", "--boxes", "{bad}"], "{bad} is neither this command's output nor COCO"),
+        (["--annotations", "{good}", "--boxes", "{text}"], "{text} is neither this command's output nor COCO"),
         (["--annotations", "{good}", "--results", "{empty}"], "nothing to evaluate"),
+        (
+            ["--annotations", "{good}", "--results", "{text}"],
+            "{text} is no file of COCO keypoint results: JSON was expected",
+        ),
+        (["--annotations", "{good}", "--results", "{good}"], "{good} is no file of COCO keypoint results: a list was"),
+        (["--annotations", "{good}", "--results", "{boxes}"], "an object without keypoints was found: "),
     ],
 )
 def test_mistakes_are_named(tmp_path, capsys, argv, words):
     files = Files(tmp_path, 17)
-    (tmp_path / "bad.json").write_text('{"a": 1}')
-    (tmp_path / "empty.json").write_text("[]")
-    names = {"bad": tmp_path / "bad.json", "good": files.annotations, "empty": tmp_path / "empty.json"}
-    assert main(["evaluate", *(word.format(**names) for word in argv)]) == 1
-    assert words in capsys.readouterr().err
+    contents = {"bad": b'{"a": 1}', "text": b"a text", "image": b"\x89PNG", "empty": b"[]"}
+    contents["boxes"] = json.dumps(files.boxes).encode()
+    names = {name: tmp_path / f"{name}.json" for name in contents} | {"good": files.annotations}
+    for name, content in contents.items():
+        names[name].write_bytes(content)
+    assert main(["evaluate", "--images", str(files.images), *(word.format(**names) for word in argv)]) == 1
+    said = capsys.readouterr().err
+    assert words.format(**names) in said
+    assert not any(name in said for name in ("Error", "Expecting value", "codec", "dict"))
+
+
+def test_neither_pictures_nor_results_is_wrong_usage(tmp_path, capsys):
+    assert main(["evaluate", "--annotations", str(Files(tmp_path, 17).annotations)]) == 2
+    assert "--images" in capsys.readouterr().err

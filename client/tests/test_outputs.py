@@ -1,7 +1,16 @@
 import os
 
 import pytest
-from cigpose_client.outputs import OutputRefused, check_apart, check_outputs, claim_folder, replacing, write_file
+from cigpose_client.outputs import (
+    OutputRefused,
+    Part,
+    check_apart,
+    check_outputs,
+    claim_folder,
+    leftovers,
+    replacing,
+    write_file,
+)
 
 
 @pytest.fixture
@@ -91,3 +100,40 @@ def test_a_folder_with_files_of_others_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputRefused, match="is a file"):
         claim_folder(tmp_path / "file", [])
+
+
+def test_what_a_killed_process_left_is_found(tmp_path):
+    parts = [Part(tmp_path / name) for name in ("people.json", "people.json", "other.json", "people.jsonl", "people")]
+    assert leftovers([tmp_path / "people.json"]) == []  # they are being written
+    for part in parts:
+        part.leave()
+    assert set(leftovers([tmp_path / "people.json"])) == {part.path for part in parts[:2]}
+    assert set(leftovers([tmp_path / "people"])) == {parts[4].path}
+    assert leftovers([tmp_path / "nowhere" / "people.json"]) == []
+
+
+def test_the_newest_comes_first(tmp_path):
+    parts = [Part(tmp_path / "people.json") for _ in range(3)]
+    for part, age in zip(parts, (5, 1, 3), strict=True):
+        part.leave()
+        os.utime(part.path, (1e9 - age, 1e9 - age))
+    assert leftovers([tmp_path / "people.json"]) == [parts[1].path, parts[2].path, parts[0].path]
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "姿"])
+def test_long_names_are_written_and_found(tmp_path, letter):
+    """A file system allows 255 bytes; names that agree in their beginnings are told apart."""
+    stem = letter * (245 // len(letter.encode()))
+    targets = [tmp_path / f"{stem}{number}.json" for number in (1, 2)]
+    for target in targets:
+        write_file(target, "{}")
+        part = Part(target)
+        part.leave()
+        assert leftovers([target]) == [part.path]
+
+
+def test_an_error_names_the_target(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError) as caught:
+        write_file(tmp_path / "file" / "people.json", "{}")
+    assert caught.value.filename == str(tmp_path / "file" / "people.json")

@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from cigpose_client._cli.progress import Progress, bar, clock, line
+from cigpose_client._cli.progress import Progress, clock, line
 
 
 @pytest.mark.parametrize(
@@ -16,30 +16,37 @@ def test_a_line_tells_rate_and_time_left():
     assert line("frames", 120, None, 24.0) == "120 frames, 24.0/s"
 
 
-def test_a_bar_fills_and_is_left_out_where_nobody_knows_the_end():
-    assert [bar(count, 300).count("#") for count in (0, 14, 15, 299, 300, 301)] == [0, 0, 1, 19, 20, 20]
-    assert bar(7, None) == ""
-
-
 def test_a_terminal_sees_one_line_renewed(monkeypatch):
     stream = io.StringIO()
     stream.isatty = lambda: True
     monkeypatch.setattr("cigpose_client._cli.progress._ON_TERMINAL_S", 0.0)
-    progress = Progress("pictures", 2, stream)
-    progress.step([1, 2], "a.jpg")
-    progress.step(ValueError("broken"), "b.jpg")
+    progress = Progress("pictures", 4, stream)
+    progress.answer(2)
+    progress.failure("b.jpg: broken")
     progress.summary(3)
     lines = stream.getvalue().split("\r\x1b[K")
-    assert lines[1].startswith("[##########----------] 1/2 pictures")
+    assert lines[1].startswith("1/4 pictures, ")
     assert "\n" not in lines[1]
     assert lines[2] == "b.jpg: broken\n"
-    assert lines[-1].startswith("2 pictures, 2 people, ")
-    assert lines[-1].endswith("3 requests sent again, 1 failed\n")
+    assert lines[-1].startswith("1 pictures answered, 1 failed, 2 left out, 2 people, ")
+    assert lines[-1].endswith("/s, 3 requests sent again\n")
 
 
-def test_a_log_is_not_flooded():
+def test_where_the_total_is_unknown_what_was_asked_counts():
+    stream = io.StringIO()
+    progress = Progress("frames", None, stream)
+    progress.asked = 3
+    progress.answer(1)
+    progress.summary(0)
+    assert "1 frames answered, 0 failed, 2 left out, 1 people" in stream.getvalue()
+
+
+def test_a_log_is_not_flooded(monkeypatch):
     stream = io.StringIO()
     progress = Progress("pictures", 1000, stream)
     for _ in range(1000):
-        progress.step([], "a.jpg")
+        progress.answer(0)
     assert stream.getvalue() == ""
+    monkeypatch.setattr("cigpose_client._cli.progress._IN_LOG_S", 0.0)
+    progress.answer(0)
+    assert stream.getvalue().endswith("left\n")

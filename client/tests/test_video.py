@@ -1,3 +1,4 @@
+import http.server
 import itertools
 import json
 import os
@@ -7,14 +8,19 @@ import stat
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import cv2
+import grpc
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from cigpose_client.__main__ import main
-from cigpose_client._cli.interrupt import gentle_interrupt
+from cigpose_client._cli.cut import is_cut
+from cigpose_client._cli.run import gentle_interrupt
 from cigpose_client._cli.video_writer import ffmpeg_command, open_writer
+
+from client.tests.processes import ran_on_a_full_disk, started
 
 FRAMES, RATE, SIZE = 24, 12.0, (64, 48)
 FFMPEG = shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
@@ -53,7 +59,7 @@ def test_every_frame_is_answered_in_order(server, clip, capsys):
     entries = [json.loads(line) for line in captured.out.splitlines()]
     assert [entry["frame"] for entry in entries] == list(range(FRAMES))
     assert entries[12]["time_s"] == 1.0
-    assert f"{FRAMES} frames, {2 * FRAMES} people" in captured.err
+    assert f"{FRAMES} frames answered, 0 failed, 0 left out, {2 * FRAMES} people" in captured.err
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
@@ -87,6 +93,14 @@ def test_ctrl_c_leaves_a_file_that_plays(server, clip, tmp_path, capsys):
     assert 4 <= len(values) < FRAMES
 
 
+@pytest.mark.parametrize("failures", [0, 1])
+def test_ctrl_c_ends_a_camera_and_hides_no_failure(server, clip, capsys, failures):
+    server.failures = [(grpc.StatusCode.INVALID_ARGUMENT, "no")] * failures
+    server.delay_s = lambda _: (len(server.requests) == 1 and os.kill(os.getpid(), signal.SIGINT)) or 0.01
+    assert main(["camera", str(clip), "--url", server.url, "--continue-on-error"]) == failures
+    assert f"{failures} failed" in capsys.readouterr().err
+
+
 def test_the_second_ctrl_c_interrupts():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
     try:
@@ -96,16 +110,15 @@ def test_the_second_ctrl_c_interrupts():
 
 
 def interrupt_twice():
-    with pytest.raises(KeyboardInterrupt), gentle_interrupt() as interrupt:
+    pressed = []
+    with pytest.raises(KeyboardInterrupt), gentle_interrupt(lambda: pressed.append(True)):
         os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.pressed
+        assert pressed
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(5)
 
 
 def test_a_frame_that_fails_ends_the_run_or_not(server, clip, tmp_path, capsys):
-    import grpc
-
     refusal = (grpc.StatusCode.INVALID_ARGUMENT, "no")
     for flags, lines in ((["--concurrency", "1"], 0), (["--continue-on-error"], FRAMES)):
         server.failures = [refusal]
@@ -120,18 +133,20 @@ def test_a_camera_leaves_out_frames_and_ends_in_time(server, clip, tmp_path, cap
     lines = capsys.readouterr().out.splitlines()
     assert 1 <= len(lines) <= FRAMES
     assert len(brightness(tmp_path / "drawn.avi")[0]) >= 1
-    assert not [thread for thread in threading.enumerate() if thread.name == "cigpose-camera"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "cigpose-client"]
 
 
 @pytest.mark.parametrize(
-    ("argv", "words"),
+    ("argv", "status", "words"),
     [
-        (["video", "nowhere.mp4"], "nowhere.mp4 cannot be opened"),
-        (["video", "{clip}", "--output", "{clip}.xyz"], "without ffmpeg only"),
+        (["video", "nowhere.mp4"], 1, "nowhere.mp4 cannot be opened"),
+        (["video", "{clip}", "--output", "{clip}.xyz"], 2, "without ffmpeg only"),
+        (["video", "{clip}", "--output", "-"], 2, "cannot go to stdout"),
+        (["video", "{clip}", "--output", "new.avi", "--json", "new", "--resume"], 2, "cannot be continued"),
     ],
 )
-def test_mistakes_are_named(server, clip, capfd, argv, words):
-    assert main([word.format(clip=clip) for word in argv] + ["--url", server.url]) == 1
+def test_mistakes_are_named(server, clip, capfd, argv, status, words):
+    assert main([word.format(clip=clip) for word in argv] + ["--url", server.url]) == status
     assert words in capfd.readouterr().err
 
 
@@ -164,3 +179,165 @@ def test_a_video_with_sound_keeps_it(server, clip, tmp_path, monkeypatch):
     probe = subprocess.run([FFMPEG, "-i", str(output)], capture_output=True, text=True, check=False).stderr
     assert "Audio:" in probe
     assert len(brightness(output)[0]) == FRAMES
+
+
+def ffmpeg(*arguments):
+    subprocess.run([FFMPEG, "-y", "-loglevel", "error", *map(str, arguments)], check=True)
+
+
+@pytest.fixture
+def noise(tmp_path):
+    """A video whose frames have nothing in common, and so about the same size."""
+    path = tmp_path / "noise.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, SIZE)
+    random = np.random.default_rng(0)
+    for _ in range(75):
+        writer.write(random.integers(0, 255, (*SIZE[::-1], 3), dtype=np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_a_cut_file_is_a_failure(server, noise, tmp_path, capsys, suffix):
+    whole, cut, drawn = (tmp_path / f"{name}{suffix}" for name in ("whole", "cut", "drawn"))
+    ffmpeg("-i", noise, "-movflags", "+faststart", whole)
+    data = whole.read_bytes()
+    cut.write_bytes(data[: 2 * len(data) // 5])
+    assert main(["video", str(whole), "--url", server.url]) == 0
+    capsys.readouterr()
+    assert main(["video", str(cut), "--url", server.url, "--output", str(drawn), "--json", "-"]) == 1
+    said = capsys.readouterr()
+    count = len(said.out.splitlines())
+    assert 10 < count < 40
+    assert f"{cut} ends after {count} of 75 frames: it is cut or damaged" in said.err
+    assert f"{count} frames answered, 0 failed, {75 - count} left out" in said.err
+    assert len(brightness(drawn)[0]) == count
+
+
+FTYP = (24).to_bytes(4, "big") + b"ftyp" + b"x" * 16
+EBML = b"\x1a\x45\xdf\xa3\x82xx"
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [
+        (FTYP + (1).to_bytes(4, "big") + b"mdat" + (20).to_bytes(8, "big") + b"1234", False),
+        (FTYP + (1).to_bytes(4, "big") + b"mdat" + (20).to_bytes(8, "big") + b"123", True),
+        (FTYP + (0).to_bytes(4, "big") + b"mdat" + b"up to the end", False),
+        (FTYP + b"\0" * 12, False),
+        (b"RIFF" + (6).to_bytes(4, "little") + b"AVI 12", False),
+        (b"RIFF" + (6).to_bytes(4, "little") + b"AVI 1", True),
+        (b"RIFF" + (0).to_bytes(4, "little") + b"AVI, not completed by its writer", False),
+        (EBML + b"\x18\x53\x80\x67\x84" + b"1234", False),
+        (EBML + b"\x18\x53\x80\x67\x84" + b"123", True),
+        (EBML + b"\x18\x53\x80\x67\x01\xff\xff\xff\xff\xff\xff\xff" + b"live", False),
+        (EBML + b"\0" * 20, False),
+        (b"another container", False),
+        (b"", False),
+    ],
+)
+def test_a_cut_container(tmp_path, content, cut):
+    (tmp_path / "video").write_bytes(content)
+    assert is_cut(str(tmp_path / "video")) == cut
+
+
+def test_a_count_that_is_no_promise_is_no_failure(server, noise, tmp_path, capsys):
+    """Frames before the cut of an edit list are counted and not shown; in Matroska the longer sound counts."""
+    cut, edited, sound = (tmp_path / name for name in ("cut.mp4", "edited.mp4", "sound.mkv"))
+    ffmpeg("-i", noise, cut)
+    ffmpeg("-ss", "0.5", "-i", cut, "-c", "copy", edited)
+    ffmpeg("-i", noise, "-f", "lavfi", "-i", "sine=d=6", sound)
+    for source, shown in ((edited, 62), (sound, 75)):
+        capture = cv2.VideoCapture(str(source))
+        assert capture.get(cv2.CAP_PROP_FRAME_COUNT) > shown + 1
+        capture.release()
+        assert main(["video", str(source), "--url", server.url]) == 0
+        assert f"{shown} frames answered, 0 failed, 0 left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["video", "camera"])
+def test_a_source_without_frames_is_a_failure(server, noise, tmp_path, capfd, command):
+    """The file announces 75 frames and holds none."""
+    whole, head, drawn = tmp_path / "whole.mp4", tmp_path / "head.mp4", tmp_path / "drawn.mp4"
+    ffmpeg("-i", noise, "-movflags", "+faststart", whole)
+    head.write_bytes(whole.read_bytes()[: whole.read_bytes().index(b"mdat") + 100])
+    argv = [command, str(head), "--url", server.url, "--output", str(drawn), "--json", str(tmp_path / "people.jsonl")]
+    assert main(argv) == 1
+    assert f"cigpose-client: {head} gives no frame" in capfd.readouterr().err
+    assert sorted(os.listdir(tmp_path)) == ["head.mp4", "noise.avi", "whole.mp4"]
+
+
+class _Hanging(http.server.BaseHTTPRequestHandler):
+    """Serves the first half of a file, and then nothing more."""
+
+    path_of_file = ""
+
+    def do_GET(self):
+        data = Path(self.path_of_file).read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: len(data) // 2])
+        self.wfile.flush()
+        self.server.over.wait(20)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def hanging(noise, tmp_path):
+    whole = tmp_path / "whole.mp4"
+    ffmpeg("-i", noise, "-movflags", "+faststart", whole)
+    handler = type("Handler", (_Hanging,), {"path_of_file": str(whole)})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.over = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/whole.mp4"
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(("command", "status"), [("video", 130), ("camera", 0)])
+def test_ctrl_c_works_while_an_address_hangs(server, hanging, tmp_path, command, status):
+    """A process of its own, which also has to end while OpenCV reads."""
+    target = tmp_path / "people.jsonl"
+    argv = [command, hanging, "--json", target, "--url", server.url]
+    process = started(*argv, stderr=subprocess.PIPE, text=True)
+    while len(server.requests) < 2:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    begin = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=20)[1]
+    assert process.returncode == status, said
+    assert time.monotonic() - begin < 3
+    count = len(target.read_text().splitlines())
+    assert count >= 1
+    assert f"{count} frames answered, 0 failed" in said
+
+
+def test_the_old_video_stays_until_the_new_one_is_complete(server, clip, tmp_path, capsys):
+    output = tmp_path / "drawn.avi"
+    output.write_bytes(b"mine")
+    seen = []
+    server.delay_s = lambda _: seen.append(output.read_bytes()) or 0.0
+    assert main(["video", str(clip), "--url", server.url, "--output", str(output)]) == 0
+    assert set(seen) == {b"mine"}
+    assert len(brightness(output)[0]) == FRAMES
+    assert sorted(os.listdir(tmp_path)) == ["clip.avi", "drawn.avi"]
+
+
+@pytest.mark.parametrize("ffmpeg", ["", FFMPEG])
+def test_a_video_without_room_leaves_the_old_one(server, noise, tmp_path, ffmpeg):
+    """OpenCV does not report a full disk."""
+    output = tmp_path / "drawn.mp4"
+    output.write_bytes(b"mine")
+    run = ran_on_a_full_disk(30_000, "video", noise, "--url", server.url, "--output", output, ffmpeg=ffmpeg)
+    assert run.returncode == 1
+    assert ("ffmpeg could not write the video" if ffmpeg else "75 frames of the video fit") in run.stderr
+    assert output.read_bytes() == b"mine"
+    assert not list(tmp_path.glob(".drawn*"))

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from cigpose_client._client import PoseClient
 from cigpose_client._coco import PERSON
+from cigpose_client._evaluate.dataset import Entry, excerpt, fields_of
 from cigpose_client._image import Image
 from cigpose_client._poses import FloatArray, Poses
 
@@ -35,11 +36,11 @@ def load_boxes(path: str) -> Boxes:
     boxes: dict[int | str, list[list[float]]] = {}
     scores: dict[int | str, list[float]] = {}
     try:
-        for key, bbox_xyxy, score in _people(_entries(Path(path).read_text(encoding="utf-8"))):
+        for key, bbox_xyxy, score in _people(_entries(Path(path).read_bytes())):
             boxes.setdefault(key, []).append(bbox_xyxy)
             scores.setdefault(key, []).append(score)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is neither this command's output nor COCO detection results: {error!r}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is neither this command's output nor COCO detection results: {error}") from error
     return {key: (np.asarray(boxes[key], np.float32), np.asarray(scores[key], np.float32)) for key in boxes}
 
 
@@ -53,19 +54,42 @@ def estimate_given(client: PoseClient, image: Image, given: Given) -> Poses:
     return dataclasses.replace(client.estimate_boxes(image, given[0]), bbox_scores=given[1])
 
 
-def _entries(text: str) -> list[dict[str, Any]]:
+def _entries(content: bytes) -> list[Any]:
     """Return the entries of a JSON array or of JSON Lines."""
-    if text.lstrip().startswith("["):
-        return list(json.loads(text))
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    lines = [content] if content.lstrip().startswith(b"[") else content.splitlines()
+    try:
+        entries = [json.loads(line) for line in lines if line.strip()]
+    except ValueError as error:
+        raise ValueError(f"JSON was expected, found {excerpt(content)}") from error
+    if not entries:
+        raise ValueError("an empty file was found")
+    return list(entries[0]) if isinstance(entries[0], list) else entries
 
 
-def _people(entries: list[dict[str, Any]]) -> Iterable[tuple[int | str, list[float], float]]:
+def _people(entries: list[Any]) -> Iterator[tuple[int | str, list[float], float]]:
     for entry in entries:
+        if not isinstance(entry, dict):
+            raise ValueError(f"an object with bbox, score or people was expected, found {excerpt(entry)}")
         if "image_id" in entry:
-            left, top, width, height = entry["bbox"]
             if entry.get("category_id", PERSON) == PERSON:
-                yield entry["image_id"], [left, top, left + width, top + height], entry["score"]
+                (left, top, width, height), score = _box(entry, "score")
+                yield entry["image_id"], [left, top, left + width, top + height], score
         elif "error" not in entry:
-            key = entry["picture"] if "picture" in entry else entry["frame"]
-            yield from ((key, person["bbox"], person["bbox_score"]) for person in entry["people"])
+            name = "frame" if "frame" in entry else "picture"
+            people = fields_of(entry, name, "people")["people"]
+            if not isinstance(people, list):
+                raise ValueError(f"a list of people was expected, found {excerpt(people)}")
+            yield from ((entry[name], *_box(person, "bbox_score")) for person in people)
+
+
+def _box(entry: Entry, score: str) -> tuple[list[float], float]:
+    """Return the four numbers of an entry's bbox, and its score.
+
+    Raises:
+        ValueError: they are of another form.
+    """
+    fields_of(entry, "bbox", score)
+    numbers = [*entry["bbox"], entry[score]] if isinstance(entry["bbox"], list) else []
+    if len(numbers) != 5 or not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"a bbox of four numbers and a {score} were expected, found {excerpt(entry)}")
+    return numbers[:4], numbers[4]

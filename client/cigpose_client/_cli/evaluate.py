@@ -4,21 +4,25 @@ import argparse
 import functools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cigpose_client._cli import arguments
+from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
+from cigpose_client._cli.records import open_records
+from cigpose_client._cli.resume import remove_leftovers
+from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._client import PoseClient
 from cigpose_client._coco import count_keypoints
-from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset
+from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset, load_results
 from cigpose_client._evaluate.metrics import Metrics, evaluate
 from cigpose_client._evaluate.published import published
 from cigpose_client._evaluate.suppression import without_duplicates
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
-from cigpose_client._many import in_order
 from cigpose_client._poses import Poses
+from cigpose_client.outputs import write_file
 
 Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]
 _COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
@@ -51,10 +55,15 @@ def add_evaluate(subcommands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `evaluate` and return the exit status."""
+    if args.images is None and args.results is None:
+        raise files.UsageError("give the folder of the pictures with --images")
+    if args.save_results == files.PIPE:
+        raise files.UsageError("--save-results needs the name of a file; stdout takes the metrics")
+    _check(args)
     dataset = load_dataset(args.annotations, args.limit)
-    network, results = _given(args.results, dataset) if args.results else _asked(args, dataset)
-    if args.save_results:
-        Path(args.save_results).write_text(json.dumps(results), encoding="utf-8")
+    network, results = _given(args, dataset) if args.results else _asked(args, dataset)
+    if results is None:
+        return INTERRUPTED
     metrics = evaluate(dataset, results, _keypoint_set(results))
     report = {
         "network": network,
@@ -64,33 +73,50 @@ def run(args: argparse.Namespace) -> int:
         "metrics": metrics,
         "published": published(network),
     }
-    if args.json and args.json != "-":
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(report, indent=2) if args.json == "-" else "\n".join(_table(metrics, published(network))))
+    text = json.dumps(report, indent=2) + "\n"
+    if args.json and args.json != files.PIPE:
+        write_file(args.json, text)
+    print(text if args.json == files.PIPE else "\n".join([*_table(metrics, published(network)), ""]), end="")
+    remove_leftovers([args.json, args.save_results])
     return 0
 
 
-def _given(path: str, dataset: Dataset) -> tuple[str, list[Entry]]:
+def _check(args: argparse.Namespace) -> None:
+    """Refuse outputs that are inputs: every picture below --images counts, whether it is annotated or not."""
+    pictures = (path for path in Path(args.images).rglob("*") if path.is_file()) if args.images else ()
+    files.check(args, [args.json, args.save_results], [args.annotations, args.results, *pictures])
+
+
+def _given(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]]:
     ids = {image["id"] for image in dataset.images}
-    entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    return "", [entry for entry in entries if entry["image_id"] in ids]
+    results = [entry for entry in load_results(args.results) if entry["image_id"] in ids]
+    if args.save_results:
+        write_file(args.save_results, json.dumps(results))
+    return "", results
 
 
-def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]]:
-    """Return the network's name and the results of all pictures, in the order of the annotations."""
-    if args.images is None:
-        raise ValueError("give the folder of the pictures with --images")
+def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry] | None]:
+    """Return the network's name and the results of all pictures, in the order of the annotations; None after Ctrl-C.
+
+    What arrives is written to the file of results at once, so that nothing is lost when the run ends early.
+    """
     question = _question(args.boxes, dataset)
-    progress = Progress("pictures", len(dataset.images))
-    results: list[Entry] = []
     with arguments.connect(args) as client:
         network = next((model.network for model in client.info().models if model.name == client.ensemble), None)
-        work = functools.partial(_people, client, question, Path(args.images))
-        for image, poses in in_order(work, dataset.images, args.concurrency):
-            results += poses.to_coco(image["id"], bbox=False)
-            progress.step(poses, image["file_name"])
-        progress.summary(client.retries)
-    return network or args.model, results
+    progress = Progress("pictures", len(dataset.images))
+    results: list[Entry] = []
+    with ExitStack() as stack:
+        run = stack.enter_context(running(args, progress))
+        saved = stack.enter_context(open_records(args.save_results, "coco")) if args.save_results else None
+        work = functools.partial(_people, run.client, question, Path(args.images))
+        for image, poses in run.answers(work, dataset.images, lambda image: str(image["file_name"])):
+            assert isinstance(poses, Poses)  # for the type checker: the run does not go on after failures
+            entries = poses.to_coco(image["id"], bbox=False)
+            if saved is not None:
+                saved.write(entries)
+            results += entries
+            progress.answer(len(poses))
+    return network or args.model, None if run.interrupted else results
 
 
 def _people(client: PoseClient, question: Question, folder: Path, image: Entry) -> Poses:

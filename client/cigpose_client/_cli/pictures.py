@@ -1,23 +1,29 @@
 """The subcommands `image` and `folder`: pictures in, people as JSON and drawn skeletons out."""
 
 import argparse
+import dataclasses
 import functools
-from typing import Any
+import sys
+from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
+from cigpose_client._cli.resume import Earlier, PlaceOf, add_resume, earlier_records, remove_leftovers
+from cigpose_client._cli.run import running
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import DrawOptions, draw_poses
-from cigpose_client._many import attempting, in_order
+from cigpose_client._draw import draw_poses
 from cigpose_client._poses import Poses
+
+Answer: TypeAlias = tuple[Poses, bytes | None]
+"""The people, and the encoded drawing where one is asked for."""
 
 
 def add_image(subcommands: Any) -> None:
     """Add `image`."""
     parser = subcommands.add_parser("image", help="people in pictures", description="Find the people in pictures.")
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, or - for stdin")
+    parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, a web address, or - for stdin")
     _add_common(parser, form="json")
     parser.set_defaults(run=run_image)
 
@@ -35,6 +41,7 @@ def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the people there instead of to stdout")
     parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
     parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
+    add_resume(parser)
     arguments.add_boxes(parser)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a picture that fails")
     arguments.add_drawing(parser)
@@ -45,38 +52,74 @@ def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
 
 def run_image(args: argparse.Namespace) -> int:
     """Run `image` and return the exit status."""
-    if args.output == files.PIPE and args.json is None:
-        raise ValueError("stdout cannot take the drawn picture and the people: give --json FILE as well")
-    return _run(args, files.listed(args.pictures, args.output), summary=len(args.pictures) > 1)
+    if args.output == files.PIPE and args.json in (None, files.PIPE):
+        raise files.UsageError("stdout cannot take the drawn picture and the people: give --json FILE as well")
+    return _run(args, files.listed(args.pictures, args.output), quiet=len(args.pictures) == 1)
 
 
 def run_folder(args: argparse.Namespace) -> int:
     """Run `folder` and return the exit status."""
-    return _run(args, files.found(args.folder, args.output, args.recursive), summary=True)
+    return _run(args, files.found(args.folder, args.output, args.recursive))
 
 
-def _run(args: argparse.Namespace, sources: list[files.Source], summary: bool) -> int:
+def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = False) -> int:
+    targets = [source.target for source in sources]
+    files.check(args, [args.json or files.PIPE, *targets], [source.path for source in sources])
+    files.check_drawable(sources)
     given = None if args.boxes is None else load_boxes(args.boxes)
     if given is not None and not any(key in given for source in sources for key in source.keys):
         raise ValueError(f"{args.boxes} has boxes for none of the pictures; it must call them as they are called here")
-    progress = Progress("pictures", len(sources))
-    with arguments.connect(args) as client, open_records(args.json, args.format) as records:
-        work = functools.partial(_people, client, given, arguments.drawing(args))
-        for source, outcome in in_order(attempting(work, args.continue_on_error), sources, args.concurrency):
-            records.add({"picture": source.name}, source.image_id, outcome)
-            progress.step(outcome, source.name)
-        if summary:
-            progress.summary(client.retries)
-    return 1 if progress.failed else 0
+    with earlier_records(args, "picture", _places(sources)) as earlier:
+        status = _ask(args, given, sources, earlier, quiet)
+    if status == 0:
+        remove_leftovers([args.json, *targets])
+    return status
 
 
-def _people(client: PoseClient, given: Boxes | None, options: DrawOptions, source: files.Source) -> Poses:
-    """Return one picture's people; the drawing is written as well, here, so that the workers share that load."""
-    picture = source.read()
+def _ask(
+    args: argparse.Namespace, given: Boxes | None, sources: list[files.Source], earlier: Earlier, quiet: bool
+) -> int:
+    """Ask for the pictures that have no answer yet, write what comes, and return the exit status."""
+    todo = [_opened(source) for source in sources if not (source.place in earlier.answered and source.is_drawn)]
+    progress = Progress("pictures", len(todo))
+    if args.resume:
+        progress.note(f"{len(sources) - len(todo)} of {len(sources)} pictures are answered already")
+    with running(args, progress, quiet) as run, open_records(args.json, args.format, earlier) as records:
+        work = functools.partial(_answer, run.client, given, args)
+        for source, outcome in run.answers(work, todo, lambda source: source.name):
+            result, drawing = (outcome, None) if isinstance(outcome, Exception) else outcome
+            with files.drawn(source.target, drawing):
+                records.add(source.place, {"picture": source.name}, source.image_id, result)
+            if isinstance(result, Poses):
+                progress.answer(len(result))
+    return run.status
+
+
+def _places(sources: list[files.Source]) -> PlaceOf:
+    """Return how records find their place: by the picture's name, in turn where one is named more than once."""
+    places: dict[str, list[int]] = {}
+    for source in sources:
+        places.setdefault(source.name, []).append(source.place)
+
+    def place_of(name: Any, before: int) -> int | None:
+        of_name = places.get(name, [])
+        return of_name[before] if before < len(of_name) else None
+
+    return place_of
+
+
+def _opened(source: files.Source) -> files.Source:
+    """Return the source with the picture from stdin, which is read here: a thread could not be stopped there."""
+    return dataclasses.replace(source, content=sys.stdin.buffer.read()) if source.path == files.PIPE else source
+
+
+def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, source: files.Source) -> Answer:
+    """Return one picture's people and its drawing; the workers share the load of drawing and encoding."""
+    picture = source.read(args.timeout)
     if given is None:
         poses = client.estimate(picture)
     else:
         poses = estimate_given(client, picture, of_picture(given, *source.keys))
-    if source.target is not None:
-        files.write(draw_poses(files.decode(picture), poses, options=options), source.target)
-    return poses
+    if source.target is None:
+        return poses, None
+    return poses, files.encode(draw_poses(files.decode(picture), poses, options=arguments.drawing(args)), source.target)

@@ -3,23 +3,23 @@
 import argparse
 import functools
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
-from cigpose_client._cli import arguments
+from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
-from cigpose_client._cli.frames import Frame, open_video
-from cigpose_client._cli.interrupt import gentle_interrupt
+from cigpose_client._cli.files import PIPE, UsageError
+from cigpose_client._cli.frames import Frame, Video, open_video
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import FORMATS, open_records
-from cigpose_client._cli.video_writer import VideoWriter, open_writer
+from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
+from cigpose_client._cli.run import INTERRUPTED, running
+from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import DrawOptions, Pixels, draw_onto
-from cigpose_client._many import attempting, in_order
+from cigpose_client._draw import Pixels, draw_onto
 from cigpose_client._poses import Poses
-
-_INTERRUPTED = 130
 
 
 def add_video(subcommands: Any) -> None:
@@ -27,8 +27,9 @@ def add_video(subcommands: Any) -> None:
     parser = subcommands.add_parser("video", help="people in every frame of a video")
     parser.add_argument("source", metavar="VIDEO")
     _add_common(parser, concurrency=8)
+    add_resume(parser)
     arguments.add_boxes(parser)
-    parser.set_defaults(run=run_video)
+    parser.set_defaults(run=run_video, seconds=None)
 
 
 def add_camera(subcommands: Any) -> None:
@@ -41,7 +42,7 @@ def add_camera(subcommands: Any) -> None:
     parser.add_argument("source", nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)")
     parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after so long")
     _add_common(parser, concurrency=2)
-    parser.set_defaults(run=run_camera)
+    parser.set_defaults(run=run_camera, boxes=None, resume=False)
 
 
 def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
@@ -49,7 +50,6 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
     parser.add_argument(
         "--json", metavar="FILE", help="write the people there; - for stdout, the default without --output"
     )
-    parser.set_defaults(boxes=None)
     parser.add_argument("--continue-on-error", action="store_true", help="go on after a frame that fails")
     parser.add_argument("--format", choices=FORMATS, default="jsonl", help="of the people (default: %(default)s)")
     arguments.add_drawing(parser)
@@ -61,60 +61,78 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
 
 def run_video(args: argparse.Namespace) -> int:
     """Run `video` and return the exit status."""
-    with open_video(args.source) as video:
-        failed, interrupted = _run(args, video.frames(), video.count, video.rate, sound_of=args.source)
-    return _INTERRUPTED if interrupted else failed
+    if args.resume and args.output:
+        raise UsageError("a video cannot be continued: give --resume without --output")
+    return _run(args, live=False)
 
 
 def run_camera(args: argparse.Namespace) -> int:
-    """Run `camera` and return the exit status; Ctrl-C is how it ends, so that is no failure."""
-    with open_video(args.source) as video, closing(video.latest_frames()) as frames:
-        failed, _ = _run(args, _within(frames, args.seconds), None, video.rate, sound_of=None)
-    return failed
+    """Run `camera` and return the exit status."""
+    return _run(args, live=True)
 
 
-def _within(frames: Iterator[Frame], seconds: float | None) -> Iterator[Frame]:
-    return itertools.takewhile(lambda frame: seconds is None or frame.time_s <= seconds, frames)
-
-
-def _run(
-    args: argparse.Namespace, frames: Iterator[Frame], count: int | None, rate: float, sound_of: str | None
-) -> tuple[bool, bool]:
-    """Answer the frames in order, and return whether one failed and whether Ctrl-C ended it."""
+def _run(args: argparse.Namespace, live: bool) -> int:
+    to_json = args.json or (None if args.output else PIPE)
+    files.check(args, [args.output, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
+    if args.output:
+        check_writable(args.output)
     given = None if args.boxes is None else load_boxes(args.boxes)
-    progress = Progress("frames", count)
+    with earlier_records(args, "frame", _place) as earlier, open_video(args.source, live) as video:
+        status = _ask(args, given, video, earlier, to_json)
+        fault = None if status == INTERRUPTED else video.fault()
+    if fault:
+        raise ValueError(fault)
+    if status == 0:
+        remove_leftovers([args.output, args.json])
+    return status
+
+
+def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: Earlier, to_json: str | None) -> int:
+    """Ask for the frames that have no answer yet, write what comes, and return the exit status."""
+    progress = Progress("frames", None if video.count is None else max(video.count - len(earlier.answered), 0))
+    if args.resume:
+        progress.note(f"{len(earlier.answered)} frames are answered already")
+    sound_of = None if video.live else args.source
     with ExitStack() as stack:
-        client = stack.enter_context(arguments.connect(args))
-        to_records = args.json is not None or args.output is None
-        records = stack.enter_context(open_records(args.json, args.format)) if to_records else None
-        canvas = stack.enter_context(closing(_Canvas(args.output, rate, sound_of))) if args.output else None
-        interrupt = stack.enter_context(gentle_interrupt())
-        estimate = attempting(functools.partial(_estimate, client, given), args.continue_on_error)
-        work = functools.partial(_answer, estimate, arguments.drawing(args), canvas is not None)
-        for frame, (outcome, drawn) in in_order(work, interrupt.until(frames), args.concurrency):
+        run = stack.enter_context(running(args, progress))
+        records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
+        canvas = stack.enter_context(_Canvas(args.output, video.rate, sound_of)) if args.output else None
+        frames = _within(video.frames(), args.seconds)
+        todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
+        work = functools.partial(_answer, run.client, given, args)
+        for frame, outcome in run.answers(work, todo, lambda frame: f"frame {frame.index}"):
             if records is not None:
-                records.add({"frame": frame.index, "time_s": round(frame.time_s, 3)}, frame.index, outcome)
+                key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
+                records.add(frame.index, key, frame.index, outcome)
             if canvas is not None:
-                canvas.write(drawn, frame.time_s)
-            progress.step(outcome, f"frame {frame.index}")
-        progress.summary(client.retries)
-    return progress.failed > 0, interrupt.pressed
+                canvas.write(frame.image_bgr, frame.time_s)
+            if isinstance(outcome, Poses):
+                progress.answer(len(outcome))
+        if not run.interrupted and video.fault() is None:
+            progress.total = None  # the container's number may be an estimate
+    return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is how a camera ends
 
 
-def _answer(
-    estimate: Callable[[Frame], Poses | Exception], options: DrawOptions, draw: bool, frame: Frame
-) -> tuple[Poses | Exception, Pixels]:
-    """Return one frame's people and the frame, drawn upon if asked; here, so that the workers share that load."""
-    outcome = estimate(frame)
-    if draw and isinstance(outcome, Poses):
-        draw_onto(frame.image_bgr, outcome, options)
-    return outcome, frame.image_bgr
+def _place(index: Any, before: int) -> int | None:
+    """Return the place of a frame's record: its number."""
+    return index if isinstance(index, int) and before == 0 else None
 
 
-def _estimate(client: PoseClient, given: Boxes | None, frame: Frame) -> Poses:
+def _within(frames: Iterator[Frame | None], seconds: float | None) -> Iterator[Frame | None]:
+    """Yield the frames of the first `seconds`."""
+    start_s = time.monotonic()
+    return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, frames)
+
+
+def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame) -> Poses:
+    """Return one frame's people, and draw them upon it if asked; here, so that the workers share that load."""
     if given is None:
-        return client.estimate(frame.image_bgr)
-    return estimate_given(client, frame.image_bgr, of_picture(given, frame.index))
+        poses = client.estimate(frame.image_bgr)
+    else:
+        poses = estimate_given(client, frame.image_bgr, of_picture(given, frame.index))
+    if args.output:
+        draw_onto(frame.image_bgr, poses, arguments.drawing(args))
+    return poses
 
 
 class _Canvas:
@@ -126,15 +144,18 @@ class _Canvas:
         self._writer: VideoWriter | None = None
         self._written = 0
 
+    def __enter__(self) -> "_Canvas":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
     def write(self, image_bgr: Pixels, time_s: float) -> None:
         """Write the frame as often as its time asks for: once in a video, now and then twice from a slow camera."""
         if self._writer is None:
             size = (image_bgr.shape[1], image_bgr.shape[0])
-            self._writer = self._stack.enter_context(open_writer(self._path, size, self._rate, self._sound_of))
+            writer = open_writer(self._path, size, self._rate, self._sound_of)
+            self._writer = self._stack.enter_context(writer)
         while self._written <= round(time_s * self._rate):
             self._writer.write(image_bgr)
             self._written += 1
-
-    def close(self) -> None:
-        """Complete the file."""
-        self._stack.close()

@@ -2,14 +2,17 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from cigpose_client._cli.files import PIPE, UsageError
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
+from cigpose_client.outputs import Part
 
 _OPENCV_CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 
@@ -23,10 +26,27 @@ class VideoWriter(Protocol):
     def close(self) -> None:
         """Complete the file."""
 
+    def abort(self) -> None:
+        """Give up the file."""
+
+
+def check_writable(path: str) -> None:
+    """Refuse a video that cannot be written.
+
+    Raises:
+        UsageError: it is for stdout, or in a format that needs ffmpeg, which is not there.
+    """
+    if path == PIPE:
+        raise UsageError("a video cannot go to stdout; give a file with --output")
+    if shutil.which("ffmpeg") is None and Path(path).suffix.lower() not in _OPENCV_CODECS:
+        raise UsageError(f"{path}: without ffmpeg only {', '.join(_OPENCV_CODECS)} can be written")
+
 
 @contextmanager
 def open_writer(path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> Iterator[VideoWriter]:
-    """Yield a writer to `path`; whatever happens inside, the file is completed and plays.
+    """Yield a writer of the video that takes the place of `path`; when the block raises it is completed, too.
+
+    After Ctrl-C, and when it cannot be completed, the file at `path` stays as it was.
 
     Args:
         path: its ending says the format.
@@ -35,18 +55,28 @@ def open_writer(path: str, size: tuple[int, int], rate: float, sound_of: str | N
         sound_of: a video whose sound is taken over, where ffmpeg is there to do it.
 
     Raises:
-        OSError: ffmpeg failed.
-        ValueError: OpenCV cannot write that format.
+        OSError: the video could not be written.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    ffmpeg = shutil.which("ffmpeg")
-    writer: VideoWriter = (
-        _FfmpegWriter(ffmpeg_command(ffmpeg, path, size, rate, sound_of)) if ffmpeg else _OpencvWriter(path, size, rate)
-    )
+    part, complete = Part(path), False
     try:
-        yield writer
+        writer = _writer(str(part.path), size, rate, sound_of)
+        try:
+            yield writer
+        finally:
+            if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+                writer.abort()
+            else:
+                writer.close()
+                complete = True
     finally:
-        writer.close()
+        part.place() if complete else part.discard()
+
+
+def _writer(path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> VideoWriter:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None:
+        return _OpencvWriter(path, size, rate)
+    return _FfmpegWriter(ffmpeg_command(ffmpeg, path, size, rate, sound_of))
 
 
 def ffmpeg_command(ffmpeg: str, path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> list[str]:
@@ -82,6 +112,11 @@ class _FfmpegWriter:
         finally:
             self._errors.close()
 
+    def abort(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
     def _reason(self) -> str:
         self._process.wait()
         self._errors.seek(0)
@@ -91,16 +126,26 @@ class _FfmpegWriter:
 
 class _OpencvWriter:
     def __init__(self, path: str, size: tuple[int, int], rate: float):
-        codec = _OPENCV_CODECS.get(Path(path).suffix.lower())
-        if codec is None:
-            raise ValueError(f"{path}: without ffmpeg only {', '.join(_OPENCV_CODECS)} can be written")
-        cv2: Any = opencv("writing video")
-        self._writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), rate, size)
+        self._cv2: Any = opencv("writing video")
+        self._path = path
+        self._written = 0
+        codec = self._cv2.VideoWriter_fourcc(*_OPENCV_CODECS[Path(path).suffix.lower()])
+        self._writer = self._cv2.VideoWriter(path, codec, rate, size)
         if not self._writer.isOpened():
-            raise ValueError(f"{path} cannot be written as a video")
+            raise OSError(f"OpenCV cannot write videos that end with {Path(path).suffix}")
 
     def write(self, image_bgr: Pixels) -> None:
         self._writer.write(image_bgr)
+        self._written += 1
 
     def close(self) -> None:
+        """Complete the file, and look whether it is complete: OpenCV does not report a full disk."""
+        self._writer.release()
+        capture = self._cv2.VideoCapture(self._path)
+        count = capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
+        capture.release()
+        if count < self._written - 1:
+            raise OSError(f"only {max(int(count), 0)} of {self._written} frames of the video fit; is the disk full?")
+
+    def abort(self) -> None:
         self._writer.release()

@@ -13,6 +13,8 @@ from cigpose_client._poses import FloatArray
 
 Entry: TypeAlias = dict[str, Any]
 
+_EXCERPT = 60  # characters of a wrong file that messages show
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -35,7 +37,8 @@ class Dataset:
 
         Source: MMPose, CocoDataset: crowds and people without keypoints are no test cases; boxes end at w - 1, h - 1.
         """
-        corner = {image["id"]: (image["width"] - 1, image["height"] - 1) for image in self.images}
+        images = [fields_of(image, "width", "height") for image in self.images]
+        corner = {image["id"]: (image["width"] - 1, image["height"] - 1) for image in images}
         boxes: dict[Any, list[list[float]]] = defaultdict(list)
         for person in self.people:
             if not person.get("iscrowd") and any(visible(person.get(field, ())) for field in FIELDS.values()):
@@ -58,11 +61,64 @@ def load_dataset(path: str, limit: int | None = None) -> Dataset:
         OSError: the file cannot be read.
         ValueError: it holds no annotations in COCO's format.
     """
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
     try:
-        images = content["images"][:limit]
-        ids = {image["id"] for image in images}
-        people = [entry for entry in content["annotations"] if entry["image_id"] in ids]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no annotation file in COCO's format: {error!r}") from error
-    return Dataset(images, [entry for entry in people if entry["category_id"] == PERSON])
+        content = fields_of(read_json(path), "images", "annotations")
+        images = [fields_of(image, "id", "file_name") for image in content["images"]][:limit]
+        people = [fields_of(entry, "image_id", "category_id") for entry in content["annotations"]]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no annotation file in COCO's format: {error}") from error
+    ids = {image["id"] for image in images}
+    return Dataset(images, [entry for entry in people if entry["image_id"] in ids and entry["category_id"] == PERSON])
+
+
+def load_results(path: str) -> list[Entry]:
+    """Return the entries of a file of COCO keypoint results.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds something else.
+    """
+    try:
+        content = read_json(path)
+        if not isinstance(content, list):
+            raise ValueError(f"a list was expected, found {excerpt(content)}")
+        points = [field for field in FIELDS.values() if content and field in fields_of(content[0], "keypoints")]
+        return [fields_of(entry, "image_id", "score", *points) for entry in content]
+    except ValueError as error:
+        raise ValueError(f"{path} is no file of COCO keypoint results: {error}") from error
+
+
+def read_json(path: str) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no JSON; the text shows how it begins.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"JSON was expected, found {excerpt(content)}") from error
+
+
+def fields_of(entry: Any, *fields: str) -> Entry:
+    """Return the entry, which must be an object with these fields.
+
+    Raises:
+        ValueError: it is not; the text shows what was found.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError(f"an object with {', '.join(fields)} was expected, found {excerpt(entry)}")
+    missing = [field for field in fields if field not in entry]
+    if missing:
+        raise ValueError(f"an object without {', '.join(missing)} was found: {excerpt(entry)}")
+    return entry
+
+
+def excerpt(found: Any) -> str:
+    """Return the beginning of what was found, as it stands in a file."""
+    text = found[:_EXCERPT].decode(errors="replace") if isinstance(found, bytes) else json.dumps(found)
+    if not text:
+        return "an empty file"
+    return repr(text) if isinstance(found, bytes) else text[:_EXCERPT] + ("..." if len(text) > _EXCERPT else "")

@@ -1,0 +1,173 @@
+"""Every subcommand, with every output that is an input by some other name: refused, and nothing is touched."""
+
+import argparse
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+from cigpose_client.__main__ import _parser, main
+
+from client.tests.fake_server import FakeServer
+from client.tests.processes import ran
+
+# A free string may name a file. Whoever adds such an option says here what it names.
+OUTPUTS = {"--json", "--output", "--save-results"}
+INPUTS = {"--boxes", "--annotations", "--images", "--results", "--tls-ca", "--tls-key", "--tls-cert"}
+INPUTS |= {"pictures", "folder", "source", "picture"}
+NO_FILES = {"--url", "--model"}
+PLACES = {"FILE", "PATH", "DIR", "FOLDER", "VIDEO", "PICTURE", "PEM"}
+SPELLINGS = ["same", "dotted", "link", "hard"]
+
+
+def subcommands():
+    (action,) = [action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return action.choices
+
+
+def names_of(parser):
+    """Return the options and arguments that take any text, or are shown as the place of something."""
+    valued = [action for action in parser._actions if action.nargs != 0]
+    free = [action for action in valued if action.metavar in PLACES or not (action.type or action.choices)]
+    return {action.option_strings[-1] if action.option_strings else action.dest for action in free}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """One of every input, in the current folder; nobody listens at the address that is asked."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photo.jpg", "photos/photo.jpg", "photos/sub/other.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(cv2.imencode(".jpg", np.zeros((48, 64, 3), np.uint8))[1].tobytes())
+    writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    image = {"id": 1, "file_name": "photo.jpg", "width": 64, "height": 48}
+    (tmp_path / "truth.json").write_text(json.dumps({"images": [image], "annotations": []}))
+    (tmp_path / "results.json").write_text("[]")
+    (tmp_path / "boxes.jsonl").write_text('{"picture":"photo.jpg","people":[]}\n')
+    (tmp_path / "ca.pem").write_text("roots")
+    return tmp_path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def spelled(path, spelling):
+    """Return another name of the file."""
+    folder, _, name = path.rpartition("/")
+    if spelling == "dotted":
+        return f"./{folder or '.'}/../{os.path.basename(os.path.abspath(folder or '.'))}/{name}"
+    if spelling == "same":
+        return path
+    other = f"{spelling}{os.path.splitext(name)[1]}"
+    os.symlink(os.path.abspath(path), other) if spelling == "link" else os.link(path, other)
+    return other
+
+
+COMMANDS = {
+    "image": "photo.jpg --boxes boxes.jsonl --tls-ca ca.pem",
+    "folder": "photos --boxes boxes.jsonl --tls-ca ca.pem",
+    "video": "clip.avi --boxes boxes.jsonl --tls-ca ca.pem",
+    "camera": "clip.avi --tls-ca ca.pem",
+    "evaluate": "--annotations truth.json --images photos --boxes boxes.jsonl --tls-ca ca.pem",
+    "evaluate results": "--annotations truth.json --results results.json",
+}
+COMMANDS = {name: [name.split()[0], *rest.split()] for name, rest in COMMANDS.items()}
+FILES = {
+    "image": ["photo.jpg", "boxes.jsonl", "ca.pem"],
+    "folder": ["photos/photo.jpg", "boxes.jsonl", "ca.pem"],
+    "video": ["clip.avi", "boxes.jsonl", "ca.pem"],
+    "camera": ["clip.avi", "ca.pem"],
+    "evaluate": ["truth.json", "photos/photo.jpg", "photos/sub/other.jpg", "boxes.jsonl", "ca.pem"],
+    "evaluate results": ["truth.json", "results.json"],
+}
+CASES = [
+    (command, option, path, spelling)
+    for command in COMMANDS
+    for option in sorted(OUTPUTS & names_of(subcommands()[command.split()[0]]))
+    for path in FILES[command]
+    for spelling in SPELLINGS
+    if not (command == "folder" and option == "--output")  # a folder: see below
+]
+
+
+def refused(argv, capsys):
+    assert main([*argv, "--url", "127.0.0.1:1"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("cigpose-client: ") and said.err.count("\n") == 1
+    return said.err
+
+
+def test_every_option_that_may_name_a_file_is_known():
+    for name, parser in subcommands().items():
+        assert names_of(parser) <= OUTPUTS | INPUTS | NO_FILES, name
+        if names_of(parser) & OUTPUTS:
+            assert any(command.split()[0] == name for command in COMMANDS), f"{name} is not swept"
+
+
+@pytest.mark.parametrize(("command", "option", "path", "spelling"), CASES)
+def test_an_output_that_is_an_input_is_refused(files, capsys, command, option, path, spelling):
+    output = spelled(path, spelling)
+    before = contents(files)
+    assert "would overwrite the input" in refused([*COMMANDS[command], option, output], capsys)
+    assert contents(files) == before
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if "evaluate" not in name])
+def test_two_outputs_in_one_file_are_refused(files, capsys, command):
+    if command == "folder":
+        argv = ["--output", "new", "--json", "new/photo.jpg"]
+    else:
+        argv = ["--output", "new.avi", "--json", "./new.avi"]
+    assert "would overwrite the output" in refused([*COMMANDS[command], *argv], capsys)
+    assert not (files / "new").exists() and not (files / "new.avi").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "output"),
+    [
+        ([], "photos"),
+        ([], "./photos/"),
+        ([], "link"),
+        (["--recursive"], "photos"),
+        (["--recursive"], "photos/sub/../drawn"),
+        (["--recursive"], "link/drawn"),
+        (["--recursive"], "."),
+    ],
+)
+def test_drawings_are_not_written_where_pictures_are_read(files, capsys, flags, output):
+    (files / "link").symlink_to(files / "photos")
+    before = contents(files)
+    refused(["folder", "photos", *flags, "--output", output], capsys)
+    assert contents(files) == before
+
+
+def test_a_drawing_that_is_an_input_by_a_link_is_refused(files, capsys):
+    (files / "drawn").mkdir()
+    os.link("photos/photo.jpg", "drawn/photo.jpg")
+    assert "drawn/photo.jpg would overwrite the input photos/photo.jpg" in refused(
+        ["folder", "photos", "--output", "drawn"], capsys
+    )
+    assert "would overwrite the input" in refused(["image", "photo.jpg", "--output", "."], capsys)
+
+
+def test_what_stdin_and_stdout_are_redirected_to_counts(files):
+    before = contents(files)
+    with open("photo.jpg", "rb") as photo:
+        run = ran("image", "-", "--json", "photo.jpg", "--url", "127.0.0.1:1", stdin=photo)
+    assert (run.returncode, "would overwrite the input /dev/stdin" in run.stderr) == (2, True)
+    with open("photo.jpg", "ab") as photo:
+        run = ran("image", "photo.jpg", "--url", "127.0.0.1:1", stdout=photo)
+    assert (run.returncode, "/dev/stdout would overwrite the input photo.jpg" in run.stderr) == (2, True)
+    assert contents(files) == before
+
+
+def test_a_folder_below_is_harmless_where_it_is_not_read(server: FakeServer, files, capsys):
+    for _ in range(2):
+        assert main(["folder", "photos", "--output", "photos/drawn", "--url", server.url]) == 0
+    assert os.listdir("photos/drawn") == ["photo.jpg"]
+    assert len(server.requests) == 2
