@@ -29,9 +29,9 @@ def _write(path: Path) -> None:
         raise ValueError(
             f"{path} is built with PyTorch; run `pip install -r requirements/torch.txt`, or name your file with --pose"
         ) from error
-    from export.cigpose.network import build
-    from export.cigpose.variants import variant
-    from export.onnx_export import export_onnx
+    from export.families.cigpose.export import export_onnx
+    from export.families.cigpose.network import build
+    from export.families.cigpose.variants import variant
 
     generator = torch.Generator().manual_seed(0)
     network = build(variant(NAME)).eval()

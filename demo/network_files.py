@@ -15,8 +15,8 @@ from demo.pose_task import POSE, GuidedPose
 from demo.trainer import Trainer
 from demo.yolox import STRIDES, SmallYolox
 from export import graph_edit
+from export.families.cigpose.export import OPSET, export_onnx
 from export.half_weights import store_half
-from export.onnx_export import OPSET, export_onnx
 
 _LARGE = 1024  # elements
 

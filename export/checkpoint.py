@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ensemble.keypoints import keypoint_set_of_length
-from export.cigpose.network import CigPose
-from export.cigpose.variants import VARIANTS, Variant
+from export.families.cigpose.network import CigPose
+from export.families.cigpose.variants import VARIANTS, Variant
 
 _FOREIGN = (  # what MMEngine's trainer writes, with numpy 1 or 2, below `meta` and `message_hub`
     *(f"numpy.{core}.multiarray.{name}" for core in ("core", "_core") for name in ("_reconstruct", "scalar")),

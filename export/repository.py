@@ -16,8 +16,8 @@ from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import PROFILES
 from ensemble.triton.render import render
 from export import graph_edit
-from export.detector_file import DetectorOptions, serve_detector_file
-from export.pose_file import PoseOptions, serve_pose_file
+from export.detectors import DetectorOptions, serve_detector_file
+from export.families.simcc import PoseOptions, serve_pose_file
 from server import manifest
 
 CHECKOUT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from export import graph_edit
 from export.comparison import Rows, concatenated
-from export.pose_file import OUTPUTS
+from export.families.simcc import OUTPUTS
 
 Crops = NDArray[np.uint8]  # (N, h, w, 3) BGR
 Answer = Callable[[Crops], Rows]

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from export.checkpoint import load_network
-from export.cigpose.forms import FlipTested
-from export.cigpose.network import CigPose
-from export.cigpose.variants import MEAN, STD, VARIANTS
 from export.comparison import Rows, concatenated
-from export.onnx_check import clearest
+from export.families.cigpose.check import clearest
+from export.families.cigpose.forms import FlipTested
+from export.families.cigpose.network import CigPose
+from export.families.cigpose.variants import MEAN, STD, VARIANTS
 from export.served import Crops, Served
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export import graph_edit
-from export.cigpose.variants import variant
 from export.comparison import PRECISIONS
+from export.families.cigpose.variants import variant
 from export.flip import FACTS
 
 if TYPE_CHECKING:
-    from export.onnx_export import ExportReport
+    from export.families.cigpose.export import ExportReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         import torch
 
         from export.checkpoint import load_network
-        from export.onnx_export import export_onnx
+        from export.families.cigpose.export import export_onnx
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
     torch.set_num_threads(1)  # seconds on one core; more threads win little, and lose much where others use the cores

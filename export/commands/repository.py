@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 from ensemble.triton.model import Model
-from export.detector_file import FORMS, DetectorOptions
+from export.detectors import FORMS, DetectorOptions
+from export.families.simcc import PoseOptions
 from export.flip import FACTS
-from export.pose_file import PoseOptions
 from export.repository import build_repository, seal
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from export.cigpose.variants import BENCHMARKS, SOURCE, VARIANTS, Variant
+from export.families.cigpose.variants import BENCHMARKS, SOURCE, VARIANTS, Variant
 from export.zoo import zoo
 
 _COLUMNS = "{:<34} {:>10} {:>8} {:>7}  {}"

@@ -8,8 +8,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export.checkpoint import load_network, read_state_dict, recognise  # noqa: E402
-from export.cigpose.network import CigPose  # noqa: E402
-from export.cigpose.variants import VARIANTS  # noqa: E402
+from export.families.cigpose.network import CigPose  # noqa: E402
+from export.families.cigpose.variants import VARIANTS  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -72,7 +72,7 @@ def torch():
 def exported(torch, tiny_network, tmp_path_factory):
     """Folder with a repository of a tiny network with flip test and another, and the tiny one's checkpoint."""
     from export import graph_edit
-    from export.onnx_export import export_onnx
+    from export.families.cigpose.export import export_onnx
 
     folder, network = tmp_path_factory.mktemp("verify"), tiny_network("crowdpose")
     torch.save({"state_dict": network.state_dict()}, folder / "right.pth")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export import graph_edit
-from export.cigpose.forms import FlipTested
-from export.cigpose.network import CigPose, example_crops
 from export.comparison import Difference, Rows, concatenated, difference
+from export.families.cigpose.forms import FlipTested
+from export.families.cigpose.network import CigPose, example_crops
 
 INPUT, OUTPUTS = "input", ("simcc_x", "simcc_y")
 _INEXACT_CROPS = 24  # enough to meet a decision that reduced precision changes

@@ -9,8 +9,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
-from export.cigpose.variants import MEAN, STD  # noqa: E402
-from export.pose_file import serve_pose_file  # noqa: E402
+from export.families.cigpose.variants import MEAN, STD  # noqa: E402
+from export.families.simcc import serve_pose_file  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 

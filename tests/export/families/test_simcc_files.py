@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ensemble.keypoints import keypoint_set
 from export import graph_edit
 from export.__main__ import main
-from export.pose_file import PoseOptions, serve_pose_file
+from export.families.simcc import PoseOptions, serve_pose_file
 from export.repository import build_repository
 from tests.in_process import InProcess
 from tests.networks import save_detector, save_pose_network

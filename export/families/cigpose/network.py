@@ -4,9 +4,9 @@
 import torch
 from torch import Tensor, nn
 
-from export.cigpose.backbone import CspNext
-from export.cigpose.head import CigHead, HeadStages
-from export.cigpose.variants import Variant
+from export.families.cigpose.backbone import CspNext
+from export.families.cigpose.head import CigHead, HeadStages
+from export.families.cigpose.variants import Variant
 
 
 class CigPose(nn.Module):

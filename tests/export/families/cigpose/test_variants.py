@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from export.cigpose.variants import VARIANTS, variant
+from export.families.cigpose.variants import VARIANTS, variant
 
 
 def test_the_fourteen_published_networks():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.cigpose.graphs import Graph
+from export.families.cigpose.graphs import Graph
 
 
 class EdgeConv(nn.Module):

@@ -6,11 +6,11 @@ import pytest
 
 from export import graph_edit
 from export.__main__ import main
-from export.detector_file import DetectorOptions, serve_detector_file
+from export.detectors import DetectorOptions, serve_detector_file
+from export.detectors.yolox import grid, is_decoded, strides_of
 from export.network_file import answers
 from export.repository import build_repository
-from export.yolox_file import grid, is_decoded, strides_of
-from tests.export.detr_networks import save_detr
+from tests.export.detectors.detr_networks import save_detr
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 from tests.triton import call

@@ -11,12 +11,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from export import graph_edit, metadata, onnx_check, onnx_export  # noqa: E402
+from export import graph_edit, metadata  # noqa: E402
 from export.__main__ import main  # noqa: E402
-from export.cigpose.forms import FlipTested  # noqa: E402
-from export.cigpose.network import build  # noqa: E402
-from export.cigpose.variants import VARIANTS  # noqa: E402
-from export.onnx_export import export_onnx  # noqa: E402
+from export.families.cigpose import check, export  # noqa: E402
+from export.families.cigpose.export import export_onnx  # noqa: E402
+from export.families.cigpose.forms import FlipTested  # noqa: E402
+from export.families.cigpose.network import build  # noqa: E402
+from export.families.cigpose.variants import VARIANTS  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -41,7 +42,7 @@ def test_equal_to_pytorch_at_several_batch_sizes(keypoint_set, gcn_layers, tiny_
     report = export_onnx(network, tmp_path / "a.onnx", batches=(1, 2, 3, 8))
     assert report.comparison.crops == 14
     for count in (1, 5):
-        crops = onnx_check.decided_crops(network, count).detach()
+        crops = check.decided_crops(network, count).detach()
         with torch.no_grad():
             expected = network(crops)
         for rows, answer in zip(expected, run(tmp_path / "a.onnx", crops), strict=True):
@@ -77,7 +78,7 @@ def test_what_the_file_says_about_itself(exported):
         "precision": "fp32",
         "flip_test": False,
         "checkpoint_sha256": "abc",
-        "exporter": onnx_export.EXPORTER,
+        "exporter": export.EXPORTER,
     }
 
 
@@ -127,7 +128,7 @@ def test_a_value_baked_into_the_graph_is_an_error(tiny_variant):
             return shifted.sum((2, 3)), shifted.sum((2, 3))
 
     with pytest.raises(ValueError, match="for one input only"):
-        onnx_export.trace(Baked(), tiny_variant())
+        export.trace(Baked(), tiny_variant())
 
 
 def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):
@@ -172,7 +173,7 @@ def test_flip_test_inside_the_file(tiny_network, tmp_path):
     report = export_onnx(network, tmp_path / "a.onnx", flip_test=True)
     assert meta_of(tmp_path / "a.onnx")["flip_test"] is True
     assert report.comparison.decisions == 2 * report.comparison.crops
-    crops = onnx_check.decided_crops(network, 3).detach()
+    crops = check.decided_crops(network, 3).detach()
     with torch.no_grad():
         expected = FlipTested(network, "crowdpose")(crops)
     for rows, answer in zip(expected, run(tmp_path / "a.onnx", crops), strict=True):

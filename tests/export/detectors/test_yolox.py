@@ -3,7 +3,7 @@ import onnxruntime
 import pytest
 
 from export import graph_edit
-from export.yolox_file import grid, serve_yolox_file
+from export.detectors.yolox import grid, serve_yolox_file
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import picture_with_persons
 

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from export import graph_edit, network_file
-from export.served_detector import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
+from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
 
 HEADS = ("logits", "pred_boxes")
 POSTPROCESSED = ("labels", "boxes", "scores")

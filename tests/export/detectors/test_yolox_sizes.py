@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
-from export.detector_file import serve_detector_file  # noqa: E402
+from export.detectors import serve_detector_file  # noqa: E402
 from export.repository import build_repository  # noqa: E402
-from tests.export.yolox_architecture import SIZES, Yolox, constructed, save_onnx  # noqa: E402
+from tests.export.detectors.yolox_architecture import SIZES, Yolox, constructed, save_onnx  # noqa: E402
 from tests.networks import save_pose_network  # noqa: E402
 from tests.pictures import encode, noise_picture  # noqa: E402
 from tests.triton import call  # noqa: E402

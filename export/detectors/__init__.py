@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export import graph_edit, network_file
-from export.detr_file import is_detr, serve_detr
-from export.served_detector import ServedDetector
-from export.yolox_file import serve_yolox
+from export.detectors.contract import ServedDetector
+from export.detectors.detr import is_detr, serve_detr
+from export.detectors.yolox import serve_yolox
 
 FORMS = ("yolox-raw", "yolox-decoded", "rt-detr")
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from export import graph_edit, network_file
-from export.served_detector import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
+from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
 
 STRIDES = (8, 16, 32)
 _FINEST, _COARSEST = 4, 128  # strides that YOLOX and its relatives use

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from export.cigpose.graph_network import GraphNetwork
-from export.cigpose.graphs import graph
-from export.cigpose.variants import Variant
+from export.families.cigpose.graph_network import GraphNetwork
+from export.families.cigpose.graphs import graph
+from export.families.cigpose.variants import Variant
 
 
 class HeadStages(NamedTuple):

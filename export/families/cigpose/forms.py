@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
-from export.cigpose.head import HeadStages
-from export.cigpose.network import CigPose
+from export.families.cigpose.head import HeadStages
+from export.families.cigpose.network import CigPose
 
 
 class FlipTested(nn.Module):

@@ -4,9 +4,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from export.cigpose.backbone import CspNext, SpatialPyramid  # noqa: E402
-from export.cigpose.graph_network import EdgeConv, GroupAttention  # noqa: E402
-from export.cigpose.head import GatedAttention, Intervention, ScaleNorm  # noqa: E402
+from export.families.cigpose.backbone import CspNext, SpatialPyramid  # noqa: E402
+from export.families.cigpose.graph_network import EdgeConv, GroupAttention  # noqa: E402
+from export.families.cigpose.head import GatedAttention, Intervention, ScaleNorm  # noqa: E402
 
 pytestmark = pytest.mark.torch
 silu = torch.nn.functional.silu

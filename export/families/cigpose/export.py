@@ -14,13 +14,13 @@ from torch import nn
 
 from ensemble.keypoints import keypoint_set
 from export import graph_edit, metadata
-from export.cigpose.forms import HalfBackbone
-from export.cigpose.network import CigPose, example_crops
-from export.cigpose.variants import MEAN, STD, Variant
 from export.comparison import PRECISIONS
+from export.families.cigpose.check import INPUT, OUTPUTS, Comparison, compare
+from export.families.cigpose.forms import HalfBackbone
+from export.families.cigpose.network import CigPose, example_crops
+from export.families.cigpose.variants import MEAN, STD, Variant
 from export.flip import with_flip_test
 from export.half_weights import store_half
-from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
 EXPORTER = "cigpose-triton export 2"  # raise the number when the same checkpoint would give another graph
 OPSET = 17

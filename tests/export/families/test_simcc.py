@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 
 from export import graph_edit
-from export.cigpose.variants import MEAN, STD
-from export.pose_file import serve_pose_file
+from export.families.cigpose.variants import MEAN, STD
+from export.families.simcc import serve_pose_file
 from tests.networks import save_pose_network
 
 

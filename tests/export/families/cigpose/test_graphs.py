@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from ensemble.keypoints import keypoint_set
-from export.cigpose.graphs import graph
+from export.families.cigpose.graphs import graph
 
 SIZES = {"coco_wholebody": (180, 32), "coco": (19, 6), "crowdpose": (14, 7)}
 

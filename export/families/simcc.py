@@ -15,7 +15,7 @@ from ensemble.geometry import TopDownCrop
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
 from ensemble.networks import SimCC, TopDownNetwork
 from export import graph_edit, metadata, network_file
-from export.cigpose.variants import MEAN, STD
+from export.families.cigpose.variants import MEAN, STD
 from export.flip import with_flip_test
 
 OUTPUTS = ("simcc_x", "simcc_y")
