@@ -13,7 +13,8 @@ from onnx import compose, helper
 
 from ensemble.geometry import TopDownCrop
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
-from ensemble.networks import SimCC, TopDownNetwork
+from ensemble.networks import SimCC
+from ensemble.pipelines.top_down import TopDownNetwork
 from export import graph_edit, metadata, network_file
 from export.families.cigpose.variants import MEAN, STD
 from export.flip import with_flip_test
