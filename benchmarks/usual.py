@@ -16,7 +16,7 @@ from ensemble.steps.decode_image import PictureLimits, decode_picture
 from ensemble.steps.decode_simcc import decode_simcc
 from ensemble.steps.select_persons import select_persons
 from export.detectors.yolox import grid
-from export.families.cigpose.variants import MEAN, STD
+from export.families.top_down import MEAN, STD
 
 
 class UsualPipeline:

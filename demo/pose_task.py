@@ -17,7 +17,8 @@ from demo.warm_start import start_pose
 from ensemble.keypoints import keypoint_set
 from export.families.cigpose.head import HeadStages
 from export.families.cigpose.network import CigPose, build
-from export.families.cigpose.variants import MEAN, STD, STRIDE, Variant
+from export.families.cigpose.variants import STRIDE, Variant
+from export.families.top_down import MEAN, STD
 
 POSE = Variant(
     name="cigpose-t_rendered_256x192",

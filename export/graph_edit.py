@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +58,18 @@ def sha256(path: Path) -> str:
 def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
     """Return the dims of inputs or outputs; 0 where the file leaves one open."""
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values]
+
+
+def signature(model: onnx.ModelProto) -> str:
+    """Return what a file takes and answers, in words; `?` where it leaves a dim open."""
+    takes, answers = (
+        ", ".join(
+            f"{value.name} [{', '.join(str(dim or '?') for dim in shape)}]"
+            for value, shape in zip(values, shapes(values), strict=True)
+        )
+        for values in (model.graph.input, model.graph.output)
+    )
+    return f"takes {takes} and answers {answers}"
 
 
 def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Sequence[int]) -> str:
@@ -144,7 +156,7 @@ def uint8_input(model: onnx.ModelProto, name: str, source: str, size: tuple[int,
     ]
 
 
-def set_outputs(model: onnx.ModelProto, shapes: dict[str, list[int]]) -> None:
+def set_outputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """Make these float32 tensors the model's outputs; shapes are without the batch axis."""
     del model.graph.output[:]
     for name, shape in shapes.items():

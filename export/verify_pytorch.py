@@ -10,7 +10,8 @@ from export.comparison import Rows, concatenated
 from export.families.cigpose.check import clearest
 from export.families.cigpose.forms import FlipTested
 from export.families.cigpose.network import CigPose
-from export.families.cigpose.variants import MEAN, STD, VARIANTS
+from export.families.cigpose.variants import VARIANTS
+from export.families.top_down import MEAN, STD
 from export.served import Crops, Served
 
 

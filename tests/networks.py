@@ -88,6 +88,12 @@ def save_pose_network(
     return _save(text, constants, path)
 
 
+def graph_of(served):
+    """Return the one graph of a served pose file."""
+    (graph,) = served.graphs.values()
+    return graph
+
+
 def _save(text: str, constants: dict[str, np.ndarray], path: Path) -> Path:
     model = parser.parse_model(text)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())

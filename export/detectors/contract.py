@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import compose, helper
 
+from ensemble.geometry import Size
 from ensemble.networks import Detector
-from export import graph_edit
+from export import graph_edit, metadata
 
 Constants = dict[str, NDArray[np.generic]]
 Part = tuple[list[onnx.NodeProto], Constants]  # nodes, and the initializers they use
@@ -48,13 +49,13 @@ class Decoding:
     constants: Constants = field(default_factory=dict)
 
 
-def serve(path: Path, model: onnx.ModelProto, size: tuple[int, int], decoding: Decoding) -> ServedDetector:
+def fold(path: Path, model: onnx.ModelProto, size: Size, decoding: Decoding) -> ServedDetector:
     """Fold the decoding into the model and open its batch axis where that is right."""
     served = _fold(graph_edit.open_batch_axis(model), size, decoding)
     limit = {}
     if not graph_edit.batches_correctly(served):
         served, limit = _fold(model, size, decoding), {"max_batch_size": 1}
-    source = {"source_file": path.name, "source_sha256": graph_edit.sha256(path), "source_form": decoding.form}
+    source = metadata.source(path) | {"source_form": decoding.form}
     return ServedDetector(Detector(size, decoding.candidates, source=source, **limit), served)
 
 
@@ -93,7 +94,7 @@ def joined(parts: Iterable[Part]) -> Part:
     return nodes, constants
 
 
-def _fold(model: onnx.ModelProto, size: tuple[int, int], decoding: Decoding) -> onnx.ModelProto:
+def _fold(model: onnx.ModelProto, size: Size, decoding: Decoding) -> onnx.ModelProto:
     model = compose.add_prefix(model, "network/")
     (inner,) = (value.name for value in model.graph.input)
     nodes = graph_edit.uint8_input(model, "letterboxed", "pixels", size)

@@ -16,8 +16,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from ensemble.geometry import Size
 from export import graph_edit, network_file
-from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
+from export.detectors import DetectorFamily, DetectorOptions
+from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, fold, joined
 
 HEADS = ("logits", "pred_boxes")
 POSTPROCESSED = ("labels", "boxes", "scores")
@@ -26,23 +28,18 @@ _WHITE = 255.0
 
 
 def is_detr(model: onnx.ModelProto) -> bool:
-    """Tell by the names of the outputs whether a file is one of the two forms."""
+    """Return whether the outputs have the names of one of the two forms."""
     names = {value.name for value in model.graph.output}
     return set(HEADS) <= names or set(POSTPROCESSED) <= names
 
 
-def serve_detr(path: Path, model: onnx.ModelProto, size: tuple[int, int], person: int = 0) -> ServedDetector:
-    """Fold everything around an RT-DETR network into its graph.
-
-    Args:
-        path: for messages and provenance.
-        model: with float32 picture input of fixed size, [1, 3, H, W]; changed.
-        size: (w, h) of that input.
-        person: index of the class (0 where the 80 COCO classes are numbered without gaps).
+def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptions) -> ServedDetector:
+    """Serve a file with a picture input [1, 3, H, W].
 
     Raises:
-        ValueError: the answers have other shapes, or there is no such class.
+        ValueError: the answers have other shapes, or there is no class `options.person`.
     """
+    person = options.person
     _bake_target_sizes(model, size)
     network_file.refuse_other_inputs(path, model)
     found = network_file.answers(model)
@@ -65,10 +62,15 @@ def serve_detr(path: Path, model: onnx.ModelProto, size: tuple[int, int], person
         after=nodes,
         constants=constants | {"rgb_of_bgr": np.array([2, 1, 0]), "white": np.array(_WHITE, np.float32)},
     )
-    return serve(path, model, size, decoding)
+    return fold(path, model, size, decoding)
 
 
-def _from_heads(size: tuple[int, int], person: int) -> Part:
+FAMILY = DetectorFamily(
+    ("rt-detr",), f"picture -> {', '.join(HEADS)}; or picture, {_SIZES} -> {', '.join(POSTPROCESSED)}", is_detr, serve
+)
+
+
+def _from_heads(size: Size, person: int) -> Part:
     parts: list[Part] = [
         columns("network/pred_boxes", 0, 2, "center_shares"),
         columns("network/pred_boxes", 2, 4, "size_shares"),
@@ -96,7 +98,7 @@ def _from_labels(person: int) -> Part:
     return nodes, {"decode/person": np.array(person), "decode/nobody": np.array(0.0, np.float32)}
 
 
-def _bake_target_sizes(model: onnx.ModelProto, size: tuple[int, int]) -> None:
+def _bake_target_sizes(model: onnx.ModelProto, size: Size) -> None:
     """Replace the input of that name by the picture input's own size, one row for each picture."""
     values = {value.name: value for value in model.graph.input}
     if _SIZES not in values:

@@ -13,10 +13,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from ensemble.geometry import Size
 from export import graph_edit, network_file
-from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, joined, serve
+from export.detectors import DetectorFamily, DetectorOptions
+from export.detectors.contract import Decoding, Part, ServedDetector, column, columns, corners, fold, joined
 
 STRIDES = (8, 16, 32)
+_RAW, _DECODED = "yolox-raw", "yolox-decoded"
 _FINEST, _COARSEST = 4, 128  # strides that YOLOX and its relatives use
 _GEOMETRY = 5  # columns before the classes: centre, size, objectness
 _CLEARER = 4.0  # how much better one reading of the numbers must fit than the other
@@ -31,37 +34,25 @@ class Head(NamedTuple):
     decoded: bool
 
 
-def serve_yolox_file(path: Path) -> ServedDetector:
-    """Read a YOLOX file, raw or decoded, that finds people as class 0.
+def is_yolox(model: onnx.ModelProto) -> bool:
+    """Return whether the one output may be rows of candidates; exporters may leave its shape out."""
+    shapes = graph_edit.shapes(model.graph.output)
+    return len(shapes) == 1 and len(shapes[0]) in (0, 3)
+
+
+def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptions) -> ServedDetector:
+    """Serve a file with the input FP32 [1, 3, H, W] of BGR 0..255.
+
+    The one output [1, A, 5 + classes] holds centre, size, then objectness and class scores after the sigmoid; levels
+    in order of stride, rows first.
 
     Raises:
-        ValueError: the file is no such detector (the message says what it is instead).
+        ValueError: the model is no such detector, has no class `options.person`, or its numbers do not show whether
+            boxes are decoded.
     """
-    model = graph_edit.load(path)
-    size = network_file.fix_size(path, model, None, "--detector-size")
     network_file.refuse_other_inputs(path, model)
-    network_file.with_float32_ends(model)
-    return serve_yolox(path, model, size)
-
-
-def serve_yolox(
-    path: Path, model: onnx.ModelProto, size: tuple[int, int], decoded: bool | None = None, person: int = 0
-) -> ServedDetector:
-    """Fold everything around a YOLOX network into its graph.
-
-    The input is FP32 [1, 3, H, W] of BGR 0..255; the one output [1, A, 5 + classes]: centre, size, then objectness and
-    class scores after the sigmoid; levels in order of stride, rows first.
-
-    Args:
-        path: for messages and provenance.
-        model: with one float32 input of fixed size.
-        size: (w, h) of that input.
-        decoded: whether centres and sizes are in pixels; None: the numbers tell.
-        person: index of the class.
-
-    Raises:
-        ValueError: the model is no such detector, has no such class, or the numbers do not tell.
-    """
+    decoded = None if options.form is None else options.form == _DECODED
+    person = options.person
     head, raw = _head(path, model, size, decoded), f"network/{model.graph.output[0].name}"
     if not 0 <= person < head.classes:
         raise ValueError(f"{path}: {head.classes} classes; there is no class {person}")
@@ -76,21 +67,22 @@ def serve_yolox(
         ]
     )
     strides = ", ".join(map(str, head.strides))
-    return serve(
-        path,
-        model,
-        size,
-        Decoding(
-            form=f"yolox-{'decoded' if head.decoded else 'raw'}, strides {strides}, {head.classes} classes",
-            candidates=sum(size[0] // stride * (size[1] // stride) for stride in head.strides),
-            before=lambda inner: [helper.make_node("Identity", ["pixels"], [inner])],
-            after=nodes,
-            constants=constants,
-        ),
+    decoding = Decoding(
+        form=f"{_DECODED if head.decoded else _RAW}, strides {strides}, {head.classes} classes",
+        candidates=sum(size[0] // stride * (size[1] // stride) for stride in head.strides),
+        before=lambda inner: [helper.make_node("Identity", ["pixels"], [inner])],
+        after=nodes,
+        constants=constants,
     )
+    return fold(path, model, size, decoding)
 
 
-def grid(size: tuple[int, int], strides: tuple[int, ...] = STRIDES) -> tuple[Floats, Floats]:
+FAMILY = DetectorFamily(
+    (_RAW, _DECODED), "picture [batch, 3, H, W] -> one output [batch, candidates, 5 + classes]", is_yolox, serve
+)
+
+
+def grid(size: Size, strides: tuple[int, ...] = STRIDES) -> tuple[Floats, Floats]:
     """Return the cell (A, 2) and the stride (A, 1) of every candidate, float32, for an input of (w, h).
 
     Source: Megvii YOLOX, YOLOXHead.decode_outputs (rows first, levels in order of stride).
@@ -104,7 +96,7 @@ def grid(size: tuple[int, int], strides: tuple[int, ...] = STRIDES) -> tuple[Flo
     return np.concatenate(cells).astype(np.float32), np.concatenate(scales).astype(np.float32)
 
 
-def strides_of(size: tuple[int, int], candidates: int) -> tuple[int, ...] | None:
+def strides_of(size: Size, candidates: int) -> tuple[int, ...] | None:
     """Return the strides, each twice the one before, whose cells add up to `candidates`; None where there are none."""
     powers = [_FINEST << i for i in range(_COARSEST.bit_length()) if _FINEST << i <= _COARSEST]
     for first in range(len(powers)):
@@ -115,7 +107,7 @@ def strides_of(size: tuple[int, int], candidates: int) -> tuple[int, ...] | None
     return None
 
 
-def is_decoded(rows: Floats, size: tuple[int, int], strides: tuple[int, ...]) -> bool | None:
+def is_decoded(rows: Floats, size: Size, strides: tuple[int, ...]) -> bool | None:
     """Tell whether YOLOX rows are in pixels (True), in grid cells (False), or either could be (None).
 
     Every candidate predicts a centre near its own cell, whatever the picture shows and however well it is trained. Read
@@ -137,7 +129,7 @@ def is_decoded(rows: Floats, size: tuple[int, int], strides: tuple[int, ...]) ->
     return None
 
 
-def _head(path: Path, model: onnx.ModelProto, size: tuple[int, int], decoded: bool | None) -> Head:
+def _head(path: Path, model: onnx.ModelProto, size: Size, decoded: bool | None) -> Head:
     found = network_file.answers(model)
     rows = next(iter(found.values())).astype(np.float32)
     strides = strides_of(size, rows.shape[0]) if len(found) == 1 and rows.ndim == 2 else None
@@ -148,16 +140,16 @@ def _head(path: Path, model: onnx.ModelProto, size: tuple[int, int], decoded: bo
             f"{path}: answers {listing}; a YOLOX of {size[0]}x{size[1]} pixels and strides 8, 16, 32 "
             f"answers one, [batch, {expected}, 5 + classes]"
         )
-    told = is_decoded(rows, size, strides) if decoded is None else decoded
-    if told is None:
+    decoded = is_decoded(rows, size, strides) if decoded is None else decoded
+    if decoded is None:
         raise ValueError(
-            f"{path}: the numbers do not tell whether the boxes are decoded; "
-            "say it with --detector-form yolox-raw or yolox-decoded"
+            f"{path}: the numbers do not show whether the boxes are decoded; "
+            f"say it with --detector-form {_RAW} or {_DECODED}"
         )
-    return Head(strides, rows.shape[1] - _GEOMETRY, told)
+    return Head(strides, rows.shape[1] - _GEOMETRY, decoded)
 
 
-def _in_pixels(size: tuple[int, int], strides: tuple[int, ...]) -> Part:
+def _in_pixels(size: Size, strides: tuple[int, ...]) -> Part:
     """Return nodes from offsets `xy` and log sizes `wh`, in cells, to `boxes`."""
     cells, scales = grid(size, strides)
     nodes = [

@@ -18,7 +18,8 @@ from export.comparison import PRECISIONS
 from export.families.cigpose.check import INPUT, OUTPUTS, Comparison, compare
 from export.families.cigpose.forms import HalfBackbone
 from export.families.cigpose.network import CigPose, example_crops
-from export.families.cigpose.variants import MEAN, STD, Variant
+from export.families.cigpose.variants import Variant
+from export.families.top_down import MEAN, STD
 from export.flip import with_flip_test
 from export.half_weights import store_half
 
@@ -81,7 +82,8 @@ def export_onnx(
     model, variant = trace(form, network.variant), network.variant
     if flip_test:
         partners = keypoint_set(variant.keypoint_set).flip_indices
-        model = with_flip_test(model, OUTPUTS, (variant.num_keypoints, *variant.bins), partners)
+        shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
+        model = with_flip_test(model, shapes, OUTPUTS[:1], partners)
     model = store_half(model) if precision == "fp16-weights" else model
     metadata.write(model, provenance(variant, precision, flip_test, checkpoint_sha256))
     found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)

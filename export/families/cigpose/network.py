@@ -26,7 +26,7 @@ class CigPose(nn.Module):
         """Predict SimCC rows.
 
         Args:
-            crops: (B, 3, H, W) float32, RGB, normalised by `variants.MEAN` and `variants.STD`.
+            crops: (B, 3, H, W) float32, RGB, normalised by `families.top_down.MEAN` and `STD`.
 
         Returns:
             simcc_x (B, K, W * split_ratio) and simcc_y (B, K, H * split_ratio), float32 logits.

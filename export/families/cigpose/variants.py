@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from ensemble.keypoints import keypoint_set
 
-MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels 0..255; what every CIGPose and MMPose SimCC network was trained with
-STD = (58.395, 57.12, 57.375)
 STRIDE = 32  # input pixels per cell of the feature map
 SOURCE = "github.com/53mins/CIGPose@b7444d8"  # of the published figures and of the configs behind this table
 BENCHMARKS = {  # keypoint set -> what the published AP was measured on; always with flip test

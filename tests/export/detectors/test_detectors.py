@@ -102,7 +102,7 @@ def test_where_they_do_not_tell_an_option_does(tmp_path):
         serve_detector_file(path)
     for form in ("yolox-raw", "yolox-decoded"):
         assert serve_detector_file(path, DetectorOptions(form=form)).detector.source["source_form"].startswith(form)
-    with pytest.raises(ValueError, match="are not RT-DETR's"):
+    with pytest.raises(ValueError, match=r"no family of detectors has this form\. rt-detr: picture -> logits"):
         serve_detector_file(path, DetectorOptions(form="rt-detr"))
 
 

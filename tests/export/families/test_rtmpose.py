@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
-from export.families.cigpose.variants import MEAN, STD  # noqa: E402
-from export.families.simcc import serve_pose_file  # noqa: E402
+from export.families import serve_pose_file  # noqa: E402
+from export.families.top_down import MEAN, STD  # noqa: E402
+from tests.networks import graph_of  # noqa: E402
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -49,10 +50,10 @@ def test_it_is_served_as_pytorch_computes_it(keypoint_set, names, batch, tiny_ne
     network, size = RtmPose(original).eval(), original.variant.input_size
     with torch.no_grad():
         served = serve_pose_file(save(network, tmp_path / "rtmpose.onnx", names, batch, size))
-        assert (served.network.keypoint_set, served.network.max_batch_size) == (keypoint_set, 32)
+        assert (served.model.keypoint_set, served.model.max_batch_size) == (keypoint_set, 32)
         crops = np.random.default_rng(0).integers(0, 256, (3, size[1], size[0], 3), np.uint8)
         rgb = torch.from_numpy(crops[..., ::-1].copy()).permute(0, 3, 1, 2).float()
         expected = network((rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1))
-    found = graph_edit.cpu_session(served.model).run(["simcc_x", "simcc_y"], {"crops": crops})
+    found = graph_edit.cpu_session(graph_of(served)).run(["simcc_x", "simcc_y"], {"crops": crops})
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-3 * float(theirs.std()))

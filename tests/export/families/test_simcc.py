@@ -6,9 +6,10 @@ import onnxruntime
 import pytest
 
 from export import graph_edit
-from export.families.cigpose.variants import MEAN, STD
-from export.families.simcc import serve_pose_file
-from tests.networks import save_pose_network
+from export.families import serve_pose_file
+from export.families.top_down import MEAN, STD
+from tests.export.detectors.detr_networks import save_detr
+from tests.networks import graph_of, save_pose_network
 
 
 def run(model, **feeds):
@@ -26,12 +27,12 @@ def test_served_uint8_equals_normalised_rgb(tmp_path):
     rgb = crops[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
     normalised = (rgb - np.float32(MEAN).reshape(3, 1, 1)) / np.float32(STD).reshape(3, 1, 1)
     expected = onnxruntime.InferenceSession(path).run(["simcc_x", "simcc_y"], {"input": normalised})
-    for ours, theirs in zip(run(served.model, crops=crops), expected, strict=True):
+    for ours, theirs in zip(run(graph_of(served), crops=crops), expected, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_file_says_what_the_graph_must_know(tmp_path):
-    network = serve_pose_file(save_pose_network(tmp_path / "net.onnx", keypoints=133, size=(288, 384))).network
+    network = serve_pose_file(save_pose_network(tmp_path / "net.onnx", keypoints=133, size=(288, 384))).model
     assert (network.name, network.keypoint_set, network.crop.size, network.head.bins, network.max_batch_size) == (
         *("net", "coco_wholebody", (288, 384), (576, 768), 32),
     )
@@ -40,8 +41,8 @@ def test_the_file_says_what_the_graph_must_know(tmp_path):
 
 def test_a_fixed_batch_is_opened(tmp_path):
     served = serve_pose_file(save_pose_network(tmp_path / "net.onnx", batch="1"))
-    assert served.network.max_batch_size == 32
-    assert run(served.model, crops=random_crops(5))[0].shape == (5, 17, 384)
+    assert served.model.max_batch_size == 32
+    assert run(graph_of(served), crops=random_crops(5))[0].shape == (5, 17, 384)
 
 
 def test_a_file_that_mixes_its_batch_keeps_a_batch_of_one(tmp_path):
@@ -55,13 +56,13 @@ def test_a_file_that_mixes_its_batch_keeps_a_batch_of_one(tmp_path):
     model.graph.node.insert(1, whole_batch)
     model.graph.node.insert(2, centered)
     onnx.save(model, path)
-    assert serve_pose_file(path).network.max_batch_size == 1
+    assert serve_pose_file(path).model.max_batch_size == 1
 
 
 @pytest.mark.parametrize(("agreeing", "expected"), [((0,), 32), ((1, 2), 32), ((1,), 1), ((2,), 1), ((), 1)])
 def test_one_tie_does_not_cost_a_network_its_batches(tmp_path, monkeypatch, agreeing, expected):
     monkeypatch.setattr(graph_edit, "_agree", lambda session, seed, tolerance: seed in agreeing)
-    assert serve_pose_file(save_pose_network(tmp_path / "net.onnx")).network.max_batch_size == expected
+    assert serve_pose_file(save_pose_network(tmp_path / "net.onnx")).model.max_batch_size == expected
 
 
 def test_statistics_of_the_metadata_are_used(tmp_path):
@@ -75,15 +76,13 @@ def test_statistics_of_the_metadata_are_used(tmp_path):
     expected = onnxruntime.InferenceSession(path).run(
         ["simcc_x"], {"input": crops[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)}
     )
-    np.testing.assert_array_equal(run(served.model, crops=crops)[0], expected[0])
-    assert served.network.source["variant"] == "v"
+    np.testing.assert_array_equal(run(graph_of(served), crops=crops)[0], expected[0])
+    assert served.model.source["variant"] == "v"
 
 
 def test_what_is_no_pose_network_is_refused(tmp_path):
-    from tests.networks import save_detector
-
-    with pytest.raises(ValueError, match=r"answers output \[1, 3549, 6\]; a pose network answers two, SimCC rows"):
-        serve_pose_file(save_detector(tmp_path / "detector.onnx"))
+    with pytest.raises(ValueError, match=r"logits 2 bins, pred_boxes 4 bins for 96x64 pixels: x and y must have one"):
+        serve_pose_file(save_detr(tmp_path / "detector.onnx"))
     (tmp_path / "text.onnx").write_text("hello")
     with pytest.raises(ValueError, match=r"text\.onnx: not a valid ONNX file"):
         serve_pose_file(tmp_path / "text.onnx")
@@ -99,6 +98,6 @@ def test_an_unknown_number_of_keypoints_is_refused(tmp_path):
 def test_the_trained_network_keeps_its_answers(shared):
     path = shared / "weights" / "pp-tinypose_coco_256x192.onnx"
     served = serve_pose_file(path)
-    assert (served.network.keypoint_set, served.network.max_batch_size) == ("coco", 32)
-    alone = [run(served.model, crops=crop[None])[0][0] for crop in random_crops(2)]
-    np.testing.assert_allclose(run(served.model, crops=random_crops(2))[0], alone, atol=1e-5)
+    assert (served.model.keypoint_set, served.model.max_batch_size) == ("coco", 32)
+    alone = [run(graph_of(served), crops=crop[None])[0][0] for crop in random_crops(2)]
+    np.testing.assert_allclose(run(graph_of(served), crops=random_crops(2))[0], alone, atol=1e-5)

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from ensemble.keypoints import keypoint_set
 from export import graph_edit
 from export.__main__ import main
-from export.families.simcc import PoseOptions, serve_pose_file
+from export.families import PoseOptions, serve_pose_file
 from export.repository import build_repository
 from tests.in_process import InProcess
-from tests.networks import save_detector, save_pose_network
+from tests.networks import graph_of, save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 from tests.triton import call
 
@@ -45,7 +45,7 @@ def renamed(path, x, y, swapped=False):
 
 
 def run(served, crops):
-    return graph_edit.cpu_session(served.model).run(["simcc_x", "simcc_y"], {"crops": crops})
+    return graph_edit.cpu_session(graph_of(served)).run(["simcc_x", "simcc_y"], {"crops": crops})
 
 
 def crops_of(size, count=2):
@@ -57,7 +57,7 @@ def crops_of(size, count=2):
 def test_outputs_of_any_name_and_order(tmp_path, names, swapped):
     plain = serve_pose_file(save_pose_network(tmp_path / "plain.onnx"))
     other = serve_pose_file(renamed(save_pose_network(tmp_path / "other.onnx"), *names, swapped=swapped))
-    assert other.network.head.bins == (384, 512)
+    assert other.model.head.bins == (384, 512)
     for ours, theirs in zip(run(plain, crops_of((192, 256))), run(other, crops_of((192, 256))), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -110,7 +110,7 @@ def describe(meta):
 def test_an_open_size_may_stand_in_the_metadata(tmp_path):
     path = changed(save_pose_network(tmp_path / "a.onnx"), open_size)
     changed(path, describe({"input_w": 192, "input_h": 256, "split_ratio": 2.0}))
-    assert serve_pose_file(path).network.crop.size == (192, 256)
+    assert serve_pose_file(path).model.crop.size == (192, 256)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_weights_listed_as_inputs(tmp_path):
             model.graph.input.append(value)
 
     path = changed(save_pose_network(tmp_path / "a.onnx"), change)
-    assert serve_pose_file(path).network.max_batch_size == 32
+    assert serve_pose_file(path).model.max_batch_size == 32
 
 
 def test_other_inputs_are_refused(tmp_path):
@@ -201,7 +201,7 @@ def test_the_flip_test_of_any_file(tmp_path):
     expected = (simcc_x + mirrored_x[:, partners, ::-1]) / 2, (simcc_y + mirrored_y[:, partners]) / 2
     for ours, theirs in zip(run(tested, crops), expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert tested.network.source["flip_test"] == "True"
+    assert tested.model.source["flip_test"] == "True"
 
 
 def test_the_flip_test_of_the_command(tmp_path, capsys):
@@ -262,4 +262,4 @@ def test_the_session_of_the_published_file_agrees(tmp_path):
     shapes = [
         rows.shape[1:] for rows in onnxruntime.InferenceSession(path).run(["simcc_x", "simcc_y"], {"input": zeros})
     ]
-    assert shapes == [(133, served.network.head.bins[0]), (133, served.network.head.bins[1])]
+    assert shapes == [(133, served.model.head.bins[0]), (133, served.model.head.bins[1])]
