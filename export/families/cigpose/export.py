@@ -1,132 +1,125 @@
-"""A network in, a checked ONNX file out: batch axis dynamic, weights and provenance inside."""
+"""CIGPose to ONNX, compared with PyTorch before it is written: batch axis dynamic, weights and provenance inside."""
 
-import io
-import time
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
-from export import graph_edit, metadata
-from export.comparison import PRECISIONS
-from export.families.cigpose.check import INPUT, OUTPUTS, Comparison, compare
-from export.families.cigpose.forms import HalfBackbone
+from ensemble.networks import Network
+from export.checkpoint import Checkpoint, Shapes
+from export.comparison import Answers
+from export.families.cigpose.checkpoint import load_network, recognise
+from export.families.cigpose.forms import FlipTested, HalfBackbone
 from export.families.cigpose.network import CigPose, example_crops
-from export.families.cigpose.variants import Variant
+from export.families.cigpose.variants import VARIANTS, Variant
+from export.families.simcc import OUTPUTS
 from export.families.top_down import MEAN, STD
 from export.flip import with_flip_test
-from export.half_weights import store_half
+from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
 
-EXPORTER = "cigpose-triton export 2"  # raise the number when the same checkpoint would give another graph
-OPSET = 17
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What an export measured.
-
-    Attributes:
-        comparison: of ONNX Runtime's answers with those of the float32 network in PyTorch.
-        bound: what `comparison.difference.rms` was held against.
-        seconds: time the export took, comparison included.
-        size_bytes: of the written file.
-    """
-
-    comparison: Comparison
-    bound: float
-    seconds: float
-    size_bytes: int
+KEYS = "backbone.stem.0.conv.weight, head.final_layer.weight, head.cls_gx.weight, head.cls_gy.weight ..."
+_INPUT = "input"
+_CROPS, _INEXACT_CROPS = 6, 24  # the latter are enough to meet a decision that reduced precision changes
 
 
-def export_onnx(
-    network: CigPose,
-    path: Path,
-    *,
-    precision: str = "fp32",
-    flip_test: bool = False,
-    max_difference: float | None = None,
-    checkpoint_sha256: str = "",
-    batches: Sequence[int] = (1, 2, 3),
-) -> ExportReport:
+def recognises(shapes: Shapes) -> bool:
+    """Return whether the entries are those of a CIGPose network, published or not."""
+    try:
+        recognise(shapes)
+    except ValueError:
+        return False
+    return True
+
+
+def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
+    """Write an official checkpoint as ONNX; see `export_onnx`."""
+    network = load_network(checkpoint, VARIANTS[options.variant] if options.variant else None)
+    return export_onnx(network, output, options)
+
+
+def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = None) -> ExportReport:
     """Write a network as ONNX and compare it with the network; no file is left when they disagree.
 
     The file has the input `input` FP32 [batch, 3, H, W] (RGB, normalised by MEAN and STD), the outputs `simcc_x` and
     `simcc_y`, and the metadata key `cigpose_meta`: the form of the publicly known CIGPose ONNX files.
 
+    Where rounding is all that may differ, it is compared on crops on which rounding cannot change a decision.
+
     Args:
         network: in eval mode; any variant.
         path: of the ONNX file; replaced in one step at the end.
-        precision: a key of PRECISIONS.
-        flip_test: average with the mirrored crop inside the graph; doubles the work.
-        max_difference: overrides the bound of the precision.
-        checkpoint_sha256: of the file the weights came from, for the metadata.
-        batches: batch sizes to compare at.
+        options: of the command.
 
     Raises:
-        ValueError: the answers differ by more than the bound, the precision does not exist, or the network is in
-            training mode.
+        ValueError: the answers differ by more than the bound, or the network is in training mode.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
+    options, variant = options or ExportOptions(), network.variant
     if network.training:
-        raise ValueError(f"{network.variant.name} is in training mode; call eval() first")
-    started = time.perf_counter()
-    bound = PRECISIONS[precision] if max_difference is None else max_difference
-    form = HalfBackbone(network) if precision == "fp16" else network
-    model, variant = trace(form, network.variant), network.variant
-    if flip_test:
-        partners = keypoint_set(variant.keypoint_set).flip_indices
-        shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
-        model = with_flip_test(model, shapes, OUTPUTS[:1], partners)
-    model = store_half(model) if precision == "fp16-weights" else model
-    metadata.write(model, provenance(variant, precision, flip_test, checkpoint_sha256))
-    found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)
-    if not found.difference.rms <= bound:  # also when it is NaN
-        raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {found}; allowed rms: {bound:g}")
-    graph_edit.save(model, path)
-    return ExportReport(found, bound, time.perf_counter() - started, path.stat().st_size)
+        raise ValueError(f"{variant.name} is in training mode; call eval() first")
+    form = HalfBackbone(network) if options.precision == "fp16" else network
+    shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
+    model = trace(form, {_INPUT: example_crops(variant, 2)}, shapes)
+    if options.flip_test:
+        model = with_flip_test(model, shapes, OUTPUTS[:1], keypoint_set(variant.keypoint_set).flip_indices)
+    exact = options.precision == "fp32"
+    crops = decided_crops(network, _CROPS) if exact else example_crops(variant, _INEXACT_CROPS)
+    whole = _with_flip_test(network, options.flip_test)
+    return save_compared(model, path, _description(variant), whole, {_INPUT: crops}, options)
 
 
-def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
-    """Return the ONNX graph of a module from crops to SimCC rows, with a dynamic batch axis.
+def original(checkpoint: Checkpoint, network: Network) -> Original:
+    """Return the network that a served one was exported from; its config may name the variant.
 
     Raises:
-        ValueError: the module would bake values of the example into the graph (the message says where).
+        ValueError: it is no such checkpoint, or its input size is another (the message says both).
     """
-    file = io.BytesIO()
-    with (
-        torch.no_grad(),
-        warnings.catch_warnings(record=True) as caught,
-    ):  # PyTorch would rather we used its other exporter
-        warnings.simplefilter("always")
-        torch.onnx.export(
-            module,
-            (example_crops(variant, 2),),
-            file,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in (INPUT, *OUTPUTS)},
-            opset_version=OPSET,
-            dynamo=False,
+    height, width, _ = network.inputs[0].dims
+    variant = VARIANTS.get(network.source.get("variant", ""))
+    found = load_network(checkpoint, variant, own_input=(width, height))
+    if found.variant.input_size != (width, height):
+        raise ValueError(
+            f"{checkpoint.path} is {found.variant.name}, for crops of {found.variant.input_size}; "
+            f"{network.name} takes {(width, height)}"
         )
-    baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
-    if baked:
-        raise ValueError(f"the graph would hold for one input only: {'; '.join(baked)}")
-    model = onnx.load_from_string(file.getvalue())
-    for value, bins in zip(model.graph.output, variant.bins, strict=True):  # the exporter may not have inferred them
-        for dim, size in zip(value.type.tensor_type.shape.dim[1:], (variant.num_keypoints, bins), strict=True):
-            dim.dim_value = size
-    return model
+    whole = _with_flip_test(found, network.source.get("flip_test") == "True")
+    return Original(whole, _normalised, lambda inputs, count: clearest(found, inputs[_INPUT], count).numpy())
 
 
-def provenance(variant: Variant, precision: str, flip_test: bool, checkpoint_sha256: str) -> dict[str, Any]:
-    """Return what the file says about itself: how to feed and read it, and where it comes from."""
+def decided_crops(network: CigPose, count: int) -> Tensor:
+    """Return `count` fixed crops (count, 3, H, W) on which the network's decision is clear."""
+    crops = example_crops(network.variant, 2 * count)
+    return crops[clearest(network, crops, count)]
+
+
+def clearest(network: CigPose, crops: Tensor, count: int) -> Tensor:
+    """Return the indices, in order, of the `count` crops on which the network's decision is clearest.
+
+    They have the widest gap between the two least certain keypoints, in the crop and in its mirror image: where two
+    keypoints tie, rounding decides, and two right implementations may answer differently.
+    """
+    gaps = [torch.minimum(_gaps(network, part), _gaps(network, part.flip(3))) for part in crops.split(4)]
+    return torch.cat(gaps).topk(count).indices.sort().values
+
+
+def _gaps(network: CigPose, crops: Tensor) -> Tensor:
+    """Return (B,): by how much, relatively, the lowest confidence lies below the second lowest."""
+    lowest = network.stages(crops).confidence.topk(2, largest=False).values
+    return (lowest[:, 1] - lowest[:, 0]) / lowest[:, 1]
+
+
+def _with_flip_test(network: CigPose, flip_test: bool) -> nn.Module:
+    return FlipTested(network, network.variant.keypoint_set) if flip_test else network
+
+
+def _normalised(served: Answers) -> dict[str, Tensor]:
+    """Return the network's input for uint8 BGR `crops`."""
+    rgb = torch.from_numpy(served["crops"][..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    return {_INPUT: (rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)}
+
+
+def _description(variant: Variant) -> dict[str, Any]:
     width, height = variant.input_size
     return {
         "input_w": width,
@@ -136,9 +129,6 @@ def provenance(variant: Variant, precision: str, flip_test: bool, checkpoint_sha
         "std": STD,
         "keypoint_set": variant.keypoint_set,
         "num_keypoints": variant.num_keypoints,
+        "family": "cigpose",
         "variant": variant.name,
-        "precision": precision,
-        "flip_test": flip_test,
-        "checkpoint_sha256": checkpoint_sha256,
-        "exporter": EXPORTER,
     }

@@ -1,0 +1,174 @@
+"""What every export to ONNX shares: tracing, provenance, and the comparison before anything is written."""
+
+import io
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from export import graph_edit, metadata
+from export.comparison import PRECISIONS, Answers, Difference, difference, joined
+from export.half_weights import store_half
+
+Tensors: TypeAlias = Mapping[str, Tensor]
+
+EXPORTER = "cigpose-triton export 3"  # raise the number when the same checkpoint would give another graph
+OPSET = 17
+_BATCHES = (slice(0, 1), slice(1, 3), slice(3, None))  # of the samples that an export is compared on
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export onnx` may be asked for.
+
+    Attributes:
+        variant: what the checkpoint must be; None: its names and shapes tell.
+        precision: a key of PRECISIONS.
+        flip_test: average with the mirrored crop inside the graph; doubles the work.
+        max_difference: overrides the bound of the precision.
+        checkpoint_sha256: for the metadata.
+
+    Raises:
+        ValueError: the precision does not exist.
+    """
+
+    variant: str | None = None
+    precision: str = "fp32"
+    flip_test: bool = False
+    max_difference: float | None = None
+    checkpoint_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export measured.
+
+    Attributes:
+        network: name of the variant.
+        difference: of ONNX Runtime's answers from those of the float32 network in PyTorch.
+        samples: how many were compared.
+        bound: what `difference.rms` was held against.
+    """
+
+    network: str
+    difference: Difference
+    samples: int
+    bound: float
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{self.difference}, over {self.samples} samples; allowed rms: {self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Original:
+    """The network of a checkpoint, for the inputs of its served form.
+
+    Attributes:
+        module: float32, in eval mode; its outputs are in the order of the served ones.
+        prepare: from served inputs to the module's.
+        clearest: from the module's inputs and a count to the items on which rounding changes no decision.
+    """
+
+    module: nn.Module
+    prepare: Callable[[Answers], Tensors]
+    clearest: Callable[[Tensors, int], NDArray[np.intp]]
+
+
+def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """Return the ONNX graph of a module, with a dynamic batch axis.
+
+    Args:
+        module: in eval mode.
+        inputs: an example of two items for each input.
+        outputs: name -> shape without the batch axis.
+
+    Raises:
+        ValueError: the module would bake values of the example into the graph (the message says where).
+    """
+    file = io.BytesIO()
+    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # also PyTorch's advice to use its other exporter
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            file,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in (*inputs, *outputs)},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
+    if baked:
+        raise ValueError(f"the graph would hold for one input only: {'; '.join(baked)}")
+    model = onnx.load_from_string(file.getvalue())
+    graph_edit.set_outputs(model, outputs)  # the exporter may not have inferred the shapes
+    return model
+
+
+def save_compared(
+    model: onnx.ModelProto,
+    path: Path,
+    description: dict[str, Any],
+    original: nn.Module,
+    inputs: Tensors,
+    options: ExportOptions,
+) -> ExportReport:
+    """Write an export whose answers are those of the float32 network.
+
+    Args:
+        model: the export.
+        path: of the file; replaced in one step.
+        description: how to feed and read it, its `family` and its `variant`.
+        original: the network, with flip test where the export has it.
+        inputs: four samples or more, compared in batches of 1, 2 and the rest.
+        options: of the command.
+
+    Raises:
+        ValueError: the answers differ by more than the bound (the message says by how much).
+    """
+    model = store_half(model) if options.precision == "fp16-weights" else model
+    metadata.write(model, description | _provenance(options))
+    session, names = graph_edit.cpu_session(model), [value.name for value in model.graph.output]
+    batches = [{name: tensor[part].numpy() for name, tensor in inputs.items()} for part in _BATCHES]
+    answers = joined([_named(names, session.run(names, batch)) for batch in batches])
+    found = difference(answers_of(original, inputs, names), answers)
+    bound = PRECISIONS[options.precision] if options.max_difference is None else options.max_difference
+    report = ExportReport(description["variant"], found, len(next(iter(inputs.values()))), bound)
+    if not found.rms <= bound:  # also when it is NaN
+        raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {report}")
+    graph_edit.save(model, path)
+    return report
+
+
+def answers_of(module: nn.Module, inputs: Tensors, names: Sequence[str]) -> Answers:
+    """Return a module's outputs under these names, computed one sample at a time."""
+    with torch.no_grad():
+        found = [module(*(tensor[None] for tensor in sample)) for sample in zip(*inputs.values(), strict=True)]
+    outputs = [each if isinstance(each, tuple) else (each,) for each in found]
+    return joined([_named(names, [tensor.numpy() for tensor in each]) for each in outputs])
+
+
+def _named(names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> Answers:
+    return dict(zip(names, arrays, strict=True))
+
+
+def _provenance(options: ExportOptions) -> dict[str, Any]:
+    return {
+        "precision": options.precision,
+        "flip_test": options.flip_test,
+        "checkpoint_sha256": options.checkpoint_sha256,
+        "exporter": EXPORTER,
+    }
