@@ -29,9 +29,10 @@ def _write(path: Path) -> None:
         raise ValueError(
             f"{path} is built with PyTorch; run `pip install -r requirements/torch.txt`, or name your file with --pose"
         ) from error
-    from export.cigpose.network import build
-    from export.cigpose.variants import variant
-    from export.onnx_export import export_onnx
+    from export.families.cigpose.export import export_onnx
+    from export.families.cigpose.network import build
+    from export.families.cigpose.variants import variant
+    from export.onnx_export import ExportOptions
 
     generator = torch.Generator().manual_seed(0)
     network = build(variant(NAME)).eval()
@@ -44,4 +45,4 @@ def _write(path: Path) -> None:
                 value.copy_((2 * noise - 1) * (3 / value[0].numel()) ** 0.5)
             else:  # batch statistics and scales about 1, biases about 0: signals keep their size, none is denormal
                 value.copy_(0.1 * (noise - 0.5) if name.endswith(("bias", "mean", "beta")) else 0.9 + 0.2 * noise)
-    export_onnx(network, path, max_difference=1.0)
+    export_onnx(network, path, ExportOptions(max_difference=1.0))

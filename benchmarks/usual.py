@@ -15,8 +15,8 @@ from ensemble.request_parameters import RequestParameters
 from ensemble.steps.decode_image import PictureLimits, decode_picture
 from ensemble.steps.decode_simcc import decode_simcc
 from ensemble.steps.select_persons import select_persons
-from export.cigpose.variants import MEAN, STD
-from export.yolox_file import grid
+from export.detectors.yolox import grid
+from export.families.top_down import MEAN, STD
 
 
 class UsualPipeline:

@@ -18,7 +18,7 @@ from demo.evaluation import PARTS
 from demo.gate import BBOX_THRESHOLD, measure
 from demo.photos import measure_photos
 from demo.seeds import GATE
-from export.pose_file import PoseOptions
+from export.families import PoseOptions
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
 from server.usage import CommandLine, command, input_path, need, output_path

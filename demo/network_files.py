@@ -15,8 +15,9 @@ from demo.pose_task import POSE, GuidedPose
 from demo.trainer import Trainer
 from demo.yolox import STRIDES, SmallYolox
 from export import graph_edit
+from export.families.cigpose.export import export_onnx
 from export.half_weights import store_half
-from export.onnx_export import OPSET, export_onnx
+from export.onnx_export import OPSET, ExportOptions
 
 _LARGE = 1024  # elements
 
@@ -26,7 +27,7 @@ def export_pose(trainer: Trainer, path: Path) -> None:
     guided = GuidedPose(POSE)
     guided.load_state_dict(trainer.averaged.module.state_dict())
     network = guided.pose.eval()
-    report = export_onnx(network, path, precision="fp16-weights")
+    report = export_onnx(network, path, ExportOptions(precision="fp16-weights"))
     graph_edit.save(_store_graphs_as_int8(graph_edit.load(path)), path)
     sys.stderr.write(f"{path}: {report}\n")
 

@@ -15,9 +15,10 @@ from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, si
 from demo.trainer import first_batches
 from demo.warm_start import start_pose
 from ensemble.keypoints import keypoint_set
-from export.cigpose.head import HeadStages
-from export.cigpose.network import CigPose, build
-from export.cigpose.variants import MEAN, STD, STRIDE, Variant
+from export.families.cigpose.head import HeadStages
+from export.families.cigpose.network import CigPose, build
+from export.families.cigpose.variants import STRIDE, Variant
+from export.families.top_down import MEAN, STD
 
 POSE = Variant(
     name="cigpose-t_rendered_256x192",

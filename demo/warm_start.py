@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from demo.yolox import SmallYolox
 from export import graph_edit
-from export.cigpose.graph_network import EdgeConv
-from export.cigpose.head import CigHead
-from export.cigpose.network import CigPose
+from export.families.cigpose.graph_network import EdgeConv
+from export.families.cigpose.head import CigHead
+from export.families.cigpose.network import CigPose
 
 _Fold = tuple[Tensor, Tensor]  # factor and offset that an export keeps of a normalisation
 _Folds = dict[nn.Module, _Fold]

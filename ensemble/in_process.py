@@ -47,12 +47,19 @@ class InProcess:
             ValueError: the caller's mistake, with the text that the server would answer.
         """
         outputs = [tensor.name for tensor in self.pipeline.outputs] if wanted is None else list(wanted)
-        needed = self.pipeline.needed(outputs)
+        tensors = self.tensors(outputs, parameters or {}, inputs)
+        return {name: tensors[name] for name in outputs}
+
+    def tensors(
+        self, wanted: Iterable[str], parameters: Mapping[str, Any], inputs: Mapping[str, Any]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the inputs and every tensor that is made for the wanted outputs. Arguments: see a call."""
+        needed = self.pipeline.needed(wanted)
         tensors = {name: _array(value) for name, value in inputs.items()}
         for member in self.pipeline.members:
             if member.name in needed:
-                tensors |= self._run(member, tensors, parameters or {}, needed[member.name])
-        return {name: tensors[name] for name in outputs}
+                tensors |= self._run(member, tensors, parameters, needed[member.name])
+        return tensors
 
     def _run(self, member: Member, tensors: Arrays, parameters: Mapping[str, Any], wanted: frozenset[str]) -> Arrays:
         if isinstance(member, Step):

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ensemble.geometry import Letterbox, Size, TopDownCrop
-from ensemble.keypoints import keypoint_set
+from ensemble.geometry import Letterbox, Size
 from ensemble.request_parameters import RequestParameters
 from ensemble.steps import Step
 from ensemble.steps.decode_simcc import DecodeSimcc
-from ensemble.tensors import BOXES, CROPS, LETTERBOXED, SCORES, SIMCC_X, SIMCC_Y, Tensor
+from ensemble.tensors import BOXES, LETTERBOXED, SCORES, SIMCC_X, SIMCC_Y, Tensor
 
 MAX_PERSONS = RequestParameters().max_persons
 DETECTOR = "detector"
@@ -94,48 +93,3 @@ class SimCC:
     def decoder(self) -> Step:
         """One step for all SimCC networks."""
         return DecodeSimcc()
-
-
-@dataclass(frozen=True)
-class TopDownNetwork:
-    """A pose network in served form that looks at one person at a time: uint8 crops in.
-
-    Attributes:
-        name: of its model and, after `pose_`, of its pipelines: the published file's stem.
-        keypoint_set: name of the keypoints that it answers.
-        crop: how persons get into it.
-        head: what it answers.
-        max_batch_size: crops in one execution, and so the most persons of one request.
-        source: provenance, shown in the model's config.
-    """
-
-    name: str
-    keypoint_set: str
-    crop: TopDownCrop
-    head: Head
-    max_batch_size: int = MAX_PERSONS
-    source: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def network(self) -> Network:
-        """Its graph."""
-        width, height = self.crop.size
-        answers = self.head.outputs(len(keypoint_set(self.keypoint_set)))
-        crops = (CROPS.sized(height, width, 3),)
-        return Network(self.name, crops, answers, self.max_batch_size, self.source, per_person=True)
-
-
-class PoseModel(Protocol):
-    """What all pose networks have in common, whatever the pipeline that they need."""
-
-    @property
-    def name(self) -> str:
-        """Of its pipelines, after `pose_`."""
-
-    @property
-    def keypoint_set(self) -> str:
-        """Name of the keypoints that it answers."""
-
-    @property
-    def max_batch_size(self) -> int:
-        """The most persons of one request."""

@@ -1,4 +1,6 @@
-"""The flip test inside the graph of any SimCC network: a crop and its mirror image in one run of twice the batch."""
+"""The flip test inside a network's graph: a crop and its mirror image in one run of twice the batch."""
+
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,20 +12,19 @@ FACTS = "flip test: every published accuracy uses it; it doubles the cost of eve
 
 
 def with_flip_test(
-    model: onnx.ModelProto, names: tuple[str, str], shape: tuple[int, int, int], partners: tuple[int, ...]
+    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], mirrored: Collection[str], partners: Sequence[int]
 ) -> onnx.ModelProto:
-    """Return the network that averages its rows for a crop with those for the mirrored crop, set back in place.
+    """Return the network that averages its outputs for a crop with those for the mirrored crop, set back in place.
 
     Source: MMPose 1.3.2, flip test of RTMCCHead (no shift by one bin); every published CIGPose accuracy uses it.
 
     Args:
-        model: one input [batch, 3, H, W] and SimCC rows [batch, K, bins], float32, with a dynamic batch axis.
-        names: of the rows along x and along y.
-        shape: K and the bins along x and y.
-        partners: (K,) which key point each one is in the mirror.
+        model: one input [batch, 3, H, W] and float32 outputs with a row a keypoint, [batch, K, ...], batch dynamic.
+        shapes: of the outputs by name, without the batch axis.
+        mirrored: outputs whose last axis runs along x.
+        partners: (K,) which keypoint each one is in the mirror.
     """
     crop = model.graph.input[0]
-    count, x_bins, y_bins = shape
     flipped = compose.add_prefix(model, "both/")
     both = flipped.graph.input[0].name
     flipped.graph.input[0].CopyFrom(crop)
@@ -36,23 +37,23 @@ def with_flip_test(
         ],
     )
     graph_edit.constant(flipped, "flip/partners", partners)
-    graph_edit.constant(flipped, "flip/bins", _backwards(x_bins))
     graph_edit.constant(flipped, "flip/half", np.array(0.5, np.float32))
     for index in (0, 1):
         graph_edit.constant(flipped, f"flip/{index}", np.array(index))
-    for name, bins, reverse in zip(names, (x_bins, y_bins), (True, False), strict=True):
-        halves = graph_edit.constant(flipped, f"flip/{name}/halves", (2, -1, count, bins))
-        flipped.graph.node.extend(_averaged(name, halves, reverse))
-    graph_edit.set_outputs(flipped, {names[0]: [count, x_bins], names[1]: [count, y_bins]})
+    for name, shape in shapes.items():
+        graph_edit.constant(flipped, f"flip/{name}/halves", (2, -1, *shape))
+        graph_edit.constant(flipped, f"flip/{name}/order", _backwards(shape[-1]))
+        flipped.graph.node.extend(_averaged(name, len(shape) if name in mirrored else None))
+    graph_edit.set_outputs(flipped, shapes)
     return flipped
 
 
-def _averaged(name: str, halves: str, reverse: bool) -> list[onnx.NodeProto]:
-    """Return the nodes from `both/<name>` [2 batch, K, bins] to `name` [batch, K, bins]."""
+def _averaged(name: str, axis: int | None) -> list[onnx.NodeProto]:
+    """Return the nodes from `both/<name>` [2 batch, K, ...] to `name`; `axis` is reversed in the mirrored half."""
     at = f"flip/{name}"
-    back = [helper.make_node("Gather", [f"{at}/swapped", "flip/bins"], [f"{at}/back"], axis=2)] if reverse else []
+    back = [helper.make_node("Gather", [f"{at}/swapped", f"{at}/order"], [f"{at}/back"], axis=axis)] if axis else []
     return [
-        helper.make_node("Reshape", [f"both/{name}", halves], [f"{at}/pairs"]),
+        helper.make_node("Reshape", [f"both/{name}", f"{at}/halves"], [f"{at}/pairs"]),
         helper.make_node("Gather", [f"{at}/pairs", "flip/0"], [f"{at}/seen"], axis=0),
         helper.make_node("Gather", [f"{at}/pairs", "flip/1"], [f"{at}/mirrored"], axis=0),
         helper.make_node("Gather", [f"{at}/mirrored", "flip/partners"], [f"{at}/swapped"], axis=1),

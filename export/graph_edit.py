@@ -1,7 +1,7 @@
 """Small edits of ONNX graphs: a dynamic batch axis, nodes before and after, and the proof that batching is right."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,18 @@ def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values]
 
 
+def signature(model: onnx.ModelProto) -> str:
+    """Return what a file takes and answers, in words; `?` where it leaves a dim open."""
+    takes, answers = (
+        ", ".join(
+            f"{value.name} [{', '.join(str(dim or '?') for dim in shape)}]"
+            for value, shape in zip(values, shapes(values), strict=True)
+        )
+        for values in (model.graph.input, model.graph.output)
+    )
+    return f"takes {takes} and answers {answers}"
+
+
 def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Sequence[int]) -> str:
     """Add an initializer (integers become int64) and return its name."""
     array = np.asarray(values)
@@ -86,7 +98,7 @@ def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
     a tie, in which rounding alone makes the answers differ; so after a pair that disagrees, two others have to agree.
 
     Args:
-        model: one input with a dynamic first axis, uint8 or float32, all other axes fixed.
+        model: inputs with a dynamic first axis, uint8 or float32, all other axes fixed.
         tolerance: largest difference, relative to the output's largest value.
     """
     try:
@@ -97,11 +109,15 @@ def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
 
 
 def _agree(session: onnxruntime.InferenceSession, seed: int, tolerance: float) -> bool:
-    source = session.get_inputs()[0]
-    pixels = np.random.default_rng(seed).integers(0, 256, (2, *source.shape[1:]))
-    batch = pixels.astype(np.uint8 if "uint8" in source.type else np.float32)
-    together = session.run(None, {source.name: batch})
-    alone = [session.run(None, {source.name: batch[i : i + 1]}) for i in range(2)]
+    generator = np.random.default_rng(seed)
+    batch = {
+        source.name: generator.integers(0, 256, (2, *source.shape[1:])).astype(
+            np.uint8 if "uint8" in source.type else np.float32
+        )
+        for source in session.get_inputs()
+    }
+    together = session.run(None, batch)
+    alone = [session.run(None, {name: array[i : i + 1] for name, array in batch.items()}) for i in range(2)]
     for output, singles in zip(together, zip(*alone, strict=True), strict=True):
         expected = np.concatenate(singles)
         if output.shape != expected.shape or np.abs(output - expected).max() > tolerance * np.abs(expected).max():
@@ -120,21 +136,20 @@ def uint8_input(model: onnx.ModelProto, name: str, source: str, size: tuple[int,
     """Give the model an input `name` UINT8 [batch, h, w, 3] and return the nodes that make FP32 [batch, 3, h, w] of it.
 
     Args:
-        model: the model to change; its own first input is replaced.
+        model: the model to change; its own input of pictures, the first one, is replaced.
         name: of the new input.
         source: name for the FP32 tensor in the old layout (colour order unchanged).
         size: (w, h).
     """
-    del model.graph.input[:]
     shape = [BATCH_AXIS, size[1], size[0], 3]
-    model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, shape))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, shape))
     return [
         helper.make_node("Transpose", [name], [f"{source}/planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", [f"{source}/planes"], [source], to=onnx.TensorProto.FLOAT),
     ]
 
 
-def set_outputs(model: onnx.ModelProto, shapes: dict[str, list[int]]) -> None:
+def set_outputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
     """Make these float32 tensors the model's outputs; shapes are without the batch axis."""
     del model.graph.output[:]
     for name, shape in shapes.items():

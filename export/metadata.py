@@ -1,12 +1,17 @@
 """What an ONNX file of this project, or of the publicly known CIGPose exports, says about itself: one JSON object."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import onnx
 
+from export import graph_edit
+
 KEY = "cigpose_meta"
-PROVENANCE = (
+_PROVENANCE = (
+    "family",
     "variant",
     "precision",
     "flip_test",
@@ -34,3 +39,9 @@ def read(model: onnx.ModelProto) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise ValueError(f"metadata key {KEY} is no JSON object but {texts[0][:80]!r}")
     return meta
+
+
+def source(path: Path, meta: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return where a network comes from, for the served model's config."""
+    stated = {key: str(meta[key]) for key in _PROVENANCE if meta and key in meta}
+    return {"source_file": path.name, "source_sha256": graph_edit.sha256(path)} | stated

@@ -7,9 +7,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from ensemble.geometry import Size
 from export import graph_edit
-
-Size = tuple[int, int]  # (w, h)
 
 
 def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str) -> Size:

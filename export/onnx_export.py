@@ -1,29 +1,53 @@
-"""A network in, a checked ONNX file out: batch axis dynamic, weights and provenance inside."""
+"""What every export to ONNX shares: tracing, provenance, and the comparison before anything is written."""
 
 import io
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import onnx
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from ensemble.keypoints import keypoint_set
 from export import graph_edit, metadata
-from export.cigpose.forms import HalfBackbone
-from export.cigpose.network import CigPose, example_crops
-from export.cigpose.variants import MEAN, STD, Variant
-from export.comparison import PRECISIONS
-from export.flip import with_flip_test
+from export.comparison import PRECISIONS, Answers, Difference, difference, joined
 from export.half_weights import store_half
-from export.onnx_check import INPUT, OUTPUTS, Comparison, compare
 
-EXPORTER = "cigpose-triton export 2"  # raise the number when the same checkpoint would give another graph
+Tensors: TypeAlias = Mapping[str, Tensor]
+
+EXPORTER = "cigpose-triton export 3"  # raise the number when the same checkpoint would give another graph
 OPSET = 17
+_BATCHES = (slice(0, 1), slice(1, 3), slice(3, None))  # of the samples that an export is compared on
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export onnx` may be asked for.
+
+    Attributes:
+        variant: what the checkpoint must be; None: its names and shapes tell.
+        precision: a key of PRECISIONS.
+        flip_test: average with the mirrored crop inside the graph; doubles the work.
+        max_difference: overrides the bound of the precision.
+        checkpoint_sha256: for the metadata.
+
+    Raises:
+        ValueError: the precision does not exist.
+    """
+
+    variant: str | None = None
+    precision: str = "fp32"
+    flip_test: bool = False
+    max_difference: float | None = None
+    checkpoint_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}; known: {', '.join(PRECISIONS)}")
 
 
 @dataclass(frozen=True)
@@ -31,85 +55,58 @@ class ExportReport:
     """What an export measured.
 
     Attributes:
-        comparison: of ONNX Runtime's answers with those of the float32 network in PyTorch.
-        bound: what `comparison.difference.rms` was held against.
-        seconds: time the export took, comparison included.
-        size_bytes: of the written file.
+        network: name of the variant.
+        difference: of ONNX Runtime's answers from those of the float32 network in PyTorch.
+        samples: how many were compared.
+        bound: what `difference.rms` was held against.
     """
 
-    comparison: Comparison
+    network: str
+    difference: Difference
+    samples: int
     bound: float
-    seconds: float
-    size_bytes: int
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"{self.difference}, over {self.samples} samples; allowed rms: {self.bound:g}"
 
 
-def export_onnx(
-    network: CigPose,
-    path: Path,
-    *,
-    precision: str = "fp32",
-    flip_test: bool = False,
-    max_difference: float | None = None,
-    checkpoint_sha256: str = "",
-    batches: Sequence[int] = (1, 2, 3),
-) -> ExportReport:
-    """Write a network as ONNX and compare it with the network; no file is left when they disagree.
+@dataclass(frozen=True)
+class Original:
+    """The network of a checkpoint, for the inputs of its served form.
 
-    The file has the input `input` FP32 [batch, 3, H, W] (RGB, normalised by MEAN and STD), the outputs `simcc_x` and
-    `simcc_y`, and the metadata key `cigpose_meta`: the form of the publicly known CIGPose ONNX files.
+    Attributes:
+        module: float32, in eval mode; its outputs are in the order of the served ones.
+        prepare: from served inputs to the module's.
+        clearest: from the module's inputs and a count to the items on which rounding changes no decision.
+    """
+
+    module: nn.Module
+    prepare: Callable[[Answers], Tensors]
+    clearest: Callable[[Tensors, int], NDArray[np.intp]]
+
+
+def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """Return the ONNX graph of a module, with a dynamic batch axis.
 
     Args:
-        network: in eval mode; any variant.
-        path: of the ONNX file; replaced in one step at the end.
-        precision: a key of PRECISIONS.
-        flip_test: average with the mirrored crop inside the graph; doubles the work.
-        max_difference: overrides the bound of the precision.
-        checkpoint_sha256: of the file the weights came from, for the metadata.
-        batches: batch sizes to compare at.
-
-    Raises:
-        ValueError: the answers differ by more than the bound, the precision does not exist, or the network is in
-            training mode.
-    """
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
-    if network.training:
-        raise ValueError(f"{network.variant.name} is in training mode; call eval() first")
-    started = time.perf_counter()
-    bound = PRECISIONS[precision] if max_difference is None else max_difference
-    form = HalfBackbone(network) if precision == "fp16" else network
-    model, variant = trace(form, network.variant), network.variant
-    if flip_test:
-        partners = keypoint_set(variant.keypoint_set).flip_indices
-        model = with_flip_test(model, OUTPUTS, (variant.num_keypoints, *variant.bins), partners)
-    model = store_half(model) if precision == "fp16-weights" else model
-    metadata.write(model, provenance(variant, precision, flip_test, checkpoint_sha256))
-    found = compare(network, model, flip_test=flip_test, exact=precision == "fp32", batches=batches)
-    if not found.difference.rms <= bound:  # also when it is NaN
-        raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {found}; allowed rms: {bound:g}")
-    graph_edit.save(model, path)
-    return ExportReport(found, bound, time.perf_counter() - started, path.stat().st_size)
-
-
-def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
-    """Return the ONNX graph of a module from crops to SimCC rows, with a dynamic batch axis.
+        module: in eval mode.
+        inputs: an example of two items for each input.
+        outputs: name -> shape without the batch axis.
 
     Raises:
         ValueError: the module would bake values of the example into the graph (the message says where).
     """
     file = io.BytesIO()
-    with (
-        torch.no_grad(),
-        warnings.catch_warnings(record=True) as caught,
-    ):  # PyTorch would rather we used its other exporter
-        warnings.simplefilter("always")
+    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # also PyTorch's advice to use its other exporter
         torch.onnx.export(
             module,
-            (example_crops(variant, 2),),
+            tuple(inputs.values()),
             file,
-            input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in (INPUT, *OUTPUTS)},
+            input_names=list(inputs),
+            output_names=list(outputs),
+            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in (*inputs, *outputs)},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -117,26 +114,61 @@ def trace(module: nn.Module, variant: Variant) -> onnx.ModelProto:
     if baked:
         raise ValueError(f"the graph would hold for one input only: {'; '.join(baked)}")
     model = onnx.load_from_string(file.getvalue())
-    for value, bins in zip(model.graph.output, variant.bins, strict=True):  # the exporter may not have inferred them
-        for dim, size in zip(value.type.tensor_type.shape.dim[1:], (variant.num_keypoints, bins), strict=True):
-            dim.dim_value = size
+    graph_edit.set_outputs(model, outputs)  # the exporter may not have inferred the shapes
     return model
 
 
-def provenance(variant: Variant, precision: str, flip_test: bool, checkpoint_sha256: str) -> dict[str, Any]:
-    """Return what the file says about itself: how to feed and read it, and where it comes from."""
-    width, height = variant.input_size
+def save_compared(
+    model: onnx.ModelProto,
+    path: Path,
+    description: dict[str, Any],
+    original: nn.Module,
+    inputs: Tensors,
+    options: ExportOptions,
+) -> ExportReport:
+    """Write an export whose answers are those of the float32 network.
+
+    Args:
+        model: the export.
+        path: of the file; replaced in one step.
+        description: how to feed and read it, its `family` and its `variant`.
+        original: the network, with flip test where the export has it.
+        inputs: four samples or more, compared in batches of 1, 2 and the rest.
+        options: of the command.
+
+    Raises:
+        ValueError: the answers differ by more than the bound (the message says by how much).
+    """
+    model = store_half(model) if options.precision == "fp16-weights" else model
+    metadata.write(model, description | _provenance(options))
+    session, names = graph_edit.cpu_session(model), [value.name for value in model.graph.output]
+    batches = [{name: tensor[part].numpy() for name, tensor in inputs.items()} for part in _BATCHES]
+    answers = joined([_named(names, session.run(names, batch)) for batch in batches])
+    found = difference(answers_of(original, inputs, names), answers)
+    bound = PRECISIONS[options.precision] if options.max_difference is None else options.max_difference
+    report = ExportReport(description["variant"], found, len(next(iter(inputs.values()))), bound)
+    if not found.rms <= bound:  # also when it is NaN
+        raise ValueError(f"{path} not written: ONNX Runtime and PyTorch differ, {report}")
+    graph_edit.save(model, path)
+    return report
+
+
+def answers_of(module: nn.Module, inputs: Tensors, names: Sequence[str]) -> Answers:
+    """Return a module's outputs under these names, computed one sample at a time."""
+    with torch.no_grad():
+        found = [module(*(tensor[None] for tensor in sample)) for sample in zip(*inputs.values(), strict=True)]
+    outputs = [each if isinstance(each, tuple) else (each,) for each in found]
+    return joined([_named(names, [tensor.numpy() for tensor in each]) for each in outputs])
+
+
+def _named(names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> Answers:
+    return dict(zip(names, arrays, strict=True))
+
+
+def _provenance(options: ExportOptions) -> dict[str, Any]:
     return {
-        "input_w": width,
-        "input_h": height,
-        "split_ratio": variant.split_ratio,
-        "mean": MEAN,
-        "std": STD,
-        "keypoint_set": variant.keypoint_set,
-        "num_keypoints": variant.num_keypoints,
-        "variant": variant.name,
-        "precision": precision,
-        "flip_test": flip_test,
-        "checkpoint_sha256": checkpoint_sha256,
+        "precision": options.precision,
+        "flip_test": options.flip_test,
+        "checkpoint_sha256": options.checkpoint_sha256,
         "exporter": EXPORTER,
     }

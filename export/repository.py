@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import onnx
@@ -17,8 +18,8 @@ from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import PROFILES
 from ensemble.triton.render import render
 from export import graph_edit
-from export.detector_file import DetectorOptions, serve_detector_file
-from export.pose_file import PoseOptions, serve_pose_file
+from export.detectors import DetectorOptions, serve_detector_file
+from export.families import PoseOptions, serve_pose_file
 from server import manifest
 
 CHECKOUT = Path(__file__).parents[1]
@@ -47,26 +48,45 @@ class Plan:
 
 def plan(
     pose_files: Sequence[Path],
-    detector_file: Path,
+    detector_file: Path | None,
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
 ) -> Plan:
     """Read the files and return what they make; the first pose file is the default network.
 
-    The options are for files that lack this metadata.
+    The options are for files that lack this metadata. No detector is needed where no pipeline has one.
 
     Raises:
-        ValueError: a file cannot be served.
+        ValueError: a file cannot be served, two have one name, or the detector is missing or superfluous.
     """
-    networks = [serve_pose_file(path, pose_options) for path in pose_files]
-    detector = serve_detector_file(detector_file, detector_options)
-    graphs = {served.network.name: served.model for served in networks} | {DETECTOR: detector.model}
-    return Plan(pipelines([served.network for served in networks], detector.detector), graphs)
+    poses = [(path, serve_pose_file(path, pose_options)) for path in pose_files]
+    files, detector = [(path, served.graphs) for path, served in poses], None
+    if detector_file:
+        found = serve_detector_file(detector_file, detector_options)
+        files, detector = [*files, (detector_file, {DETECTOR: found.model})], found.detector
+    graphs = _by_name(files)
+    offered = pipelines([served.model for _, served in poses], detector)
+    if detector and not any(member.name == DETECTOR for pipeline in offered for member in pipeline.members):
+        raise ValueError(f"{detector_file}: no network of this repository needs a detector; leave --detector out")
+    return Plan(offered, graphs)
+
+
+def _by_name(files: Sequence[tuple[Path, Mapping[str, onnx.ModelProto]]]) -> dict[str, onnx.ModelProto]:
+    """Return all graphs by their models' names."""
+    owners: dict[str, Path] = {}
+    for path, graphs in files:
+        for name in graphs:
+            if name in owners:
+                raise ValueError(
+                    f"two different models would be called {name}: {owners[name]} and {path}; rename one of the files"
+                )
+            owners[name] = path
+    return {name: graph for _, graphs in files for name, graph in graphs.items()}
 
 
 def build_repository(
     pose_files: Sequence[Path],
-    detector_file: Path,
+    detector_file: Path | None,
     output: Path,
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
@@ -74,7 +94,7 @@ def build_repository(
     """Make `output` a complete, self-contained repository. Arguments: see `plan`.
 
     Raises:
-        ValueError: a file cannot be served.
+        ValueError: see `plan`.
         OutputRefused: `output` holds models that do not belong to this repository.
     """
     planned = plan(pose_files, detector_file, pose_options, detector_options)
@@ -83,7 +103,7 @@ def build_repository(
     for model in models:
         write_configs(model, output / model.name)
         if isinstance(model, Model) and model.backend == "python":
-            _copy_adapter(output / model.name / "1")
+            _copy_code(model, output / model.name / "1")
     for name, graph in planned.graphs.items():
         graph_edit.save(graph, output / name / "1" / "model.onnx")
     return models
@@ -122,9 +142,15 @@ def _refuse_strangers(output: Path, names: list[str]) -> None:
         )
 
 
-def _copy_adapter(folder: Path) -> None:
-    """Write `model.py` and, beside it, the package that it imports: a repository needs nothing else."""
+def _copy_code(model: Model, folder: Path) -> None:
+    """Write `model.py` and, beside it, everything that it imports: a repository needs nothing else."""
+    shutil.rmtree(folder)
+    shutil.copytree(_PACKAGE, folder / "ensemble", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(_ADAPTER, folder / "model.py")
-    package = folder / "ensemble"
-    shutil.rmtree(package, ignore_errors=True)
-    shutil.copytree(_PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    module = model.parameters["step"].partition(":")[0]
+    if not module.startswith("ensemble."):  # a family's own step
+        target = (folder / module.replace(".", "/")).with_suffix(".py")
+        target.parent.mkdir(parents=True)
+        shutil.copyfile(str(import_module(module).__file__), target)
+        for package in target.relative_to(folder).parents[:-1]:
+            (folder / package / "__init__.py").touch()  # empty: the module needs nothing of its family

@@ -1,18 +1,66 @@
-"""The same crops through PyTorch, ONNX Runtime and a server: how far the answers are apart."""
+"""Every network of a repository in ONNX Runtime, here, and on a server: how far the answers are apart."""
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
+import tritonclient.grpc
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
-from ensemble.steps.decode_simcc import decode_simcc
-from export.comparison import PRECISIONS, Difference, Rows, difference
-from export.served import Crops, Served
+from ensemble.in_process import InProcess
+from ensemble.networks import Network
+from ensemble.pipeline import Pipeline
+from ensemble.steps import Arrays, Request, Step
+from ensemble.tensors import BBOXES, KEYPOINTS, Tensor
+from ensemble.triton.stored import read_pipelines, run_here
+from export.comparison import Answers, Difference, difference, joined
 
-COLUMNS = ("network", "compared", "largest", "rms", "allowed", "arg-maxima moved", "keypoints moved, px (mean, most)")
+Ask: TypeAlias = Callable[[Network, Arrays], Answers]
+Items: TypeAlias = NDArray[np.intp] | slice
+
+COLUMNS = ("network", "compared", "largest", "rms", "allowed", "keypoints moved, px (mean, most)")
+_PICTURE = (480, 640)  # height, width
+_BATCH = 8
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network where a pipeline runs it.
+
+    Attributes:
+        network: what is verified.
+        run: the pipeline, in this process.
+        decoder: the step that makes keypoints of the network's outputs, where there is one.
+    """
+
+    network: Network
+    run: InProcess
+    decoder: Step | None
+
+    def samples(self, count: int) -> list[Arrays]:
+        """Return all tensors of the pipeline for `count` given boxes, or as many pictures; the same every time."""
+        pipeline, step = self.run.pipeline, 1
+        takes_boxes = BBOXES in pipeline.inputs
+        if takes_boxes:
+            step = min(_BATCH, int(pipeline.parameters["max_persons"]))
+        wanted = [tensor.name for tensor in pipeline.outputs]
+        return [
+            self.run.tensors(wanted, {}, _inputs(first, min(step, count - first) if takes_boxes else None))
+            for first in range(0, count, step)
+        ]
+
+    def keypoints(self, tensors: Arrays, answers: Answers) -> NDArray[Any]:
+        """Return the keypoints that the pipeline's decoder makes of other answers; none without a decoder."""
+        if self.decoder is None:
+            return np.empty((0, 0, 2))
+        return self.decoder.run(Request({**tensors, **answers}, {}, frozenset({KEYPOINTS.name})))[KEYPOINTS.name]
 
 
 @dataclass(frozen=True)
@@ -22,26 +70,20 @@ class Finding:
     Attributes:
         network: its name.
         compared: the two ways.
-        difference: of the logits.
+        difference: of the outputs.
         bound: allowed for `difference.rms`.
-        moved: rows whose arg-max is another.
-        rows: number of rows.
-        mean_px: mean distance of a keypoint from its other self, in crop pixels.
-        most_px: the largest.
+        moved_px: distance of each keypoint from that of the other way, in picture pixels.
     """
 
     network: str
     compared: str
     difference: Difference
     bound: float
-    moved: int
-    rows: int
-    mean_px: float
-    most_px: float
+    moved_px: NDArray[Any]
 
     @property
     def passed(self) -> bool:
-        """Tell whether the bound holds (never when the difference is no number)."""
+        """Whether the bound holds; never when the difference is NaN."""
         return self.difference.rms <= self.bound
 
     def cells(self) -> tuple[str, ...]:
@@ -52,48 +94,57 @@ class Finding:
             f"{self.difference.largest:.2g}",
             f"{self.difference.rms:.2g}",
             f"{self.bound:g}" + ("" if self.passed else " EXCEEDED"),
-            f"{self.moved} of {self.rows}",
-            f"{self.mean_px:.3f}, {self.most_px:.2f}",
+            f"{self.moved_px.mean():.3f}, {self.moved_px.max():.2f}" if self.moved_px.size else "-",
         )
 
 
-def compare(network: Served, compared: str, bound: float, expected: Rows, actual: Rows) -> Finding:
-    """Measure how far `actual` is from `expected`.
+def members(repository: Path) -> dict[str, Member]:
+    """Return every network of a repository by name, where possible in a pipeline that takes boxes.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found: dict[str, Member] = {}
+    for pipeline in sorted(read_pipelines(repository), key=lambda pipeline: BBOXES not in pipeline.inputs):
+        new = [each for each in pipeline.members if isinstance(each, Network) and each.name not in found]
+        run = run_here(repository, pipeline.name, threads=0)
+        found |= {network.name: Member(network, run, _decoder(pipeline, network)) for network in new}
+    if not found:
+        raise ValueError(f"{repository} holds no pipeline; write one with `python -m export repository`")
+    return found
+
+
+def compare(
+    member: Member,
+    compared: str,
+    bound: float,
+    samples: Sequence[Arrays],
+    ways: tuple[Sequence[Answers], Sequence[Answers]],
+    items: Items = slice(None),
+) -> Finding:
+    """Measure how far the answers of two ways are apart.
+
+    Args:
+        member: the network.
+        compared: names of the two ways.
+        bound: on the rms difference.
+        samples: see `Member.samples`.
+        ways: for each way the answers to each sample.
+        items: those to look at.
 
     Raises:
         ValueError: the shapes differ.
     """
-    found = difference(expected, actual)
-    pairs = list(zip(expected, actual, strict=True))
-    ratio = expected[0].shape[2] / network.input_size[0]
-    points = [decode_simcc(*rows)[0] / ratio for rows in (expected, actual)]
-    distances = np.linalg.norm(points[0] - points[1], axis=-1)
-    return Finding(
-        network=network.name,
-        compared=compared,
-        difference=found,
-        bound=bound,
-        moved=sum(int((a.argmax(2) != b.argmax(2)).sum()) for a, b in pairs),
-        rows=sum(a.shape[0] * a.shape[1] for a, _ in pairs),
-        mean_px=float(distances.mean()),
-        most_px=float(distances.max()),
-    )
+    answers = [{name: array[items] for name, array in joined(way).items()} for way in ways]
+    points = [np.concatenate([member.keypoints(*pair) for pair in zip(samples, way, strict=True)]) for way in ways]
+    alike = points[0].shape == points[1].shape  # bottom-up, a score beside a threshold may lose a person
+    moved = np.linalg.norm(points[0] - points[1], axis=-1)[items] if alike and points[0].size else np.empty(0)
+    return Finding(member.network.name, compared, difference(*answers), bound, moved)
 
 
-def precision_bound(network: Served) -> float:
-    """Return the bound of the precision that the network was exported in; float32's where its config says nothing."""
-    return PRECISIONS.get(network.source.get("precision", "fp32"), PRECISIONS["fp32"])
-
-
-def fixed_crops(input_size: tuple[int, int], count: int, seed: int = 0) -> Crops:
-    """Return `count` different crops of a picture's magnitude, the same for the same seed: blocks under noise."""
-    width, height = input_size
-    generator = np.random.default_rng(seed)
-    coarse = generator.normal(0, 1, (count, -(-height // 16), -(-width // 16), 3))
-    blocks = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :height, :width]
-    noise = generator.normal(0, 0.3, blocks.shape)
-    crops: Crops = np.clip(np.rint(118 + 58 * (blocks + noise)), 0, 255).astype(np.uint8)
-    return crops
+def named(tensors: Arrays, declared: Sequence[Tensor]) -> Answers:
+    """Return some of the tensors."""
+    return {tensor.name: tensors[tensor.name] for tensor in declared}
 
 
 def table(findings: list[Finding]) -> str:
@@ -103,6 +154,36 @@ def table(findings: list[Finding]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
+
+
+@contextlib.contextmanager
+def asking(url: str, encryption: Mapping[str, Any]) -> Iterator[Ask]:
+    """Yield a function that lets the server at a gRPC address run a network.
+
+    The function raises ValueError when the server does not answer (the message says why).
+
+    Args:
+        url: the server's gRPC address.
+        encryption: what tritonclient's client takes for TLS.
+
+    Raises:
+        OSError: a TLS file cannot be read.
+    """
+    with tritonclient.grpc.InferenceServerClient(url, **encryption) as client:
+
+        def ask(network: Network, inputs: Arrays) -> Answers:
+            tensors = []
+            for tensor in network.inputs:
+                array = np.ascontiguousarray(inputs[tensor.name])
+                tensors.append(tritonclient.grpc.InferInput(tensor.name, list(array.shape), tensor.dtype))
+                tensors[-1].set_data_from_numpy(array)
+            try:
+                result = client.infer(network.name, tensors, client_timeout=_TIMEOUT_S)
+            except InferenceServerException as error:
+                raise ValueError(f"{network.name} at {url}: {error.message()}") from error
+            return {tensor.name: result.as_numpy(tensor.name) for tensor in network.outputs}
+
+        yield ask
 
 
 @contextlib.contextmanager
@@ -121,3 +202,26 @@ def server_of(repository: Path, profile: str) -> Iterator[str]:
         except RuntimeError as error:
             raise ValueError(str(error)) from error
         yield running.grpc_url
+
+
+def _decoder(pipeline: Pipeline, network: Network) -> Step | None:
+    answered = {tensor.name for tensor in network.outputs}
+    for step in pipeline.members:
+        made = {tensor.name for tensor in step.outputs}
+        if isinstance(step, Step) and KEYPOINTS.name in made and answered & {tensor.name for tensor in step.inputs}:
+            return step
+    return None
+
+
+def _inputs(seed: int, boxes: int | None) -> dict[str, Any]:
+    """Return a pipeline's inputs: an encoded picture of blocks under noise, and boxes in it where they are taken."""
+    generator, (height, width) = np.random.default_rng(seed), _PICTURE
+    blocks = generator.normal(0, 1, (height // 16, width // 16, 3)).repeat(16, axis=0).repeat(16, axis=1)
+    picture = 118 + 58 * (blocks + generator.normal(0, 0.3, blocks.shape))
+    encoded = cv2.imencode(".png", np.clip(np.rint(picture), 0, 255).astype(np.uint8))[1].tobytes()
+    inputs: dict[str, Any] = {"image": encoded}
+    if boxes is not None:
+        corners = generator.uniform((0, 0), (width / 2, height / 2), (boxes, 2))
+        sizes = generator.uniform((60, 120), (width / 2, height / 2), (boxes, 2))
+        inputs["bboxes"] = np.hstack([corners, corners + sizes]).astype(np.float32)
+    return inputs

@@ -47,7 +47,7 @@ def save_detector(path: Path, size: tuple[int, int] = (416, 416), box: tuple[flo
             np.array([0.5, 0.5, np.log(box[0] / 8), np.log(box[1] / 8)], np.float32), (1, candidates, 1)
         ),
     }
-    return _save(text, constants, path)
+    return save_graph(text, constants, path)
 
 
 def save_pose_network(
@@ -85,10 +85,16 @@ def save_pose_network(
     constants = {"colours": colours, "twice_x": np.arange(2 * width) // 2, "twice_y": np.arange(2 * height) // 2}
     if idle_channels:
         constants |= {"heavy": np.ones((idle_channels, 3, 31, 31), np.float32), "zero": np.array(0.0, np.float32)}
-    return _save(text, constants, path)
+    return save_graph(text, constants, path)
 
 
-def _save(text: str, constants: dict[str, np.ndarray], path: Path) -> Path:
+def graph_of(served):
+    """Return the one graph of a served pose file."""
+    (graph,) = served.graphs.values()
+    return graph
+
+
+def save_graph(text: str, constants: dict[str, np.ndarray], path: Path) -> Path:
     model = parser.parse_model(text)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     onnx.checker.check_model(model)

@@ -22,6 +22,7 @@ class KeypointSet:
         sigmas: K OKS constants.
         edges: pairs of keypoint indices to draw as a skeleton.
         parts: name -> (first, end) of the rows that are evaluated together.
+        dimensions: 2 for points in pictures, 3 for points in space.
     """
 
     name: str
@@ -31,6 +32,7 @@ class KeypointSet:
     sigmas: tuple[float, ...]
     edges: tuple[tuple[int, int], ...]
     parts: dict[str, tuple[int, int]]
+    dimensions: int = 2
 
     def __len__(self) -> int:
         """Return K."""
@@ -57,8 +59,9 @@ def keypoint_set(name: str) -> KeypointSet:
 
 
 def find_keypoint_set(count: int) -> KeypointSet | None:
-    """Return the keypoint set with `count` points (133, 17 and 14 identify theirs), or None."""
-    return next((known for known in keypoint_sets().values() if len(known) == count), None)
+    """Return the first 2-D keypoint set with `count` points, or None; for files that name no set."""
+    flat = [known for known in keypoint_sets().values() if known.dimensions == 2]
+    return next((known for known in flat if len(known) == count), None)
 
 
 def keypoint_set_of_length(count: int) -> KeypointSet:
@@ -86,4 +89,5 @@ def _parse(name: str, entry: dict[str, Any]) -> KeypointSet:
         sigmas=tuple(point["sigma"] for point in points),
         edges=tuple((index[a], index[b]) for a, b in entry["edges"]),
         parts={part: (first, end) for part, (first, end) in entry["parts"].items()},
+        dimensions=entry.get("dimensions", 2),
     )

@@ -1,51 +1,79 @@
 """Top-down: find the persons, or take the caller's boxes, cut each out and look at it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
 
+from ensemble.geometry import TopDownCrop
 from ensemble.keypoints import keypoint_set
-from ensemble.networks import MAX_PERSONS, Detector, TopDownNetwork
+from ensemble.networks import MAX_PERSONS, Detector, Head, Network
 from ensemble.pipeline import Pipeline
+from ensemble.pipelines import PoseModel, decode_image
 from ensemble.steps.accept_boxes import AcceptBoxes
 from ensemble.steps.crop_persons import CropPersons
-from ensemble.steps.decode_image import DecodeImage
 from ensemble.steps.select_persons import SelectPersons
-from ensemble.tensors import BBOX_SCORES, BBOXES, IMAGE, KEYPOINT_SCORES, KEYPOINTS, PERSONS_DETECTED
+from ensemble.tensors import BBOX_SCORES, BBOXES, CROPS, IMAGE, KEYPOINT_SCORES, KEYPOINTS, PERSONS_DETECTED
 
 
-def pipelines(
-    network: TopDownNetwork, alike: Sequence[TopDownNetwork], detector: Detector | None
-) -> tuple[Pipeline, Pipeline]:
-    """Return `pose_<network>` and `pose_from_boxes_<network>`.
+@dataclass(frozen=True)
+class TopDownNetwork:
+    """A pose network in served form that looks at one person at a time: uint8 crops in.
 
-    Raises:
-        ValueError: there is no detector.
+    Attributes:
+        name: of its model and, after `pose_`, of its pipelines: the published file's stem.
+        keypoint_set: name of the keypoints that it answers.
+        crop: how persons get into it.
+        head: what it answers.
+        max_batch_size: crops in one execution, and so the most persons of one request.
+        source: provenance, shown in the model's config.
     """
-    if detector is None:
-        raise ValueError(f"{network.name} looks at one person at a time, so it needs a detector: give one")
-    count = len(keypoint_set(network.keypoint_set))
-    keypoints = KEYPOINTS.sized(-1, count, 2), KEYPOINT_SCORES.sized(-1, count)
-    outputs = (BBOXES, BBOX_SCORES, *keypoints, PERSONS_DETECTED)
-    parameters = {
-        "kind": "top_down",
-        "keypoint_set": network.keypoint_set,
-        "network": network.name,
-        "max_persons": str(network.max_batch_size),
-    }
-    width, height = network.crop.size
-    crop_persons = CropPersons(
-        _crop_name(network, alike[0]), width, height, network.max_batch_size, network.crop.padding
-    )
-    decode_image = DecodeImage("decode_image", *detector.input_size)
-    select_persons = SelectPersons(
-        _select_name(network, alike[0]), *detector.input_size, max_persons=min(MAX_PERSONS, network.max_batch_size)
-    )
-    estimate = (crop_persons, network.network, network.head.decoder)
-    found = (decode_image, detector.network, select_persons, *estimate)
-    given = (decode_image, AcceptBoxes(), *estimate)
-    return (
-        Pipeline(f"pose_{network.name}", (IMAGE,), found, outputs, parameters),
-        Pipeline(f"pose_from_boxes_{network.name}", (IMAGE, BBOXES), given, outputs, parameters),
-    )
+
+    name: str
+    keypoint_set: str
+    crop: TopDownCrop
+    head: Head
+    max_batch_size: int = MAX_PERSONS
+    source: Mapping[str, str] = field(default_factory=dict)
+
+    default: ClassVar[str] = "pose"
+
+    @property
+    def network(self) -> Network:
+        """Its graph."""
+        width, height = self.crop.size
+        answers = self.head.outputs(len(keypoint_set(self.keypoint_set)))
+        crops = (CROPS.sized(height, width, 3),)
+        return Network(self.name, crops, answers, self.max_batch_size, self.source, per_person=True)
+
+    def pipelines(self, models: Sequence[PoseModel], detector: Detector | None) -> tuple[Pipeline, Pipeline]:
+        """Return `pose_<network>` and `pose_from_boxes_<network>`.
+
+        Raises:
+            ValueError: there is no detector.
+        """
+        if detector is None:
+            raise ValueError(f"{self.name} takes crops of single persons, so it needs a detector; add --detector FILE")
+        count, limit = len(keypoint_set(self.keypoint_set)), self.max_batch_size
+        keypoints = KEYPOINTS.sized(-1, count, 2), KEYPOINT_SCORES.sized(-1, count)
+        outputs = (BBOXES, BBOX_SCORES, *keypoints, PERSONS_DETECTED)
+        parameters = {
+            "kind": "top_down",
+            "keypoint_set": self.keypoint_set,
+            "network": self.name,
+            "max_persons": str(limit),
+        }
+        first = next(model for model in models if isinstance(model, TopDownNetwork))
+        crop_persons = CropPersons(_crop_name(self, first), *self.crop.size, limit, self.crop.padding)
+        select_persons = SelectPersons(
+            _select_name(self, first), *detector.input_size, max_persons=min(MAX_PERSONS, limit)
+        )
+        estimate = (crop_persons, self.network, self.head.decoder)
+        found = (decode_image(detector), detector.network, select_persons, *estimate)
+        given = (decode_image(detector), AcceptBoxes(), *estimate)
+        return (
+            Pipeline(f"pose_{self.name}", (IMAGE,), found, outputs, parameters),
+            Pipeline(f"pose_from_boxes_{self.name}", (IMAGE, BBOXES), given, outputs, parameters),
+        )
 
 
 def _select_name(network: TopDownNetwork, first: TopDownNetwork) -> str:

@@ -60,14 +60,15 @@ def gpu(model: Model) -> Model:
         "arena_extend_strategy": "1",  # as requested: doubling wastes memory when batch sizes vary
         "intra_op_thread_count": "1",  # the GPU computes
     }
-    model = replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters, warmup=_sizes(model))
+    model = replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters)
+    model = replace(model, warmup=_sizes(model) if _has_one_shape(model) else ())
     return _waiting(model, _GPU_DELAY_US) if model.trait == "person_network" else model
 
 
 def tensorrt(model: Model) -> Model:
     """As `gpu`, the networks as TensorRT engines in FP16, built at the first start and kept on disk."""
     changed = gpu(model)
-    if model.backend != "onnxruntime":
+    if model.backend != "onnxruntime" or not _has_one_shape(model):  # an engine would be built for every new shape
         return changed
     cache = f"{_ENGINES}/{model.name}"
     parameters = {
@@ -105,7 +106,8 @@ def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
     model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
     # the memory of its usual batches is allocated at startup
-    return replace(model, warmup=(min(_CPU_BATCH, max(1, model.max_batch_size)),))
+    usual = (min(_CPU_BATCH, max(1, model.max_batch_size)),)
+    return replace(model, warmup=usual if _has_one_shape(model) else ())
 
 
 def _on_openvino(model: Model, precision: str) -> Model:
@@ -121,9 +123,13 @@ def _pixel_steps(model: Model, processes: int) -> Model:
 
 def _waiting(model: Model, delay_us: int, preferred_sizes: tuple[int, ...] = ()) -> Model:
     if model.batching is None:
-        raise ValueError(f"{model.name} does not batch, so none of its requests waits for company")
+        return model
     batching = replace(model.batching, max_queue_delay_us=delay_us, preferred_sizes=preferred_sizes)
     return replace(model, batching=batching)
+
+
+def _has_one_shape(model: Model) -> bool:
+    return all(-1 not in tensor.dims for tensor in model.inputs)
 
 
 def _sizes(model: Model) -> tuple[int, ...]:

@@ -55,17 +55,17 @@ class TritonPythonModel:
             _each(hang_up, tickets)
             return _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
         _each(_BEFORE.get(self._ticket), tickets)
-        response = self._answer(request)
+        response = self._answer(request, triton_request.requested_output_names())
         _each(leave if response.has_error() else _AFTER.get(self._ticket), tickets)
         return response
 
-    def _answer(self, request: Request) -> Any:
+    def _answer(self, request: Request, asked: list[str]) -> Any:
         step = self._step
         try:
             outputs = dict(step.run(request))
             for name, amount in step.counts(request.tensors, outputs).items():
                 self._counters.add(name, amount)
-            for name in request.wanted - outputs.keys():
+            for name in set(asked) - outputs.keys():
                 outputs[name] = outputs[inner_of(name)]
         except ValueError as error:
             if step.refusals:
@@ -120,7 +120,7 @@ def _read(request: Any) -> Request:
     return Request(
         tensors=_Tensors(request.inputs()),
         parameters=json.loads(request.parameters() or "{}"),
-        wanted=frozenset(request.requested_output_names()),
+        wanted=frozenset(map(inner_of, request.requested_output_names())),
         timeout_s=request.timeout() / 1e6 or math.inf,
     )
 

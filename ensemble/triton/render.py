@@ -1,6 +1,7 @@
 """Pipelines -> the models and ensembles of a repository, with admission control around each pipeline."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from ensemble.networks import Network
 from ensemble.pipeline import Member, Pipeline
@@ -21,15 +22,41 @@ def render(pipelines: Iterable[Pipeline]) -> tuple[Model | Ensemble, ...]:
         ValueError: two different models have one name (the message names what both are), or a pipeline cannot be
             wired in Triton.
     """
+    pipelines = tuple(pipelines)
+    shared = _Shared(pipelines)
     models: dict[str, Model | Ensemble] = {step.name: _step_model(step, "keep", "gate") for step in _GATE}
     ensembles: dict[str, Model | Ensemble] = {}
     for pipeline in pipelines:
-        for model in _models(pipeline):
+        for model in _models(pipeline, shared):
             _add(models, model)
-        _add(ensembles, _ensemble(pipeline))
+        _add(ensembles, _ensemble(pipeline, shared))
     for name in models.keys() & ensembles.keys():
         _add(models, ensembles[name])
     return (*models.values(), *ensembles.values())
+
+
+class _Shared:
+    """What the pipelines of a repository must agree on, so that they can share the models of their steps."""
+
+    def __init__(self, pipelines: Iterable[Pipeline]):
+        self._copies: dict[str, set[str]] = {}
+        self._tickets: dict[str, str] = {}  # name of a step -> what it does in the first pipeline that has it
+        for pipeline in pipelines:
+            copied = quirks.copied(pipeline)
+            for member in pipeline.members:
+                self._copies.setdefault(member.name, set()).update(copied & {each.name for each in member.outputs})
+            self._tickets = {**_tickets(pipeline), **self._tickets}
+
+    def copies(self, step: Step) -> tuple[Tensor, ...]:
+        """Return the additional outputs that any of the pipelines needs; unused ones are never computed."""
+        return tuple(_inner(tensor) for tensor in step.outputs if tensor.name in self._copies[step.name])
+
+    def model_of(self, member: Member, ticket: str) -> str:
+        """Return the name of the model that runs a member, one for each thing that is done with the ticket.
+
+        Pausing would not do for all: a ticket that nobody resumes keeps its place for longer than its work takes.
+        """
+        return member.name if ticket == self._tickets.get(member.name, ticket) else f"{member.name}_{ticket}"
 
 
 def _add(models: dict[str, Model | Ensemble], model: Model | Ensemble) -> None:
@@ -52,15 +79,16 @@ def _described(model: Model | Ensemble) -> str:
     return f"{what} ({takes} -> {answers})"
 
 
-def _models(pipeline: Pipeline) -> Iterable[Model]:
-    copied, added, tickets = quirks.copied(pipeline), quirks.order_inputs(pipeline.members), _tickets(pipeline)
+def _models(pipeline: Pipeline, shared: _Shared) -> Iterable[Model]:
+    added, tickets = quirks.order_inputs(pipeline.members), _tickets(pipeline)
     for member in pipeline.members:
         if isinstance(member, Network):
             yield _network_model(member)
             continue
+        ticket = tickets[member.name]
         inputs = (*((added[member.name],) if member.name in added else ()), TICKET)
-        outputs = [_inner(tensor) for tensor in member.outputs if tensor.name in copied]
-        yield _step_model(member, tickets[member.name], member.weight, inputs, tuple(outputs))
+        model = _step_model(member, ticket, member.weight, inputs, shared.copies(member))
+        yield replace(model, name=shared.model_of(member, ticket))
 
 
 def _tickets(pipeline: Pipeline) -> Mapping[str, str]:
@@ -107,8 +135,9 @@ def _network_model(network: Network) -> Model:
     )
 
 
-def _ensemble(pipeline: Pipeline) -> Ensemble:
+def _ensemble(pipeline: Pipeline, shared: _Shared) -> Ensemble:
     copied, added = quirks.copied(pipeline), quirks.order_inputs(pipeline.members)
+    tickets = _tickets(pipeline)
     needed = {tensor.name for member in pipeline.members for tensor in member.inputs}
     needed |= {tensor.name for tensor in (*pipeline.outputs, *added.values())}
 
@@ -120,7 +149,7 @@ def _ensemble(pipeline: Pipeline) -> Ensemble:
         outputs |= {_inner(tensor).name: _inner(tensor).name for tensor in member.outputs if tensor.name in copied}
         if isinstance(member, Step):
             inputs |= {tensor.name: tensor.name for tensor in (added.get(member.name), TICKET) if tensor}
-        return EnsembleStep(member.name, inputs, outputs)
+        return EnsembleStep(shared.model_of(member, tickets.get(member.name, "")), inputs, outputs)
 
     first, *rest = quirks.listed(pipeline)
     gate = [

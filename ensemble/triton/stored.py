@@ -40,6 +40,13 @@ def read_pipeline(repository: Path, name: str) -> Pipeline:
     return Pipeline(name, inputs, tuple(members), outputs, _parameters(config))
 
 
+def read_pipelines(repository: Path) -> list[Pipeline]:
+    """Return every pipeline that a repository offers."""
+    names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
+    ensembles = [name for name in names if read_config(repository, name).platform == "ensemble"]
+    return [read_pipeline(repository, name) for name in ensembles]
+
+
 def run_here(repository: Path, name: str, threads: int = 1) -> InProcess:
     """Return a pipeline of a repository, to be run in this process; `threads` of each session, 0 for one a core."""
     pipeline = read_pipeline(repository, name)

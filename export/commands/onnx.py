@@ -2,17 +2,13 @@
 
 import argparse
 import resource
-from pathlib import Path
-from typing import TYPE_CHECKING
+import time
 
 from export import graph_edit
-from export.cigpose.variants import VARIANTS, variant
-from export.comparison import PRECISIONS
+from export.comparison import BOUNDS, PRECISIONS
+from export.families import families
 from export.flip import FACTS
 from server.usage import input_path, output_path
-
-if TYPE_CHECKING:
-    from export.onnx_export import ExportReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,19 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
     parser.add_argument(
         "--variant",
-        choices=VARIANTS,
+        choices=[name for family in families().values() for name in family.variants],
         metavar="NAME",
         help="what the checkpoint must be (see `variants`); otherwise it is recognised",
     )
     parser.add_argument("--flip-test", action="store_true", help="average with the mirrored crop: twice the work")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
-    parser.add_argument(
-        "--max-difference",
-        type=float,
-        metavar="RMS",
-        help="accept this rms difference from PyTorch, in standard deviations of the logits, instead of "
-        + ", ".join(f"{bound:g} ({name})" for name, bound in PRECISIONS.items()),
-    )
+    parser.add_argument("--max-difference", type=float, metavar="RMS", help=BOUNDS)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,30 +31,23 @@ def run(arguments: argparse.Namespace) -> int:
     try:  # not above: the command line and its help need no PyTorch
         import torch
 
-        from export.checkpoint import load_network
-        from export.onnx_export import export_onnx
+        from export.checkpoint import exporter_of, read_checkpoint
+        from export.onnx_export import ExportOptions
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
     torch.set_num_threads(1)  # seconds on one core; more threads win little, and lose much where others use the cores
-    network = load_network(arguments.checkpoint, variant(arguments.variant) if arguments.variant else None)
-    print(f"{arguments.checkpoint}: {network.variant.name}")
+    started = time.perf_counter()
+    checkpoint = read_checkpoint(arguments.checkpoint)
+    digest = graph_edit.sha256(arguments.checkpoint)
+    options = ExportOptions(
+        arguments.variant, arguments.precision, arguments.flip_test, arguments.max_difference, digest
+    )
     if arguments.flip_test:
         print(FACTS)
-    report = export_onnx(
-        network,
-        arguments.output,
-        precision=arguments.precision,
-        flip_test=arguments.flip_test,
-        max_difference=arguments.max_difference,
-        checkpoint_sha256=graph_edit.sha256(arguments.checkpoint),
-    )
-    print("\n".join(_lines(report, arguments.output)))
-    return 0
-
-
-def _lines(report: "ExportReport", output: Path) -> list[str]:
+    report = exporter_of(checkpoint, arguments.variant).export(checkpoint, arguments.output, options)
+    size_mb = arguments.output.stat().st_size / 1e6
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # Linux counts in kB
-    return [
-        f"ONNX Runtime against float32 PyTorch: {report.comparison}; allowed rms: {report.bound:g}",
-        f"{output}: {report.size_bytes / 1e6:.1f} MB, {report.seconds:.1f} s, peak memory {peak_mb:.0f} MB",
-    ]
+    print(f"{arguments.checkpoint}: {report.network}")
+    print(f"ONNX Runtime against float32 PyTorch: {report}")
+    print(f"{arguments.output}: {size_mb:.1f} MB, {time.perf_counter() - started:.1f} s, peak memory {peak_mb:.0f} MB")
+    return 0

@@ -3,10 +3,11 @@
 import argparse
 import re
 
+from ensemble.tensors import Tensor
 from ensemble.triton.model import Model
-from export.detector_file import FORMS, DetectorOptions
+from export.detectors import DetectorOptions, forms
+from export.families import PoseOptions
 from export.flip import FACTS
-from export.pose_file import PoseOptions
 from export.repository import build_repository, seal
 from server.usage import input_path, output_path
 
@@ -20,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="pose network: CIGPose or any SimCC file of MMPose; may be repeated, the first is the default",
     )
-    parser.add_argument("--detector", type=input_path, required=True, help="person detector: YOLOX or RT-DETR")
+    parser.add_argument(
+        "--detector",
+        type=input_path,
+        help="person detector: YOLOX or RT-DETR; every network of single persons needs one",
+    )
     parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(
         "--flip-test", action="store_true", help="average every pose with that of the mirrored crop: twice the work"
     )
-    unsaid = parser.add_argument_group("what files may leave unsaid (an error asks for what is missing)")
+    unsaid = parser.add_argument_group("overrides for files without this metadata (an error asks for what is missing)")
     unsaid.add_argument(
         "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop, for pose files that leave it open"
     )
@@ -38,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     unsaid.add_argument(
         "--detector-size", type=_size, metavar="WIDTHxHEIGHT", help="letterboxed picture, where the file leaves it open"
     )
-    unsaid.add_argument("--detector-form", choices=FORMS, help="otherwise names, shapes and numbers tell")
+    unsaid.add_argument("--detector-form", choices=forms(), help="otherwise names, shapes and numbers tell")
     unsaid.add_argument("--person-class", type=int, default=0, help="the detector's class of people (default: 0)")
 
 
@@ -64,10 +69,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _line(model: Model) -> str:
-    (height, width, _), sha256 = model.inputs[0].dims, model.parameters["source_sha256"]
-    source = f"{model.parameters['source_file']} (sha256 {sha256[:12]})"
+    takes = ", ".join(map(_taken, model.inputs))
+    source = f"{model.parameters['source_file']} (sha256 {model.parameters['source_sha256'][:12]})"
     form = f", {model.parameters['source_form']}" if "source_form" in model.parameters else ""
-    return f"{model.name}: max_batch_size {model.max_batch_size}, {width}x{height} pixels, from {source}{form}"
+    return f"{model.name}: max_batch_size {model.max_batch_size}, {takes}, from {source}{form}"
+
+
+def _taken(tensor: Tensor) -> str:
+    picture = len(tensor.dims) == 3 and tensor.dims[2] == 3 and min(tensor.dims) > 0
+    return f"{tensor.dims[1]}x{tensor.dims[0]} pixels" if picture else f"{tensor.name} {list(tensor.dims)}"
 
 
 def _size(text: str) -> tuple[int, int]:

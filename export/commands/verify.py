@@ -1,15 +1,15 @@
-"""`python -m export verify`: PyTorch, ONNX Runtime and a server on the same crops; non-zero when they differ."""
+"""`python -m export verify`: every network in ONNX Runtime and on a server; non-zero when they differ."""
 
 import argparse
 import contextlib
+from itertools import pairwise
+from typing import Any
 
-from cigpose_client import Tls
-
+from ensemble.networks import Network
 from ensemble.triton.profiles import PROFILES
 from export import graph_edit
-from export.comparison import PRECISIONS
-from export.served import Served, onnx_answers, pose_networks, server_answers
-from export.verify import Finding, compare, fixed_crops, precision_bound, server_of, table
+from export.comparison import BOUNDS, PRECISIONS, Answers, joined
+from export.verify import Ask, Finding, Items, Member, asking, compare, members, named, server_of, table
 from server.usage import UsageError, input_path
 
 
@@ -24,38 +24,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-key", metavar="PEM", help="this client's key, for mutual TLS (implies --tls)")
     parser.add_argument("--tls-cert", metavar="PEM", help="this client's certificate (implies --tls)")
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="of the started server (default: cpu)")
-    parser.add_argument("--crops", type=int, default=8, help="how many (default: 8)")
-    parser.add_argument(
-        "--max-difference",
-        type=float,
-        metavar="RMS",
-        help="accept this rms difference, in standard deviations of the logits, instead of "
-        + ", ".join(f"{bound:g} ({name})" for name, bound in PRECISIONS.items()),
-    )
+    parser.add_argument("--crops", type=int, default=8, help="crops or pictures for each network (default: 8)")
+    parser.add_argument("--max-difference", type=float, metavar="RMS", help=BOUNDS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, print the table, and return 1 when a bound is exceeded."""
-    networks = _chosen(arguments)
-    tls = _tls(arguments)
+    chosen = _chosen(arguments)
+    encryption = _encryption(arguments)
     findings: list[Finding] = []
     with contextlib.ExitStack() as stack:
         url = arguments.url or stack.enter_context(server_of(arguments.repository, arguments.profile))
-        for network in networks:
-            findings += _findings(network, url, tls, arguments)
+        ask = stack.enter_context(asking(url, encryption))
+        for member in chosen:
+            findings += _findings(member, ask, arguments)
     print(table(findings))
     return 0 if all(finding.passed for finding in findings) else 1
 
 
-def _chosen(arguments: argparse.Namespace) -> list[Served]:
-    networks = {network.name: network for network in pose_networks(arguments.repository)}
-    unknown = [name for name in arguments.network or [] if name not in networks]
+def _chosen(arguments: argparse.Namespace) -> list[Member]:
+    known = members(arguments.repository)
+    unknown = [name for name in arguments.network or [] if name not in known]
     if unknown:
-        raise UsageError(f"no pose network {', '.join(unknown)}; there are {', '.join(networks)}")
-    chosen = [networks[name] for name in arguments.network or networks]
+        raise UsageError(f"no network {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = [known[name] for name in arguments.network or sorted(known)]
     if arguments.checkpoint and len(chosen) > 1:
         digest = graph_edit.sha256(arguments.checkpoint)
-        chosen = [network for network in chosen if network.source.get("checkpoint_sha256") == digest]
+        chosen = [member for member in chosen if member.network.source.get("checkpoint_sha256") == digest]
         if not chosen:
             raise ValueError(f"no network says that it comes from {arguments.checkpoint}; say which with --network")
     if arguments.crops < 1:
@@ -63,35 +58,50 @@ def _chosen(arguments: argparse.Namespace) -> list[Served]:
     return chosen
 
 
-def _tls(arguments: argparse.Namespace) -> Tls | None:
-    files = (arguments.tls_ca, arguments.tls_key, arguments.tls_cert)
-    if not arguments.tls and not any(files):
-        return None
+def _encryption(arguments: argparse.Namespace) -> dict[str, Any]:
+    names = {"root_certificates": "tls_ca", "private_key": "tls_key", "certificate_chain": "tls_cert"}
+    files = {name: getattr(arguments, option) for name, option in names.items() if getattr(arguments, option)}
+    if not arguments.tls and not files:
+        return {}
     if not arguments.url:
         raise UsageError("the started server is not encrypted; --tls goes with --url")
-    return Tls(*files)
+    for path in files.values():
+        open(path, "rb").close()  # tritonclient's own failure leaves half a client behind
+    return {"ssl": True, **files}
 
 
-def _findings(network: Served, url: str, tls: Tls | None, arguments: argparse.Namespace) -> list[Finding]:
-    bounds = [precision_bound(network), PRECISIONS["fp32"]]  # of the export; of running the same file twice
+def _findings(member: Member, ask: Ask, arguments: argparse.Namespace) -> list[Finding]:
+    network = member.network
+    items: Items = slice(None)
+    samples = member.samples(arguments.crops * (2 if arguments.checkpoint else 1))
+    inputs = [named(tensors, network.inputs) for tensors in samples]
+    ways: dict[str, list[Answers]] = {}
+    if arguments.checkpoint:
+        ways["PyTorch"], items = _pytorch(arguments, network, inputs)
+    ways["ONNX Runtime"] = [named(tensors, network.outputs) for tensors in samples]
+    ways["served"] = [ask(network, sample) for sample in inputs]
+    precision = network.source.get("precision", "")
+    bounds = {"PyTorch": PRECISIONS.get(precision, PRECISIONS["fp32"]), "ONNX Runtime": PRECISIONS["fp32"]}
     if arguments.max_difference is not None:
-        bounds = [arguments.max_difference] * 2
-    crops, findings = fixed_crops(network.input_size, 2 * arguments.crops), []
-    if not arguments.checkpoint:
-        crops = crops[: arguments.crops]
-        in_process = onnx_answers(network)(crops)
-    else:
-        try:  # not above: without a checkpoint nothing needs PyTorch
-            import torch
+        bounds = dict.fromkeys(bounds, arguments.max_difference)
+    return [
+        compare(member, f"{one}, {other}", bounds[one], samples, (ways[one], ways[other]), items)
+        for one, other in pairwise(ways)
+    ]
 
-            from export.verify_pytorch import checkpoint_network, choose_crops, pytorch_answers
-        except ModuleNotFoundError as error:
-            raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
-        torch.set_num_threads(1)  # as `export onnx` does
-        original = checkpoint_network(arguments.checkpoint, network)
-        crops = choose_crops(original, crops, arguments.crops)
-        in_process = onnx_answers(network)(crops)
-        expected = pytorch_answers(original, crops, network.source.get("flip_test") == "True")
-        findings.append(compare(network, "PyTorch, ONNX Runtime", bounds[0], expected, in_process))
-    served = server_answers(network, url, tls)(crops)
-    return [*findings, compare(network, "ONNX Runtime, served", bounds[1], in_process, served)]
+
+def _pytorch(arguments: argparse.Namespace, network: Network, inputs: list[Answers]) -> tuple[list[Answers], Items]:
+    """Return PyTorch's answers, and the items on which rounding changes no decision."""
+    try:  # not above: without a checkpoint nothing needs PyTorch
+        import torch
+
+        from export.checkpoint import exporter_of, read_checkpoint
+        from export.onnx_export import answers_of
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
+    torch.set_num_threads(1)  # as `export onnx` does
+    checkpoint = read_checkpoint(arguments.checkpoint)
+    original = exporter_of(checkpoint).original(checkpoint, network)
+    names = [tensor.name for tensor in network.outputs]
+    answers = [answers_of(original.module, original.prepare(sample), names) for sample in inputs]
+    return answers, original.clearest(original.prepare(joined(inputs)), arguments.crops)

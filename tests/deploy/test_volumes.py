@@ -6,8 +6,9 @@ from pathlib import Path
 
 from deploy.checks import pods
 from ensemble.geometry import TopDownCrop
-from ensemble.networks import MAX_PERSONS, Detector, SimCC, TopDownNetwork
+from ensemble.networks import MAX_PERSONS, Detector, SimCC
 from ensemble.pipelines import pipelines
+from ensemble.pipelines.top_down import TopDownNetwork
 from ensemble.steps.decode_image import PictureLimits
 from ensemble.tensors import IMAGE, IMAGE_BGR
 from ensemble.triton.model import Model

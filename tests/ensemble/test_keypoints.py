@@ -1,8 +1,9 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from ensemble.keypoints import keypoint_set, keypoint_set_of_length, keypoint_sets
+from ensemble.keypoints import keypoint_set, keypoint_set_of_length, keypoint_sets, sets
 
 COUNTS = {"coco_wholebody": (133, 65), "coco": (17, 19), "crowdpose": (14, 15)}
 
@@ -49,3 +50,11 @@ def test_equal_to_the_official_tables(shared):
         assert list(points.flip_indices) == table["flip"]
         assert list(points.sigmas) == table["sigmas"]
         assert [list(edge) for edge in points.edges] == table["skeleton"]
+
+
+def test_a_number_of_points_means_a_set_of_points_in_pictures(monkeypatch):
+    coco = keypoint_set("coco")
+    known = {"space": replace(coco, name="space", dimensions=3), "coco": coco}
+    monkeypatch.setattr(sets, "keypoint_sets", lambda: known)
+    assert keypoint_set_of_length(17).name == "coco"
+    assert keypoint_set("space").dimensions == 3

@@ -27,8 +27,8 @@ def golden(reference, fill):
     """Function: variant -> (filled network, crops (2, 3, H, W), recorded arrays)."""
     import torch
 
-    from export.cigpose.network import build
-    from export.cigpose.variants import variant
+    from export.families.cigpose.network import build
+    from export.families.cigpose.variants import variant
 
     @functools.cache
     def load(name):
@@ -47,7 +47,7 @@ def golden(reference, fill):
 @pytest.fixture(scope="session")
 def tiny_variant():
     """Function: keypoint set -> the smallest network with all its parts."""
-    from export.cigpose.variants import Variant
+    from export.families.cigpose.variants import Variant
 
     def make(keypoint_set="coco", **changes):
         sizes = {"input_size": (64, 96), "widen": 0.125, "deepen": 0.1, "hidden_dims": 16, "gau_s": 8, "gcn_layers": 1}
@@ -79,7 +79,7 @@ def randomized():
 @pytest.fixture(scope="session")
 def tiny_network(tiny_variant, randomized):
     """Function: keypoint set -> tiny network with seeded weights, in eval mode."""
-    from export.cigpose.network import build
+    from export.families.cigpose.network import build
 
     def make(keypoint_set="coco", **changes):
         return randomized(build(tiny_variant(keypoint_set, **changes)))

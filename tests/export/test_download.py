@@ -15,9 +15,9 @@ pytest.importorskip("gdown", reason="needs requirements/download.txt")
 pytest.importorskip("remotezip", reason="needs requirements/download.txt")
 
 from export.__main__ import main
-from export.cigpose.variants import VARIANTS
 from export.commands import download as command
 from export.download import RECORD, fetch
+from export.families.cigpose.variants import VARIANTS
 from export.zip_member import _CHUNK as ZIP_CHUNK
 from export.zoo import Entry, entry, zoo
 from server.process import free_port

@@ -98,6 +98,29 @@ def test_another_network_does_not_go_into_a_repository_that_is_there(files, tmp_
     assert "pose_from_boxes_spots, pose_spots, spots; choose another --output" in said and "remove" not in said
 
 
+def test_two_models_of_one_name_are_refused_with_both_files(files, tmp_path):
+    (pose, _), detector = files
+    (tmp_path / "other").mkdir()
+    twin = save_pose_network(tmp_path / "other" / "spots.onnx", 14)
+    with pytest.raises(ValueError, match=f"two different models would be called spots: {pose} and {twin}; rename"):
+        build_repository([pose, twin], detector, tmp_path / "r")
+    called_detector = save_pose_network(tmp_path / "detector.onnx")
+    with pytest.raises(ValueError, match=f"would be called detector: {called_detector} and {detector}; rename"):
+        build_repository([called_detector], detector, tmp_path / "r")
+    called_step = save_pose_network(tmp_path / "crop_persons.onnx")
+    with pytest.raises(ValueError, match=r"would be called crop_persons: .*CropPersons .* and crop_persons\.onnx"):
+        build_repository([called_step], detector, tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+def test_without_a_detector_the_network_that_needs_it_is_named(files, tmp_path, capsys):
+    (pose, _), _ = files
+    assert main(["repository", "--pose", str(pose), "--output", str(tmp_path / "r")]) == 1
+    assert "error: spots takes crops of single persons, so it needs a detector; add --detector FILE" in (
+        capsys.readouterr().err
+    )
+
+
 def test_the_command_says_what_it_built(files, tmp_path, capsys):
     (pose, _), detector = files
     assert main(["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]) == 0

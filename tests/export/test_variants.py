@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from export.__main__ import main
-from export.cigpose.variants import VARIANTS
+from export.families.cigpose.variants import VARIANTS
 
 
 def test_one_network_a_line_its_name_first(capsys):

@@ -1,4 +1,4 @@
-"""`python -m export verify`: the same crops through PyTorch, ONNX Runtime and a real server."""
+"""`python -m export verify`: the same inputs through PyTorch, ONNX Runtime and a real server."""
 
 import math
 
@@ -6,60 +6,74 @@ import numpy as np
 import pytest
 
 from export.__main__ import main
-from export.comparison import PRECISIONS
+from export.comparison import Difference
 from export.repository import build_repository
-from export.served import Served, pose_networks
-from export.verify import compare, fixed_crops, precision_bound, table
+from export.verify import Finding, compare, members, named, table
 from server.process import ServerTls, free_port
 from tests.networks import save_detector, save_pose_network
 from tests.server.certificates import make as make_certificates
 
 
-@pytest.fixture
-def network(tmp_path):
-    return Served("net", tmp_path, (32, 48), 4, {"precision": "fp16"})
+def finding(difference, bound, *moved_px):
+    return Finding("net", "a, b", difference, bound, np.array(moved_px))
 
 
-@pytest.fixture
-def rows():
-    generator = np.random.default_rng(0)
-    return tuple(generator.random((2, 3, bins), np.float32) for bins in (64, 96))
+def test_a_bound_that_is_exceeded_and_none_that_holds_for_nan():
+    assert finding(Difference(0.1, 0.01), 0.01).passed
+    assert not finding(Difference(0.1, math.nan), 1e9).passed
+    lines = table([finding(Difference(0.1, 0.02), 0.01), finding(Difference(0, 0), 0.01, 0.0, 3.0)]).splitlines()
+    assert lines[1].split() == ["net", "a,", "b", "0.1", "0.02", "0.01", "EXCEEDED", "-"]
+    assert lines[2].split() == ["net", "a,", "b", "0", "0", "0.01", "1.500,", "3.00"]
 
 
-def test_a_moved_maximum_is_counted_and_measured_in_pixels(network, rows):
-    moved = rows[0].copy(), rows[1]
-    first = int(moved[0][1, 2].argmax())
-    moved[0][1, 2, (first + 6) % 64] = 2.0
-    found = compare(network, "a, b", 1.0, rows, moved)
-    assert (found.moved, found.rows, found.passed) == (1, 12, True)
-    assert found.most_px == pytest.approx(abs((first + 6) % 64 - first) / 2)  # two bins a pixel
-    assert found.mean_px == pytest.approx(found.most_px / 6)
+@pytest.fixture(scope="module")
+def spots(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("spots")
+    build_repository([save_pose_network(folder / "s.onnx")], save_detector(folder / "d.onnx"), folder / "r")
+    return folder / "r"
 
 
-def test_the_bound_is_that_of_the_precision_and_holds_for_no_nan(network, rows):
-    assert precision_bound(network) == PRECISIONS["fp16"]
-    assert not compare(network, "a, b", 1e9, rows, (rows[0] * np.float32(math.nan), rows[1])).passed
-    exceeded = compare(network, "a, b", 1e-9, rows, (rows[0] + np.float32(0.1), rows[1]))
-    assert "EXCEEDED" in table([exceeded])
-    assert table([exceeded]).splitlines()[1].startswith("net      a, b")
+def test_every_network_is_verified_and_given_boxes_where_that_is_possible(spots):
+    found = members(spots)
+    assert {name: member.run.pipeline.name for name, member in found.items()} == {
+        "detector": "pose",
+        "s": "pose_from_boxes",
+    }
+    assert (found["detector"].decoder, found["s"].decoder.name) == (None, "decode_simcc")
 
 
-def test_crops_differ_and_repeat():
-    crops = fixed_crops((48, 56), 3)
-    assert (crops.shape, crops.dtype) == ((3, 56, 48, 3), np.uint8)
-    np.testing.assert_array_equal(crops, fixed_crops((48, 56), 3))
-    assert np.abs(crops[0].astype(int) - crops[1]).mean() > 10
+def test_samples_differ_and_repeat(spots):
+    member = members(spots)["s"]
+    samples, again = member.samples(10), member.samples(10)
+    assert [len(tensors["crops"]) for tensors in samples] == [8, 2]
+    for one, other in zip(samples, again, strict=True):
+        np.testing.assert_array_equal(one["crops"], other["crops"])
+    crops = np.concatenate([tensors["crops"] for tensors in samples])
+    assert len({crop.tobytes() for crop in crops}) == 10
     assert 30 < crops.std() < 80
 
 
-def test_a_folder_without_networks_and_an_unknown_name(tmp_path, capsys):
-    with pytest.raises(ValueError, match="holds no pose network"):
-        pose_networks(tmp_path)
-    build_repository([save_pose_network(tmp_path / "s.onnx")], save_detector(tmp_path / "d.onnx"), tmp_path / "r")
-    assert main(["verify", str(tmp_path / "r"), "--network", "other"]) == 2
-    assert "no pose network other; there are s" in capsys.readouterr().err
+def test_a_moved_maximum_is_measured_in_pixels_of_the_picture(spots):
+    member = members(spots)["s"]
+    samples = member.samples(2)
+    moved = [{**tensors, "simcc_x": tensors["simcc_x"].copy()} for tensors in samples]
+    first = int(moved[0]["simcc_x"][1, 2].argmax())
+    moved[0]["simcc_x"][1, 2, (first + 6) % 384] = 1e3
+    ways = [[named(tensors, member.network.outputs) for tensors in way] for way in (samples, moved)]
+    found = compare(member, "a, b", 1.0, samples, ways)
+    expected = abs((first + 6) % 384 - first) / 384 * samples[0]["scales"][1, 0]
+    assert np.flatnonzero(found.moved_px).tolist() == [17 + 2]
+    assert found.moved_px.max() == pytest.approx(expected, rel=1e-4)
+    assert compare(member, "a, b", 1.0, samples, ways, np.array([0])).moved_px.max() == 0  # the other crop
+
+
+def test_a_folder_without_networks_and_an_unknown_name(spots, tmp_path, capsys):
+    with pytest.raises(ValueError, match="holds no pipeline"):
+        members(tmp_path)
+    assert main(["verify", str(spots), "--network", "other"]) == 2
+    assert "no network other; there are" in capsys.readouterr().err
     nobody = f"127.0.0.1:{free_port()}"
-    assert main(["verify", str(tmp_path / "r"), "--url", nobody, "--crops", "1"]) == 1
+    assert main(["verify", str(spots), "--network", "s", "--url", nobody, "--crops", "1"]) == 1
     assert f"error: s at {nobody}: " in capsys.readouterr().err
 
 
@@ -72,14 +86,15 @@ def torch():
 def exported(torch, tiny_network, tmp_path_factory):
     """Folder with a repository of a tiny network with flip test and another, and the tiny one's checkpoint."""
     from export import graph_edit
-    from export.onnx_export import export_onnx
+    from export.families.cigpose.export import export_onnx
+    from export.onnx_export import ExportOptions
 
     folder, network = tmp_path_factory.mktemp("verify"), tiny_network("crowdpose")
     torch.save({"state_dict": network.state_dict()}, folder / "right.pth")
     wrong = {name: value * 1.01 if "cls_gx" in name else value for name, value in network.state_dict().items()}
     torch.save({"state_dict": wrong}, folder / "wrong.pth")
     digest = graph_edit.sha256(folder / "right.pth")
-    export_onnx(network, folder / "tiny.onnx", flip_test=True, checkpoint_sha256=digest)
+    export_onnx(network, folder / "tiny.onnx", ExportOptions(flip_test=True, checkpoint_sha256=digest))
     spots = save_pose_network(folder / "spots.onnx")
     build_repository([folder / "tiny.onnx", spots], save_detector(folder / "d.onnx"), folder / "r")
     return folder
@@ -102,7 +117,7 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
     compared = [" ".join(line.split()[:4]) for line in lines[1:]]
     assert compared == ["tiny PyTorch, ONNX Runtime", "tiny ONNX Runtime, served"]
     assert main(arguments) == 0  # every network, without PyTorch
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["spots", "tiny"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["detector", "spots", "tiny"]
     wrong = [*arguments, "--checkpoint", str(folder / "wrong.pth")]
     assert main(wrong) == 1
     assert "no network says that it comes from" in capsys.readouterr().err
@@ -131,7 +146,7 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         arguments = ["verify", str(folder / "r"), "--crops", "2", "--url", url, "--tls-ca", str(pem / "ca.pem")]
         assert main([*arguments, *own]) == 0
         assert main(arguments) == 1  # it wants to know us
-    assert "error: s at localhost:" in capsys.readouterr().err
+    assert "error: detector at localhost:" in capsys.readouterr().err
     assert main(["verify", str(folder / "r"), "--tls"]) == 2
     assert "--tls goes with --url" in capsys.readouterr().err
     assert main([*arguments[:-1], str(pem / "nothing.pem")]) == 1

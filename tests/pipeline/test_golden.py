@@ -24,8 +24,8 @@ def golden_repository(shared, fill, tmp_path_factory):
     import torch
 
     from export.__main__ import main
-    from export.cigpose.network import build
-    from export.cigpose.variants import variant
+    from export.families.cigpose.network import build
+    from export.families.cigpose.variants import variant
 
     folder = tmp_path_factory.mktemp("golden")
     for name in CASES.values():

@@ -44,12 +44,14 @@ class TritonPythonModel:
         path = os.path.join(args["model_repository"], args["model_version"], filename)
         self.session = _session(args, config, path)
         _check_interface(config, self.session)
+        self.batches = config["max_batch_size"] > 0
         self.inputs = [entry["name"] for entry in config["input"]]
         self.outputs = [entry["name"] for entry in config["output"]]
 
     def execute(self, requests):
+        groups = [requests] if self.batches else [[request] for request in requests]
         try:
-            return self._run_together(requests)
+            return [response for group in groups for response in self._run_together(group)]
         except Exception:  # what escapes would be shown to the callers, with our file paths
             pb_utils.Logger.log_error(traceback.format_exc())
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError("internal error")) for _ in requests]
@@ -60,6 +62,9 @@ class TritonPythonModel:
         ]
         merged = [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
         results = self.session.run(self.outputs, dict(zip(self.inputs, merged, strict=True)))
+        if len(requests) == 1:
+            tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, results, strict=True)]
+            return [pb_utils.InferenceResponse(tensors)]
         responses, first = [], 0
         for arrays in parts:
             end = first + len(arrays[0])

@@ -1,8 +1,9 @@
 import pytest
 
 from ensemble.geometry import TopDownCrop
-from ensemble.networks import Detector, SimCC, TopDownNetwork
+from ensemble.networks import Detector, SimCC
 from ensemble.pipelines import pipelines
+from ensemble.pipelines.top_down import TopDownNetwork
 from ensemble.triton.model import Ensemble, Model
 from ensemble.triton.render import render
 
@@ -83,3 +84,8 @@ def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
 def test_names_must_differ_and_one_be_there(networks):
     with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
         pipelines(networks, DETECTOR)
+
+
+def test_a_network_of_crops_needs_a_detector():
+    with pytest.raises(ValueError, match="body takes crops of single persons, so it needs a detector; add --detector"):
+        pipelines((BODY,))

@@ -109,3 +109,13 @@ def test_profiles_change_where_a_model_runs_not_what_it_says(profile):
     assert changed.parameters["keypoint_set"] == config.parameters["keypoint_set"]
     assert (list(changed.input), list(changed.output)) == (list(config.input), list(config.output))
     assert changed.max_batch_size == config.max_batch_size
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_network_of_pictures_of_any_size_runs_everywhere_without_a_warm_up_or_an_engine(profile):
+    network = replace(NETWORK, inputs=(Tensor("picture", "UINT8", (-1, -1, 3)),), max_batch_size=0, batching=None)
+    config = parsed(PROFILES[profile](network))
+    assert not config.model_warmup
+    assert not config.optimization.execution_accelerators.gpu_execution_accelerator
+    kind = pb.ModelInstanceGroup.Kind.Name(config.instance_group[0].kind)
+    assert kind == ("KIND_GPU" if profile in ("gpu", "tensorrt") else "KIND_CPU")

@@ -1,0 +1,79 @@
+"""The families of person detectors: a module here with a `FAMILY` for each, and its name in DETECTORS."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import onnx
+
+from ensemble.geometry import Size
+from export import graph_edit, network_file
+from export.detectors.contract import ServedDetector
+
+DETECTORS = (  # asked in this order whether a file is theirs
+    "detr",
+    "yolox",
+)
+
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """Overrides for detector files without this metadata.
+
+    Attributes:
+        input_size: (w, h) of the letterboxed picture, for files that leave it open.
+        form: one of `forms()`; None: names, shapes and numbers tell.
+        person: index of the class of people; 0 in every numbering of COCO's 80 classes.
+    """
+
+    input_size: Size | None = None
+    form: str | None = None
+    person: int = 0
+
+
+@dataclass(frozen=True)
+class DetectorFamily:
+    """What a family of detectors offers.
+
+    Attributes:
+        forms: names of the forms of its files, for `DetectorOptions.form`.
+        description: the files that `recognises` accepts, in words for an error message.
+        recognises: whether a file may be of this family.
+        serve: from path, model with float32 ends, (w, h) of its picture and options to the served form; raises
+            ValueError with the path in its message.
+    """
+
+    forms: tuple[str, ...]
+    description: str
+    recognises: Callable[[onnx.ModelProto], bool]
+    serve: Callable[[Path, onnx.ModelProto, Size, DetectorOptions], ServedDetector]
+
+
+@functools.cache
+def _families() -> tuple[DetectorFamily, ...]:
+    return tuple(import_module(f"{__name__}.{name}").FAMILY for name in DETECTORS)
+
+
+def forms() -> list[str]:
+    """Return the forms of all families."""
+    return [form for family in _families() for form in family.forms]
+
+
+def serve_detector_file(path: Path, options: DetectorOptions | None = None) -> ServedDetector:
+    """Read a detector's ONNX file of any family and fold everything around the network into its graph.
+
+    Raises:
+        ValueError: no family has this form (the message lists their forms), or the file leaves something open (the
+            message names the option that says it).
+    """
+    options, model = options or DetectorOptions(), graph_edit.load(path)
+    asked = [family for family in _families() if options.form in (None, *family.forms)]
+    family = next((family for family in asked if family.recognises(model)), None)
+    if family is None:
+        known = "; ".join(f"{', '.join(family.forms)}: {family.description}" for family in asked)
+        raise ValueError(f"{path}: {graph_edit.signature(model)}; no family of detectors has this form. {known}")
+    size = network_file.fix_size(path, model, options.input_size, "--detector-size")
+    network_file.with_float32_ends(model)
+    return family.serve(path, model, size, options)

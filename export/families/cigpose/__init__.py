@@ -1,0 +1,24 @@
+"""CIGPose in plain PyTorch: the published variants, the network, and the graphs it reasons on.
+
+Paper: CIGPose, arXiv 2603.09418. Original code: github.com/53mins/CIGPose, commit b7444d8 (Apache-2.0); nothing of it
+is copied here, only the facts that its checkpoints fix: names, shapes, tables and constants. The licence of the
+published *weights* is their publishers' to state and is not covered by ours.
+
+`variants` and `graphs` need no PyTorch; the others do.
+"""
+
+from export.families import Family, facts, simcc
+from export.families.cigpose.variants import BENCHMARKS, SOURCE, VARIANTS, Variant
+
+
+def _facts(variant: Variant) -> str:
+    accuracy = f"AP {variant.average_precision} on {BENCHMARKS[variant.keypoint_set]}, with flip test ({SOURCE})"
+    return facts(variant.num_keypoints, variant.input_size, variant.parameters or 0, accuracy)
+
+
+FAMILY = Family(
+    "cigpose",
+    simcc.serve,
+    variants={name: _facts(variant) for name, variant in VARIANTS.items()},
+    checkpoints="export.families.cigpose.export",
+)

@@ -1,0 +1,134 @@
+"""CIGPose to ONNX, compared with PyTorch before it is written: batch axis dynamic, weights and provenance inside."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ensemble.keypoints import keypoint_set
+from ensemble.networks import Network
+from export.checkpoint import Checkpoint, Shapes
+from export.comparison import Answers
+from export.families.cigpose.checkpoint import load_network, recognise
+from export.families.cigpose.forms import FlipTested, HalfBackbone
+from export.families.cigpose.network import CigPose, example_crops
+from export.families.cigpose.variants import VARIANTS, Variant
+from export.families.simcc import OUTPUTS
+from export.families.top_down import MEAN, STD
+from export.flip import with_flip_test
+from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
+
+KEYS = "backbone.stem.0.conv.weight, head.final_layer.weight, head.cls_gx.weight, head.cls_gy.weight ..."
+_INPUT = "input"
+_CROPS, _INEXACT_CROPS = 6, 24  # the latter are enough to meet a decision that reduced precision changes
+
+
+def recognises(shapes: Shapes) -> bool:
+    """Return whether the entries are those of a CIGPose network, published or not."""
+    try:
+        recognise(shapes)
+    except ValueError:
+        return False
+    return True
+
+
+def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
+    """Write an official checkpoint as ONNX; see `export_onnx`."""
+    network = load_network(checkpoint, VARIANTS[options.variant] if options.variant else None)
+    return export_onnx(network, output, options)
+
+
+def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = None) -> ExportReport:
+    """Write a network as ONNX and compare it with the network; no file is left when they disagree.
+
+    The file has the input `input` FP32 [batch, 3, H, W] (RGB, normalised by MEAN and STD), the outputs `simcc_x` and
+    `simcc_y`, and the metadata key `cigpose_meta`: the form of the publicly known CIGPose ONNX files.
+
+    Where rounding is all that may differ, it is compared on crops on which rounding cannot change a decision.
+
+    Args:
+        network: in eval mode; any variant.
+        path: of the ONNX file; replaced in one step at the end.
+        options: of the command.
+
+    Raises:
+        ValueError: the answers differ by more than the bound, or the network is in training mode.
+    """
+    options, variant = options or ExportOptions(), network.variant
+    if network.training:
+        raise ValueError(f"{variant.name} is in training mode; call eval() first")
+    form = HalfBackbone(network) if options.precision == "fp16" else network
+    shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
+    model = trace(form, {_INPUT: example_crops(variant, 2)}, shapes)
+    if options.flip_test:
+        model = with_flip_test(model, shapes, OUTPUTS[:1], keypoint_set(variant.keypoint_set).flip_indices)
+    exact = options.precision == "fp32"
+    crops = decided_crops(network, _CROPS) if exact else example_crops(variant, _INEXACT_CROPS)
+    whole = _with_flip_test(network, options.flip_test)
+    return save_compared(model, path, _description(variant), whole, {_INPUT: crops}, options)
+
+
+def original(checkpoint: Checkpoint, network: Network) -> Original:
+    """Return the network that a served one was exported from; its config may name the variant.
+
+    Raises:
+        ValueError: it is no such checkpoint, or its input size is another (the message says both).
+    """
+    height, width, _ = network.inputs[0].dims
+    variant = VARIANTS.get(network.source.get("variant", ""))
+    found = load_network(checkpoint, variant, own_input=(width, height))
+    if found.variant.input_size != (width, height):
+        raise ValueError(
+            f"{checkpoint.path} is {found.variant.name}, for crops of {found.variant.input_size}; "
+            f"{network.name} takes {(width, height)}"
+        )
+    whole = _with_flip_test(found, network.source.get("flip_test") == "True")
+    return Original(whole, _normalised, lambda inputs, count: clearest(found, inputs[_INPUT], count).numpy())
+
+
+def decided_crops(network: CigPose, count: int) -> Tensor:
+    """Return `count` fixed crops (count, 3, H, W) on which the network's decision is clear."""
+    crops = example_crops(network.variant, 2 * count)
+    return crops[clearest(network, crops, count)]
+
+
+def clearest(network: CigPose, crops: Tensor, count: int) -> Tensor:
+    """Return the indices, in order, of the `count` crops on which the network's decision is clearest.
+
+    They have the widest gap between the two least certain keypoints, in the crop and in its mirror image: where two
+    keypoints tie, rounding decides, and two right implementations may answer differently.
+    """
+    gaps = [torch.minimum(_gaps(network, part), _gaps(network, part.flip(3))) for part in crops.split(4)]
+    return torch.cat(gaps).topk(count).indices.sort().values
+
+
+def _gaps(network: CigPose, crops: Tensor) -> Tensor:
+    """Return (B,): by how much, relatively, the lowest confidence lies below the second lowest."""
+    lowest = network.stages(crops).confidence.topk(2, largest=False).values
+    return (lowest[:, 1] - lowest[:, 0]) / lowest[:, 1]
+
+
+def _with_flip_test(network: CigPose, flip_test: bool) -> nn.Module:
+    return FlipTested(network, network.variant.keypoint_set) if flip_test else network
+
+
+def _normalised(served: Answers) -> dict[str, Tensor]:
+    """Return the network's input for uint8 BGR `crops`."""
+    rgb = torch.from_numpy(served["crops"][..., ::-1].copy()).permute(0, 3, 1, 2).float()
+    return {_INPUT: (rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)}
+
+
+def _description(variant: Variant) -> dict[str, Any]:
+    width, height = variant.input_size
+    return {
+        "input_w": width,
+        "input_h": height,
+        "split_ratio": variant.split_ratio,
+        "mean": MEAN,
+        "std": STD,
+        "keypoint_set": variant.keypoint_set,
+        "num_keypoints": variant.num_keypoints,
+        "family": "cigpose",
+        "variant": variant.name,
+    }

@@ -1,0 +1,69 @@
+"""The whole network: `build(variant)` gives a module whose `state_dict` has the official names, order and shapes."""
+# mypy: disallow-subclassing-any=False
+
+import torch
+from torch import Tensor, nn
+
+from export.families.cigpose.backbone import CspNext
+from export.families.cigpose.head import CigHead, HeadStages
+from export.families.cigpose.variants import Variant
+
+
+class CigPose(nn.Module):
+    """Backbone and head.
+
+    `load_state_dict` is strict and takes official checkpoints as they are, the entries unused at inference included.
+    In training mode batch statistics are used and the head intervenes on `cim_k_train` keypoints.
+    """
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
+        self.backbone = CspNext(variant.stem_channels, variant.stage_channels, variant.stage_blocks)
+        self.head = CigHead(variant, variant.stage_channels[-1])
+
+    def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict SimCC rows.
+
+        Args:
+            crops: (B, 3, H, W) float32, RGB, normalised by `families.top_down.MEAN` and `STD`.
+
+        Returns:
+            simcc_x (B, K, W * split_ratio) and simcc_y (B, K, H * split_ratio), float32 logits.
+        """
+        stages = self.stages(crops)
+        return stages.simcc_x, stages.simcc_y
+
+    def stages(self, crops: Tensor) -> HeadStages:
+        """Predict, and return everything the head computes on the way (for losses and for inspection)."""
+        return self.head.stages(self.backbone(crops))
+
+
+def build(variant: Variant) -> CigPose:
+    """Return the network of `variant`, in eval mode, with initial weights.
+
+    The head starts from the official initial values (linear layers: normal, std 0.01), the backbone from PyTorch's.
+    Seed PyTorch first where they must repeat.
+    """
+    network = CigPose(variant)
+    for module in network.head.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    network.eval()
+    return network
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return how many numbers are learned, those unused at inference included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def example_crops(variant: Variant, count: int, seed: int = 0) -> Tensor:
+    """Return `count` different crops (count, 3, H, W) float32 of a picture's magnitude, the same for the same seed."""
+    width, height = variant.input_size
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.randn((count, 3, height // 16, width // 16), generator=generator)
+    fine = torch.randn((count, 3, height, width), generator=generator)
+    return nn.functional.interpolate(coarse, size=(height, width), mode="nearest") + 0.3 * fine

@@ -1,0 +1,148 @@
+"""What the files of all top-down families share: one normalised crop in, dynamic batch, uint8 in served form."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import compose, helper
+
+from ensemble.geometry import Size, TopDownCrop
+from ensemble.keypoints import keypoint_set, keypoint_set_of_length
+from ensemble.networks import Head
+from ensemble.pipelines.top_down import TopDownNetwork
+from export import graph_edit, metadata, network_file
+from export.families import PoseOptions, Served
+from export.flip import with_flip_test
+
+MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels 0..255; what MMPose's networks were trained with
+STD = (58.395, 57.12, 57.375)
+
+
+@dataclass(frozen=True)
+class CropFile:
+    """A pose file with one input, crops [batch, 3, H, W] of normalised RGB.
+
+    Attributes:
+        path: for messages and provenance.
+        model: with float32 inputs and outputs and a fixed crop.
+        meta: its metadata.
+        size: (w, h) of the crop.
+        answers: by output name, for one crop of noise, without the batch axis.
+    """
+
+    path: Path
+    model: onnx.ModelProto
+    meta: Mapping[str, Any]
+    size: Size
+    answers: Mapping[str, NDArray[np.generic]]
+
+
+def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> CropFile:
+    """Read a file of crops.
+
+    Raises:
+        ValueError: it takes something else, or leaves the crop's size open.
+    """
+    meta = metadata.read(model)
+    stated = (meta["input_w"], meta["input_h"]) if {"input_w", "input_h"} <= meta.keys() else None
+    size = network_file.fix_size(path, model, stated or options.input_size, "--input-size")
+    network_file.refuse_other_inputs(path, model)
+    network_file.with_float32_ends(model)
+    return CropFile(path, model, meta, size, network_file.answers(model))
+
+
+def serve_crop_file(
+    file: CropFile,
+    head: Head,
+    count: int,
+    options: PoseOptions,
+    *,
+    outputs: Mapping[str, str],
+    mirrored: Collection[str] = (),
+) -> Served:
+    """Fold layout, colour order, mean and standard deviation (the metadata's, else MMPose's) into the graph.
+
+    The batch axis is opened when it is fixed; if a batch of two then differs from two single runs, `max_batch_size`
+    stays 1.
+
+    Args:
+        file: to serve.
+        head: what the served network answers.
+        count: number K of keypoints.
+        options: of the command; `flip_test` matters here.
+        outputs: name in served form -> name in the file.
+        mirrored: outputs of the file whose last axis runs along x, so that the flip test reverses it.
+
+    Raises:
+        ValueError: the metadata contradict the file, no keypoint set fits, or the flip test is not possible.
+    """
+    check_metadata(file, {"input_w": file.size[0], "input_h": file.size[1], "num_keypoints": count})
+    named_set, source = _keypoint_set(file, count), metadata.source(file.path, file.meta)
+    opened, limit = graph_edit.open_batch_axis(file.model), {}
+    served = _fold(file, opened, outputs)
+    merges = graph_edit.batches_correctly(served)
+    if not merges:
+        served, limit = _fold(file, file.model, outputs), {"max_batch_size": 1}
+    if options.flip_test:
+        _refuse_flip_test(file, merges)
+        shapes = {name: file.answers[name].shape for name in outputs.values()}
+        flipped = with_flip_test(opened, shapes, mirrored, keypoint_set(named_set).flip_indices)
+        served, source = _fold(file, flipped, outputs), source | {"flip_test": "True"}
+    model = TopDownNetwork(file.path.stem, named_set, TopDownCrop(file.size), head, source=source, **limit)
+    return Served(model, {model.name: served})
+
+
+def check_metadata(file: CropFile, is_so: Mapping[str, float]) -> None:
+    """Raise ValueError where the metadata say something else than what is so."""
+    wrong = [
+        f"{key} {file.meta[key]!r}, is {value:g}" for key, value in is_so.items() if file.meta.get(key, value) != value
+    ]
+    if wrong:
+        raise ValueError(f"{file.path}: the metadata contradicts the network: says {'; says '.join(wrong)}")
+
+
+def _keypoint_set(file: CropFile, count: int) -> str:
+    try:
+        named = file.meta.get("keypoint_set")
+        found = keypoint_set(named) if named else keypoint_set_of_length(count)
+    except ValueError as error:
+        raise ValueError(f"{file.path}: {error}") from None
+    if len(found) != count:
+        raise ValueError(f"{file.path}: the metadata says {found.name}, which has {len(found)} points, not {count}")
+    return found.name
+
+
+def _refuse_flip_test(file: CropFile, merges: bool) -> None:
+    if file.meta.get("flip_test"):
+        raise ValueError(f"{file.path}: averages with the mirrored crop already; leave --flip-test out")
+    if not merges:
+        raise ValueError(
+            f"{file.path}: a batch of two fails or differs from two single runs, and the flip test runs every crop "
+            "with its mirror image; export the network with a dynamic batch axis or leave --flip-test out"
+        )
+
+
+def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) -> onnx.ModelProto:
+    """Return the model from uint8 BGR `crops` to the outputs in served form."""
+    model = compose.add_prefix(model, "network/")
+    inner = model.graph.input[0].name
+    nodes = graph_edit.uint8_input(model, "crops", "bgr", file.size)
+    channels = graph_edit.constant(model, "rgb_of_bgr", [2, 1, 0])
+    mean, std = (
+        graph_edit.constant(model, f"{name}_rgb", np.array(file.meta.get(name, known), np.float32).reshape(1, 3, 1, 1))
+        for name, known in (("mean", MEAN), ("std", STD))
+    )
+    nodes += [
+        helper.make_node("Gather", ["bgr", channels], ["rgb"], axis=1),
+        helper.make_node("Sub", ["rgb", mean], ["centered"]),
+        helper.make_node("Div", ["centered", std], [inner]),
+    ]
+    graph_edit.insert_first(model, nodes)
+    for name, inside in outputs.items():
+        model.graph.node.append(helper.make_node("Identity", [f"network/{inside}"], [name]))
+    graph_edit.set_outputs(model, {name: file.answers[inside].shape for name, inside in outputs.items()})
+    return model

@@ -1,0 +1,69 @@
+"""The adapter inside Triton's Python backend, with a small stand-in for `triton_python_backend_utils`."""
+
+import json
+import sys
+from dataclasses import dataclass
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ensemble.steps import Step
+from ensemble.tensors import Tensor
+
+
+@dataclass(frozen=True)
+class Double(Step):
+    """Leaves out what is not wanted."""
+
+    name: str = "double"
+    inputs = (Tensor("number", "FP32", (1,)),)
+    outputs = (Tensor("doubled", "FP32", (1,)), Tensor("tripled", "FP32", (1,)))
+
+    def run(self, request):
+        number = request.tensors["number"]
+        found = {"doubled": number * 2, "tripled": number * 3}
+        return {name: found[name] for name in found.keys() & request.wanted}
+
+
+class FakeTensor(SimpleNamespace):
+    def __init__(self, name, array):
+        super().__init__(name=lambda: name, as_numpy=lambda: array)
+
+
+@pytest.fixture
+def adapter(monkeypatch):
+    fake = ModuleType("triton_python_backend_utils")
+    fake.Tensor, fake.Logger = FakeTensor, SimpleNamespace(log_error=print)
+    fake.TritonError = SimpleNamespace(INTERNAL=1)
+    fake.InferenceResponse = lambda tensors: SimpleNamespace(tensors=tensors, has_error=lambda: False)
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    monkeypatch.delitem(sys.modules, "ensemble.triton.python_step", raising=False)
+    from ensemble.triton.python_step import TritonPythonModel
+
+    found = TritonPythonModel()
+    parameters = {"step": f"{__name__}:Double", "ticket": "keep"}
+    config = {"name": "double", "parameters": {key: {"string_value": value} for key, value in parameters.items()}}
+    found.initialize({"model_config": json.dumps(config)})
+    yield found
+    sys.modules.pop("ensemble.triton.python_step")
+
+
+def respond(adapter, *asked):
+    request = SimpleNamespace(
+        inputs=lambda: [FakeTensor("number", np.float32([4]))],
+        parameters=lambda: "",
+        requested_output_names=lambda: list(asked),
+        timeout=lambda: 0,
+        is_cancelled=lambda: False,
+    )
+    (response,) = adapter.execute([request])
+    return {tensor.name(): tensor.as_numpy().tolist() for tensor in response.tensors}
+
+
+def test_a_step_makes_what_is_asked_for(adapter):
+    assert respond(adapter, "tripled") == {"tripled": [12]}
+
+
+def test_a_step_that_is_asked_for_a_copy_alone_makes_the_tensor_and_its_copy(adapter):
+    assert respond(adapter, "doubled_inner") == {"doubled": [8], "doubled_inner": [8]}
