@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from server import manifest
+from server.access import CLOSED_APIS
 from server.installation import find_installation
 from server.preflight import profile_problems
 
-# Open stay health, metadata and inference. The key is in the process's command line, where only the pod can read it.
-CLOSED_APIS = ("shared-memory", "model-repository", "model-config", "statistics", "trace", "logging")
 _SHM = Path("/dev/shm")
 _PREFIX_FLAG = "--backend-config=python,shm-region-prefix-name="
 _PREFIX = "triton_python_backend_shm_region_"  # the Python backend's own, when no flag says another

@@ -22,6 +22,7 @@ class ServedModel:
         keypoints: K, the number of keypoints of each person.
         keypoint_set: name of the keypoint set; None when no known set has K points.
         max_persons: the most people, or given boxes, of one request; None when the server does not tell.
+        kind: `top_down`, `bottom_up` or `lifted`; None when the server does not tell.
     """
 
     name: str
@@ -29,6 +30,12 @@ class ServedModel:
     keypoints: int
     keypoint_set: str | None
     max_persons: int | None
+    kind: str | None = None
+
+    @property
+    def takes_boxes(self) -> bool:
+        """Whether `estimate_boxes` works: a bottom-up network finds keypoints without boxes."""
+        return self.kind != "bottom_up"
 
 
 @dataclass(frozen=True)
@@ -101,4 +108,5 @@ def _model(metadata: Any, told: dict[str, str]) -> ServedModel:
         keypoints=count,
         keypoint_set=told.get("keypoint_set", known.name if known else None),
         max_persons=int(told["max_persons"]) if "max_persons" in told else None,
+        kind=told.get("kind"),
     )

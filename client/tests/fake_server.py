@@ -37,7 +37,8 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         failures: (status, message) to answer before the next requests, first to last.
         delay_s: seconds before each answer, or a function of the picture.
         max_boxes: more are refused.
-        closed: which of "model-repository" and "model-config" are not shown; in production, both.
+        closed: which of "model-repository" and "model-config" are not shown; behind the edge proxy, both.
+        bottom_up: ensembles that have no twin for given boxes.
         networks: the configuration's list of networks, parted by commas; empty for servers that have none.
         requests: what was asked.
         most_at_once: the largest number of requests under way at one time.
@@ -47,6 +48,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     delay_s: object = 0.0
     max_boxes: int = 32
     closed: tuple[str, ...] = ()
+    bottom_up: tuple[str, ...] = ()
     networks: str = ""
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
@@ -103,6 +105,8 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         answer = pb.ModelConfigResponse()
         answer.config.parameters["network"].string_value = "network of " + message.name
         answer.config.parameters["max_persons"].string_value = str(self.max_boxes)
+        kind = "bottom_up" if message.name in self.bottom_up else "top_down"
+        answer.config.parameters["kind"].string_value = kind
         if self.networks:
             answer.config.parameters["networks"].string_value = self.networks
         return answer

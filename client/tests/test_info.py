@@ -58,6 +58,18 @@ def test_check_asks_every_ensemble(server, capsys):
     assert {request.model for request in server.requests} >= {"pose", "pose_from_boxes", "pose_from_boxes_crowd"}
 
 
+def test_check_sends_no_boxes_to_a_bottom_up_network(server, capsys):
+    server.bottom_up = ("pose_body",)
+    assert main(["check", "--url", server.url]) == 0
+    asked = {request.model for request in server.requests}
+    assert "pose_body" in asked and "pose_from_boxes_body" not in asked
+
+
+def test_check_alive_asks_one_network(server, capsys):
+    assert main(["check", "--alive", "--model", "body", "--url", server.url]) == 0
+    assert {request.model for request in server.requests} == {"pose_body", "pose_from_boxes_body"}
+
+
 def test_check_names_what_is_dead(server, capsys, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     assert main(["check", str(tmp_path / "bad.jpg"), "--url", server.url]) == 1

@@ -59,7 +59,6 @@ def test_it_answers(container):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda client: client.get_model_config("pose"),
         lambda client: client.get_model_repository_index(),
         lambda client: client.get_inference_statistics("pose"),
         lambda client: client.get_system_shared_memory_status(),

@@ -1,6 +1,7 @@
 import pytest
 
 from deploy import start
+from server import access
 
 
 def test_the_repository_is_named_once():
@@ -13,7 +14,7 @@ def test_the_repository_is_named_once():
 def test_every_start_has_a_lock_of_its_own():
     assert start.lock() != start.lock()
     apis, _, key = start.lock().removeprefix("--grpc-restricted-protocol=").partition(":")
-    assert apis.split(",") == list(start.CLOSED_APIS)
+    assert apis.split(",") == list(access.CLOSED_APIS)
     assert len(key.removeprefix("locked=")) == 64
 
 

@@ -38,7 +38,8 @@ def add_check(subcommands: Any) -> None:
     parser.add_argument(
         "--alive",
         action="store_true",
-        help="for liveness probes: a busy server (late answers, full queue) is alive, and nothing is tried again",
+        help="for liveness probes: only --model is asked, nothing is tried again, and a busy server (late answers, "
+        "full queue) is alive",
     )
     arguments.add_connection(parser)
     parser.set_defaults(run=run_check)
@@ -64,12 +65,13 @@ def run_check(args: argparse.Namespace) -> int:
             raise
         print(f"busy    {error.problem}")
         return 0
-    names = [model.name for model in info.models]
-    if not names:
+    own = [model for model in info.models if model.name == client.ensemble]
+    models = own if args.alive else info.models
+    if not models:
         raise ValueError("no pose ensemble is served")
     _note_gaps(info)
     # a list, so that every ensemble is asked whatever the first one says
-    return 0 if all([_answers(args, name, image) for name in names]) else 1
+    return 0 if all([_answers(args, model, image) for model in models]) else 1
 
 
 def is_busy(error: PoseClientError) -> bool:
@@ -88,13 +90,15 @@ def _note_gaps(info: ServerInfo) -> None:
         print("The server keeps its list to itself: name other networks with --model, one at a time.", file=sys.stderr)
 
 
-def _answers(args: argparse.Namespace, name: str, image: Image) -> bool:
-    """Ask for people, and for one given box, so that the pose network runs in any case; say how it went."""
+def _answers(args: argparse.Namespace, model: ServedModel, image: Image) -> bool:
+    """Ask for people, and for one given box where that is offered, so that the pose network runs in any case."""
+    name = model.name
     with arguments.connect(args, name, retry=not args.alive) as client:
         start_s = time.perf_counter()
         try:
             client.estimate(image)
-            client.estimate_boxes(image, [_BOX])
+            if model.takes_boxes:
+                client.estimate_boxes(image, [_BOX])
         except PoseClientError as error:
             busy = args.alive and is_busy(error)
             print(f"{'busy  ' if busy else 'FAILED'}  {name}: {error.problem}")
