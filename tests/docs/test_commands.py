@@ -63,7 +63,9 @@ def test_a_documented_command_has_a_help(run, command):
 
 
 def test_capacity_is_planned_after_make_install(run):
-    (arguments,) = re.findall(r"`python -m (benchmarks capacity [^`]*)`", (CHECKOUT / "README.md").read_text())
+    (arguments,) = re.findall(
+        r"`python -m (benchmarks capacity [^`]*)`", (CHECKOUT / "docs" / "performance.md").read_text()
+    )
     done = run(*arguments.split())
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["replicas"] > 1
