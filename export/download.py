@@ -3,7 +3,6 @@
 gdown fetches from Google Drive and from plain addresses, remotezip single members of zip files.
 """
 
-import shutil
 import socket
 import urllib.parse
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import gdown
 import gdown.exceptions
 import requests
+from cigpose_client.outputs import write_file
 
 from export import graph_edit
 from export.zip_member import TRANSFER_FAILURES, fetch_member
@@ -87,9 +87,7 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 
 def _write_record(folder: Path, digests: dict[str, str]) -> None:
-    part = folder / f"{RECORD}.part"
-    part.write_text("".join(f"{digests[name]}  {name}\n" for name in sorted(digests)), encoding="utf-8")
-    shutil.move(part, folder / RECORD)
+    write_file(folder / RECORD, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)))
 
 
 def _explain(entry: Entry, error: Exception) -> str:

@@ -1,14 +1,13 @@
 """Small edits of ONNX graphs: a dynamic batch axis, nodes before and after, and the proof that batching is right."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
+from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
@@ -38,16 +37,7 @@ def load(path: Path) -> onnx.ModelProto:
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Check a model and write it in one step: either the whole file is there or the old one."""
     onnx.checker.check_model(model, full_check=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(model.SerializeToString(deterministic=True))
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_file(path, model.SerializeToString(deterministic=True))
 
 
 def sha256(path: Path) -> str:
@@ -61,12 +51,9 @@ def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
 
 
 def signature(model: onnx.ModelProto) -> str:
-    """Return what a file takes and answers, in words; `?` where it leaves a dim open."""
+    """Return what a file takes and answers, in words."""
     takes, answers = (
-        ", ".join(
-            f"{value.name} [{', '.join(str(dim or '?') for dim in shape)}]"
-            for value, shape in zip(values, shapes(values), strict=True)
-        )
+        ", ".join(f"{value.name} {shape}" for value, shape in zip(values, shapes(values), strict=True))
         for values in (model.graph.input, model.graph.output)
     )
     return f"takes {takes} and answers {answers}"

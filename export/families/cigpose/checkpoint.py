@@ -2,8 +2,6 @@
 
 from typing import NamedTuple
 
-from ensemble.geometry import Size
-from ensemble.keypoints import keypoint_set_of_length
 from export.checkpoint import Checkpoint, Shapes, listing, load_exactly
 from export.families.cigpose.network import CigPose
 from export.families.cigpose.variants import VARIANTS, Variant
@@ -20,21 +18,19 @@ class Hallmarks(NamedTuple):
     gcn_layers: int
 
 
-def load_network(checkpoint: Checkpoint, variant: Variant | None = None, *, own_input: Size | None = None) -> CigPose:
+def load_network(checkpoint: Checkpoint, variant: Variant | None = None) -> CigPose:
     """Return the network of a checkpoint, float32, in eval mode.
 
     Args:
         checkpoint: an official one.
-        variant: what it is; recognised from names and shapes when None.
-        own_input: (w, h) of the crop, with which an architecture that is not published is taken as well: names and
-            shapes tell everything else.
+        variant: what it is, published or not; recognised from names and shapes when None.
 
     Raises:
         ValueError: it is of another variant (the message names it), or its names and shapes are not exactly those of
             the variant (the message lists them).
     """
     try:
-        chosen = _choose(checkpoint.shapes, variant, checkpoint.path.name, own_input)
+        chosen = _choose(checkpoint.shapes, variant, checkpoint.path.name)
         network = CigPose(chosen)
         load_exactly(network, checkpoint, chosen.name)
     except ValueError as error:
@@ -54,11 +50,9 @@ def recognise(shapes: Shapes) -> list[Variant]:
     return [variant for variant in VARIANTS.values() if _hallmarks_of(variant) == hallmarks]
 
 
-def _choose(shapes: Shapes, asked: Variant | None, file_name: str, own_input: Size | None) -> Variant:
+def _choose(shapes: Shapes, asked: Variant | None, file_name: str) -> Variant:
     published = recognise(shapes)
     if asked is None:
-        if not published and own_input:
-            return _own(shapes, own_input)
         if not published:
             raise ValueError(f"no published variant has this architecture: {_hallmarks(shapes)}")
         return next((variant for variant in published if variant.name in file_name), published[0])
@@ -66,32 +60,6 @@ def _choose(shapes: Shapes, asked: Variant | None, file_name: str, own_input: Si
         found = " or ".join(variant.name for variant in published) or f"unpublished: {_hallmarks(shapes)}"
         raise ValueError(f"this file is {found}, you asked for {asked.name}")
     return asked
-
-
-def _own(shapes: Shapes, input_size: Size) -> Variant:
-    """Describe an unpublished architecture by its shapes; `load_exactly` finds what is wrong with it."""
-    found = _hallmarks(shapes)
-    ratio = found.bins_x / input_size[0]
-    if (found.bins_x, found.bins_y) != tuple(int(side * ratio) for side in input_size):
-        raise ValueError(f"its rows of {found.bins_x} and {found.bins_y} bins are not of crops of {input_size}")
-    try:
-        channels, gau_s = shapes["backbone.stage4.0.conv.weight"][0], shapes["head.gau.gamma"][1]
-    except (KeyError, IndexError) as error:
-        raise ValueError(f"not a CIGPose network: {error}; it has {listing(shapes)}") from None
-    blocks = {name.split(".")[4] for name in shapes if name.startswith("backbone.stage2.1.blocks.")}
-    return Variant(
-        name="an unpublished network",
-        keypoint_set=keypoint_set_of_length(found.keypoints).name,
-        input_size=input_size,
-        widen=channels / 1024,
-        deepen=len(blocks) / 6,
-        hidden_dims=found.hidden_dims,
-        gau_s=gau_s,
-        gcn_layers=found.gcn_layers,
-        cim_k_train=1,  # of no consequence for inference, as the next one
-        sigma=(1.0, 1.0),
-        split_ratio=ratio,
-    )
 
 
 def _hallmarks(shapes: Shapes) -> Hallmarks:

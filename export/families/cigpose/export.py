@@ -75,14 +75,11 @@ def original(checkpoint: Checkpoint, network: Network) -> Original:
     Raises:
         ValueError: it is no such checkpoint, or its input size is another (the message says both).
     """
+    found = load_network(checkpoint, VARIANTS.get(network.source.get("variant", "")))
     height, width, _ = network.inputs[0].dims
-    variant = VARIANTS.get(network.source.get("variant", ""))
-    found = load_network(checkpoint, variant, own_input=(width, height))
-    if found.variant.input_size != (width, height):
-        raise ValueError(
-            f"{checkpoint.path} is {found.variant.name}, for crops of {found.variant.input_size}; "
-            f"{network.name} takes {(width, height)}"
-        )
+    name, size = found.variant.name, found.variant.input_size
+    if size != (width, height):
+        raise ValueError(f"{checkpoint.path} is {name}, for crops of {size}; {network.name} takes {(width, height)}")
     whole = _with_flip_test(found, network.source.get("flip_test") == "True")
     return Original(whole, _normalised, lambda inputs, count: clearest(found, inputs[_INPUT], count).numpy())
 
