@@ -23,7 +23,6 @@ from export.comparison import Answers, Difference, difference, joined
 
 Items: TypeAlias = NDArray[np.intp] | slice
 
-COLUMNS = ("network", "compared", "largest", "rms", "allowed", "keypoints moved, px (mean, most)")
 _PICTURE = (480, 640)  # height, width
 _BATCH = 8
 _TIMEOUT_S = 60.0
@@ -83,16 +82,12 @@ class Finding:
         """Whether the bound holds; never when the difference is NaN."""
         return self.difference.rms <= self.bound
 
-    def cells(self) -> tuple[str, ...]:
-        """Return one row of the table, in the order of COLUMNS."""
-        return (
-            self.network,
-            self.compared,
-            f"{self.difference.largest:.2g}",
-            f"{self.difference.rms:.2g}",
-            f"{self.bound:g}" + ("" if self.passed else " EXCEEDED"),
-            f"{self.moved_px.mean():.3f}, {self.moved_px.max():.2f}" if self.moved_px.size else "-",
-        )
+    def __str__(self) -> str:
+        """Return one line for people."""
+        line = f"{self.network}: {self.compared}: {self.difference}, allowed {self.bound:g}"
+        line += "" if self.passed else " EXCEEDED"
+        moved = self.moved_px
+        return line + (f"; keypoints moved {moved.mean():.3f} px, {moved.max():.2f} at most" if moved.size else "")
 
 
 def members(repository: Path) -> dict[str, Member]:
@@ -142,15 +137,6 @@ def compare(
 def named(tensors: Arrays, declared: Sequence[Tensor]) -> Answers:
     """Return some of the tensors."""
     return {tensor.name: tensors[tensor.name] for tensor in declared}
-
-
-def table(findings: list[Finding]) -> str:
-    """Return the findings as text, columns aligned."""
-    lines = [COLUMNS, *(finding.cells() for finding in findings)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
 
 
 def ask(client: tritonclient.grpc.InferenceServerClient, network: Network, inputs: Arrays) -> Answers:

@@ -12,7 +12,7 @@ from ensemble.networks import Network
 from ensemble.triton.profiles import PROFILES
 from export import graph_edit
 from export.comparison import BOUNDS, PRECISIONS, Answers, joined
-from export.verify import Finding, Items, Member, ask, compare, members, named, server_of, table
+from export.verify import Finding, Items, Member, ask, compare, members, named, server_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print the table, and return 1 when a bound is exceeded."""
+    """Compare, print a line each, and return 1 when a bound is exceeded."""
     chosen = _chosen(arguments)
     encryption = _encryption(arguments)
     findings: list[Finding] = []
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         client = stack.enter_context(InferenceServerClient(url, **encryption))
         for member in chosen:
             findings += _findings(member, client, arguments)
-    print(table(findings))
+    print("\n".join(map(str, findings)))
     return 0 if all(finding.passed for finding in findings) else 1
 
 

@@ -109,7 +109,7 @@ def test_a_family_of_whole_pictures(tmp_path, serve):
         verified = checkout.run("-m", "export", "verify", repository, "--url", server.grpc_url, "--crops", 2).decode()
         refused = call(server, "pose", pictures[1], error=True, nms_threshold=0.5)
         most = call(server, "pose", pictures[2], max_persons=2)
-    assert [line.split()[0] for line in verified.splitlines()[1:]] == ["red"]
+    assert [line.split(":")[0] for line in verified.splitlines()] == ["red"]
     assert {name for name, _ in found} == {"pose", "pose_red"}
     assert len(found) == 6
     assert ("pose", 0) in found
@@ -136,7 +136,7 @@ def test_a_family_that_lifts_the_keypoints_of_another(tmp_path, serve):
         assert after["spots"] > before["spots"]
         found = compare_runtimes(checkout, server, repository, pictures)
         verified = checkout.run("-m", "export", "verify", repository, "--url", server.grpc_url, "--crops", 2).decode()
-    assert [line.split()[0] for line in verified.splitlines()[1:]] == ["detector", "lift", "spots"]
+    assert [line.split(":")[0] for line in verified.splitlines()] == ["detector", "lift", "spots"]
     assert found["pose_3d", 0]["keypoints_3d"].shape == (0, 17, 3)
     lifted = found["pose_3d_from_boxes", 2]
     np.testing.assert_allclose(lifted["keypoints_3d"][..., :2], lifted["keypoints"] * np.float32(0.01))
