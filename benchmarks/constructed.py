@@ -31,11 +31,11 @@ def _write(path: Path) -> None:
         ) from error
     from export.families.cigpose.export import export_onnx
     from export.families.cigpose.network import build
-    from export.families.cigpose.variants import variant
+    from export.families.cigpose.variants import VARIANTS
     from export.onnx_export import ExportOptions
 
     generator = torch.Generator().manual_seed(0)
-    network = build(variant(NAME)).eval()
+    network = build(VARIANTS[NAME]).eval()
     with torch.no_grad():
         for name, value in network.state_dict().items():
             if not value.is_floating_point():

@@ -7,11 +7,11 @@ that such files are known to contain. Any other name is refused.
 
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ _PREFIXES = ("module.", "model.")  # of wrappers for several GPUs, and of traine
 _LISTED = 20  # names in an error message
 
 Shapes = Mapping[str, tuple[int, ...]]
+_Variant = TypeVar("_Variant")
+_Module = TypeVar("_Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,10 @@ class Exporter(Protocol):
     """The module that a family names as its `checkpoints`.
 
     Attributes:
-        KEYS: what its checkpoints hold, in words for an error message.
+        KEYS: entries by which its checkpoints are recognised.
     """
 
-    KEYS: str
-
-    def recognises(self, shapes: Shapes) -> bool:
-        """Return whether these may be the entries of one of the family's checkpoints."""
+    KEYS: tuple[str, ...]
 
     def export(self, checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
         """Write the checkpoint as ONNX."""
@@ -96,7 +95,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{path} holds no state_dict")
     foreign = [str(name) for name, value in entries.items() if not isinstance(value, Tensor)]
     if foreign:
-        raise ValueError(f"{path}: not tensors: {listing(foreign)}")
+        raise ValueError(f"{path}: not tensors: {_listing(foreign)}")
     return Checkpoint(path, _without_prefix({str(name): value for name, value in entries.items()}))
 
 
@@ -110,37 +109,61 @@ def exporter_of(checkpoint: Checkpoint, variant: str | None = None) -> Exporter:
     for family in families().values():
         if family.checkpoints:
             exporter = cast(Exporter, import_module(family.checkpoints))
-            if variant in family.variants or (variant is None and exporter.recognises(checkpoint.shapes)):
+            if variant in family.variants or (variant is None and checkpoint.state.keys() >= set(exporter.KEYS)):
                 return exporter
-            expected.append(f"{family.name}: {exporter.KEYS}")
-    found = f"no family has such entries: {listing(checkpoint.shapes)}"
+            expected.append(f"{family.name}: {', '.join(exporter.KEYS)} ...")
+    found = f"no family has such entries: {_listing(checkpoint.shapes)}"
     raise ValueError(f"{checkpoint.path}: {found}. {'; '.join(expected)}")
 
 
-def load_exactly(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:
-    """Load a checkpoint whose names and shapes are exactly those of the network, and put it in eval mode.
+def load_variant(
+    checkpoint: Checkpoint,
+    variants: Mapping[str, _Variant],
+    build: Callable[[_Variant], _Module],
+    asked: str | None = None,
+) -> _Module:
+    """Return the network whose names and shapes are exactly those of a checkpoint, in eval mode.
+
+    Args:
+        checkpoint: its entries are called as in the network.
+        variants: what the family has published, by name.
+        build: from a variant to its network.
+        asked: name of the variant; None: names and shapes tell, and where they fit several, the file's name.
 
     Raises:
-        ValueError: they are not (the message lists the differences).
+        ValueError: the checkpoint is of another variant than asked, or of none (the message names it, or lists what
+            differs from the variant that is closest).
     """
-    shapes, expected = checkpoint.shapes, Checkpoint(checkpoint.path, network.state_dict()).shapes
-    problems = {
-        "missing": [entry for entry in expected if entry not in shapes],
-        "unknown": [entry for entry in shapes if entry not in expected],
-        "of another shape": [
-            f"{entry} {shapes[entry]} instead of {expected[entry]}"
-            for entry in expected
-            if shapes.get(entry, expected[entry]) != expected[entry]
-        ],
-    }
-    if any(problems.values()):
-        texts = [f"{kind}: {listing(entries)}" for kind, entries in problems.items() if entries]
-        raise ValueError(f"not the entries of {name}; {'; '.join(texts)}")
+    shapes, path = checkpoint.shapes, checkpoint.path
+    with torch.device("meta"):
+        known = {name: Checkpoint(path, build(variant).state_dict()).shapes for name, variant in variants.items()}
+    fitting = [name for name, entries in known.items() if entries == shapes]
+    closest = max(known, key=lambda name: (len(known[name].items() & shapes.items()), name in path.name))
+    if asked and fitting and asked not in fitting:
+        raise ValueError(f"{path}: this file is {' or '.join(fitting)}, you asked for {asked}")
+    chosen = asked or closest
+    if chosen not in fitting:
+        raise ValueError(f"{path}: not the entries of {chosen}; {_differences(known[chosen], shapes)}")
+    network = build(variants[chosen])
     network.load_state_dict(checkpoint.state, strict=True)
     network.eval()
+    return network
 
 
-def listing(names: Collection[str]) -> str:
+def _differences(expected: Shapes, shapes: Shapes) -> str:
+    differences = {
+        "missing": [name for name in expected if name not in shapes],
+        "unknown": [name for name in shapes if name not in expected],
+        "of another shape": [
+            f"{name} {shapes[name]} instead of {shape}"
+            for name, shape in expected.items()
+            if shapes.get(name, shape) != shape
+        ],
+    }
+    return "; ".join(f"{kind}: {_listing(names)}" for kind, names in differences.items() if names)
+
+
+def _listing(names: Collection[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(list(names)[:_LISTED]) + more

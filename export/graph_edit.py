@@ -51,12 +51,9 @@ def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
 
 
 def signature(model: onnx.ModelProto) -> str:
-    """Return what a file takes and answers, in words; `?` where it leaves a dim open."""
+    """Return what a file takes and answers, in words."""
     takes, answers = (
-        ", ".join(
-            f"{value.name} [{', '.join(str(dim or '?') for dim in shape)}]"
-            for value, shape in zip(values, shapes(values), strict=True)
-        )
+        ", ".join(f"{value.name} {shape}" for value, shape in zip(values, shapes(values), strict=True))
         for values in (model.graph.input, model.graph.output)
     )
     return f"takes {takes} and answers {answers}"

@@ -140,7 +140,13 @@ def save_compared(
         ValueError: the answers differ by more than the bound (the message says by how much).
     """
     model = store_half(model) if options.precision == "fp16-weights" else model
-    metadata.write(model, description | _provenance(options))
+    provenance = {
+        "precision": options.precision,
+        "flip_test": options.flip_test,
+        "checkpoint_sha256": options.checkpoint_sha256,
+        "exporter": EXPORTER,
+    }
+    metadata.write(model, description | provenance)
     session, names = graph_edit.cpu_session(model), [value.name for value in model.graph.output]
     batches = [{name: tensor[part].numpy() for name, tensor in inputs.items()} for part in _BATCHES]
     answers = joined([_named(names, session.run(names, batch)) for batch in batches])
@@ -163,12 +169,3 @@ def answers_of(module: nn.Module, inputs: Tensors, names: Sequence[str]) -> Answ
 
 def _named(names: Sequence[str], arrays: Sequence[NDArray[Any]]) -> Answers:
     return dict(zip(names, arrays, strict=True))
-
-
-def _provenance(options: ExportOptions) -> dict[str, Any]:
-    return {
-        "precision": options.precision,
-        "flip_test": options.flip_test,
-        "checkpoint_sha256": options.checkpoint_sha256,
-        "exporter": EXPORTER,
-    }

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,10 +21,8 @@ from ensemble.tensors import BBOXES, KEYPOINTS, Tensor
 from ensemble.triton.stored import read_pipelines, run_here
 from export.comparison import Answers, Difference, difference, joined
 
-Ask: TypeAlias = Callable[[Network, Arrays], Answers]
 Items: TypeAlias = NDArray[np.intp] | slice
 
-COLUMNS = ("network", "compared", "largest", "rms", "allowed", "keypoints moved, px (mean, most)")
 _PICTURE = (480, 640)  # height, width
 _BATCH = 8
 _TIMEOUT_S = 60.0
@@ -46,13 +44,11 @@ class Member:
 
     def samples(self, count: int) -> list[Arrays]:
         """Return all tensors of the pipeline for `count` given boxes, or as many pictures; the same every time."""
-        pipeline, step = self.run.pipeline, 1
-        takes_boxes = BBOXES in pipeline.inputs
-        if takes_boxes:
-            step = min(_BATCH, int(pipeline.parameters["max_persons"]))
+        pipeline = self.run.pipeline
         wanted = [tensor.name for tensor in pipeline.outputs]
+        step = min(_BATCH, int(pipeline.parameters["max_persons"])) if BBOXES in pipeline.inputs else 1
         return [
-            self.run.tensors(wanted, {}, _inputs(first, min(step, count - first) if takes_boxes else None))
+            self.run.tensors(wanted, {}, _inputs(pipeline, first, min(step, count - first)))
             for first in range(0, count, step)
         ]
 
@@ -86,16 +82,12 @@ class Finding:
         """Whether the bound holds; never when the difference is NaN."""
         return self.difference.rms <= self.bound
 
-    def cells(self) -> tuple[str, ...]:
-        """Return one row of the table, in the order of COLUMNS."""
-        return (
-            self.network,
-            self.compared,
-            f"{self.difference.largest:.2g}",
-            f"{self.difference.rms:.2g}",
-            f"{self.bound:g}" + ("" if self.passed else " EXCEEDED"),
-            f"{self.moved_px.mean():.3f}, {self.moved_px.max():.2f}" if self.moved_px.size else "-",
-        )
+    def __str__(self) -> str:
+        """Return one line for people."""
+        line = f"{self.network}: {self.compared}: {self.difference}, allowed {self.bound:g}"
+        line += "" if self.passed else " EXCEEDED"
+        moved = self.moved_px
+        return line + (f"; keypoints moved {moved.mean():.3f} px, {moved.max():.2f} at most" if moved.size else "")
 
 
 def members(repository: Path) -> dict[str, Member]:
@@ -147,43 +139,20 @@ def named(tensors: Arrays, declared: Sequence[Tensor]) -> Answers:
     return {tensor.name: tensors[tensor.name] for tensor in declared}
 
 
-def table(findings: list[Finding]) -> str:
-    """Return the findings as text, columns aligned."""
-    lines = [COLUMNS, *(finding.cells() for finding in findings)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(COLUMNS))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
-
-
-@contextlib.contextmanager
-def asking(url: str, encryption: Mapping[str, Any]) -> Iterator[Ask]:
-    """Yield a function that lets the server at a gRPC address run a network.
-
-    The function raises ValueError when the server does not answer (the message says why).
-
-    Args:
-        url: the server's gRPC address.
-        encryption: what tritonclient's client takes for TLS.
+def ask(client: tritonclient.grpc.InferenceServerClient, network: Network, inputs: Arrays) -> Answers:
+    """Let a server run a network.
 
     Raises:
-        OSError: a TLS file cannot be read.
+        ValueError: the server does not answer (the message says why).
     """
-    with tritonclient.grpc.InferenceServerClient(url, **encryption) as client:
-
-        def ask(network: Network, inputs: Arrays) -> Answers:
-            tensors = []
-            for tensor in network.inputs:
-                array = np.ascontiguousarray(inputs[tensor.name])
-                tensors.append(tritonclient.grpc.InferInput(tensor.name, list(array.shape), tensor.dtype))
-                tensors[-1].set_data_from_numpy(array)
-            try:
-                result = client.infer(network.name, tensors, client_timeout=_TIMEOUT_S)
-            except InferenceServerException as error:
-                raise ValueError(f"{network.name} at {url}: {error.message()}") from error
-            return {tensor.name: result.as_numpy(tensor.name) for tensor in network.outputs}
-
-        yield ask
+    tensors = [tritonclient.grpc.InferInput(each.name, inputs[each.name].shape, each.dtype) for each in network.inputs]
+    for tensor in tensors:
+        tensor.set_data_from_numpy(inputs[tensor.name()])
+    try:
+        result = client.infer(network.name, tensors, client_timeout=_TIMEOUT_S)
+    except InferenceServerException as error:
+        raise ValueError(f"{network.name}: {error.message()}") from error
+    return {tensor.name: result.as_numpy(tensor.name) for tensor in network.outputs}
 
 
 @contextlib.contextmanager
@@ -213,15 +182,12 @@ def _decoder(pipeline: Pipeline, network: Network) -> Step | None:
     return None
 
 
-def _inputs(seed: int, boxes: int | None) -> dict[str, Any]:
-    """Return a pipeline's inputs: an encoded picture of blocks under noise, and boxes in it where they are taken."""
+def _inputs(pipeline: Pipeline, seed: int, boxes: int) -> dict[str, Any]:
+    """Return an encoded picture of blocks under noise, and boxes in it where the pipeline takes them."""
     generator, (height, width) = np.random.default_rng(seed), _PICTURE
     blocks = generator.normal(0, 1, (height // 16, width // 16, 3)).repeat(16, axis=0).repeat(16, axis=1)
-    picture = 118 + 58 * (blocks + generator.normal(0, 0.3, blocks.shape))
-    encoded = cv2.imencode(".png", np.clip(np.rint(picture), 0, 255).astype(np.uint8))[1].tobytes()
-    inputs: dict[str, Any] = {"image": encoded}
-    if boxes is not None:
-        corners = generator.uniform((0, 0), (width / 2, height / 2), (boxes, 2))
-        sizes = generator.uniform((60, 120), (width / 2, height / 2), (boxes, 2))
-        inputs["bboxes"] = np.hstack([corners, corners + sizes]).astype(np.float32)
-    return inputs
+    pixels = np.clip(118 + 58 * (blocks + generator.normal(0, 0.3, blocks.shape)), 0, 255).astype(np.uint8)
+    corners = generator.uniform((0, 0), (width / 2, height / 2), (boxes, 2))
+    bboxes = np.hstack([corners, corners + generator.uniform((60, 120), (width / 2, height / 2), (boxes, 2))])
+    inputs = {"image": cv2.imencode(".png", pixels)[1].tobytes(), "bboxes": bboxes.astype(np.float32)}
+    return {tensor.name: inputs[tensor.name] for tensor in pipeline.inputs}

@@ -5,11 +5,13 @@ import contextlib
 from itertools import pairwise
 from typing import Any
 
+from tritonclient.grpc import InferenceServerClient
+
 from ensemble.networks import Network
 from ensemble.triton.profiles import PROFILES
 from export import graph_edit
 from export.comparison import BOUNDS, PRECISIONS, Answers, joined
-from export.verify import Ask, Finding, Items, Member, asking, compare, members, named, server_of, table
+from export.verify import Finding, Items, Member, ask, compare, members, named, server_of
 from server.usage import UsageError, input_path
 
 
@@ -29,16 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Compare, print the table, and return 1 when a bound is exceeded."""
+    """Compare, print a line each, and return 1 when a bound is exceeded."""
     chosen = _chosen(arguments)
     encryption = _encryption(arguments)
     findings: list[Finding] = []
     with contextlib.ExitStack() as stack:
         url = arguments.url or stack.enter_context(server_of(arguments.repository, arguments.profile))
-        ask = stack.enter_context(asking(url, encryption))
+        client = stack.enter_context(InferenceServerClient(url, **encryption))
         for member in chosen:
-            findings += _findings(member, ask, arguments)
-    print(table(findings))
+            findings += _findings(member, client, arguments)
+    print("\n".join(map(str, findings)))
     return 0 if all(finding.passed for finding in findings) else 1
 
 
@@ -70,7 +72,7 @@ def _encryption(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"ssl": True, **files}
 
 
-def _findings(member: Member, ask: Ask, arguments: argparse.Namespace) -> list[Finding]:
+def _findings(member: Member, client: InferenceServerClient, arguments: argparse.Namespace) -> list[Finding]:
     network = member.network
     items: Items = slice(None)
     samples = member.samples(arguments.crops * (2 if arguments.checkpoint else 1))
@@ -79,7 +81,7 @@ def _findings(member: Member, ask: Ask, arguments: argparse.Namespace) -> list[F
     if arguments.checkpoint:
         ways["PyTorch"], items = _pytorch(arguments, network, inputs)
     ways["ONNX Runtime"] = [named(tensors, network.outputs) for tensors in samples]
-    ways["served"] = [ask(network, sample) for sample in inputs]
+    ways["served"] = [ask(client, network, sample) for sample in inputs]
     precision = network.source.get("precision", "")
     bounds = {"PyTorch": PRECISIONS.get(precision, PRECISIONS["fp32"]), "ONNX Runtime": PRECISIONS["fp32"]}
     if arguments.max_difference is not None:

@@ -1,8 +1,8 @@
 """The families of pose networks. Each is a module or a folder here with a `FAMILY`, and a name in FAMILIES.
 
-A folder holds `network.py` (PyTorch), `variants.py` (the published sizes), `checkpoint.py` (their names and shapes),
-`export.py` (what `checkpoints` names) and, where no step of `ensemble` fits, `steps.py`, which imports nothing but
-numpy, cv2 and `ensemble`: it is copied into the repository.
+A folder holds `network.py` (PyTorch), `variants.py` (the published sizes), `checkpoint.py` (the table of names, where
+the checkpoints' are not the network's), `export.py` (what `checkpoints` names) and, where no step of `ensemble` fits,
+`steps.py`, which imports nothing but numpy, cv2 and `ensemble`: it is copied into the repository.
 """
 
 import functools

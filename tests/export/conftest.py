@@ -28,17 +28,17 @@ def golden(reference, fill):
     import torch
 
     from export.families.cigpose.network import build
-    from export.families.cigpose.variants import variant
+    from export.families.cigpose.variants import VARIANTS
 
     @functools.cache
     def load(name):
         entries = json.loads((reference / "cigpose" / f"{name}.json").read_text())
-        network = build(variant(name))
+        network = build(VARIANTS[name])
         filled = fill.fill_state_dict(entries)
         network.load_state_dict({key: torch.from_numpy(np.asarray(value)) for key, value in filled.items()})
         with np.load(reference / "cigpose" / f"{name}.npz") as arrays:
             recorded = dict(arrays)
-        width, height = variant(name).input_size
+        width, height = VARIANTS[name].input_size
         return network, torch.from_numpy(fill.make_input(str(recorded["input_tag"]), 2, height, width)), recorded
 
     return load

@@ -7,22 +7,23 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from export.checkpoint import Checkpoint, exporter_of, load_exactly, read_checkpoint  # noqa: E402
+from export.checkpoint import Checkpoint, exporter_of, load_variant, read_checkpoint  # noqa: E402
 from export.families.cigpose import export as cigpose  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
+SIZES = {"small": 4, "large": 8}
 FLAVOURS = ["published_legacy", "published_legacy_numpy1", "runner_epoch", "runner_epoch_legacy", "runner_epoch_numpy1"]
 
 
 @pytest.fixture(scope="module")
 def state():
-    return network(seed=0).state_dict()
+    return network(4).state_dict()
 
 
-def network(seed):
-    torch.manual_seed(seed)
-    return torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+def network(size):
+    torch.manual_seed(size)
+    return torch.nn.Sequential(torch.nn.Linear(3, size), torch.nn.BatchNorm1d(size))
 
 
 def assert_same(found, state):
@@ -132,21 +133,40 @@ def test_a_missing_file_is_an_os_error(tmp_path):
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_weights_are_loaded_into_the_network_they_fit(tmp_path, state):
-    other = network(seed=1)
-    load_exactly(other, Checkpoint(tmp_path, state), "a small one")
-    assert_same(other.state_dict(), state)
-    assert not other.training
+def test_the_variant_is_told_by_names_and_shapes_and_its_weights_are_loaded(tmp_path):
+    for size in SIZES.values():
+        state = network(size).state_dict()
+        found = load_variant(Checkpoint(tmp_path / "a.pth", state), SIZES, network)
+        assert_same(found.state_dict(), state)
+        assert not found.training
 
 
-def test_missing_unknown_and_misshapen_entries_are_listed(tmp_path, state):
-    changed = {**state, "extra": torch.zeros(1), "0.weight": torch.zeros(3, 3)}
+def test_variants_of_one_architecture_are_told_apart_by_the_files_name_or_by_the_caller(tmp_path):
+    twins = {"one": {"size": 4, "name": "one"}, "other": {"size": 4, "name": "other"}}
+
+    def build(variant):
+        found = network(variant["size"])
+        found.name = variant["name"]
+        return found
+
+    state = network(4).state_dict()
+    assert load_variant(Checkpoint(tmp_path / "other-1a2b.pth", state), twins, build).name == "other"
+    assert load_variant(Checkpoint(tmp_path / "other-1a2b.pth", state), twins, build, "one").name == "one"
+    assert load_variant(Checkpoint(tmp_path / "weights.pth", state), twins, build).name == "one"
+
+
+def test_another_variant_than_asked_for_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.pth: this file is large, you asked for small"):
+        load_variant(Checkpoint(tmp_path / "a.pth", network(8).state_dict()), SIZES, network, "small")
+
+
+@pytest.mark.parametrize("asked", [None, "small"])
+def test_missing_unknown_and_misshapen_entries_are_listed(tmp_path, asked):
+    changed = {**network(4).state_dict(), "extra": torch.zeros(1), "0.weight": torch.zeros(3, 3)}
     del changed["1.bias"]
-    with pytest.raises(ValueError, match="not the entries of a small one") as caught:
-        load_exactly(network(seed=1), Checkpoint(tmp_path, changed), "a small one")
-    assert "missing: 1.bias" in str(caught.value)
-    assert "unknown: extra" in str(caught.value)
-    assert "of another shape: 0.weight (3, 3) instead of (4, 3)" in str(caught.value)
+    with pytest.raises(ValueError, match=r"a\.pth: not the entries of small; ") as caught:
+        load_variant(Checkpoint(tmp_path / "a.pth", changed), SIZES, network, asked)
+    assert "missing: 1.bias; unknown: extra; of another shape: 0.weight (3, 3) instead of (4, 3)" in str(caught.value)
 
 
 def test_the_family_is_found_by_the_entries_or_by_the_variant(tmp_path, state, tiny_network):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ensemble.triton.stored import read_config
+from tests import runtimes
 from tests.export.seams.files import save_heatmap_network, save_lifter, save_people_network
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, noise_picture, picture_with_persons
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.server
 
 CHECKOUT = Path(__file__).parents[2]
 SEAMS = Path(__file__).parent / "seams"
-FLAT = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores", "persons_detected")
 
 
 class Checkout:
@@ -74,33 +73,14 @@ def persons(count):
     return encode(picture_with_persons([(10 + 12 * i, 10 + 9 * i) for i in range(count)], seed=count))
 
 
-def boxes(count):
-    corners = np.random.default_rng(count).uniform(0, 200, (count, 2))
-    return np.hstack([corners, corners + np.array([90, 180])]).astype(np.float32)
-
-
-def subsets(outputs):
-    """All outputs, each one alone, and all but one."""
-    return [None, *([name] for name in outputs), *([other for other in outputs if other != name] for name in outputs)]
-
-
 def compare_runtimes(checkout, server, repository, pictures):
-    """Ask both runtimes the same of every pipeline; return the answers with all outputs by name and people found."""
-    cases, found = [], {}
-    for name in sorted(path.parent.name for path in repository.glob("*/config.pbtxt")):
-        config = read_config(repository, name)
-        if config.platform == "ensemble":
-            given = "bboxes" in {tensor.name for tensor in config.input}
-            for count, picture in pictures.items():
-                inputs = {"image": picture} | ({"bboxes": boxes(count)} if given else {})
-                cases += [(name, inputs, wanted) for wanted in subsets([output.name for output in config.output])]
-    for (name, inputs, wanted), expected in zip(cases, checkout.answers(repository, cases), strict=True):
-        answer = call(server, name, inputs["image"], inputs.get("bboxes"), wanted)
-        assert answer.keys() == expected.keys()
-        for output, array in answer.items():
-            np.testing.assert_array_equal(array, expected[output], err_msg=f"{name} {wanted} {output}")
-        if wanted is None:
-            found[name, len(answer["bboxes"])] = answer
+    """Return the server's answers with all outputs, by pipeline and number of people."""
+    asked = [case for name in runtimes.pipelines(repository) for case in runtimes.cases(repository, name, pictures)]
+    found = {}
+    for case, expected in zip(asked, checkout.answers(repository, asked), strict=True):
+        answer = runtimes.check(server, case, expected)
+        if case[2] is None:
+            found[case[0], len(answer["bboxes"])] = answer
     return found
 
 
@@ -112,9 +92,9 @@ def test_a_family_of_heat_maps(tmp_path, serve):
     assert sorted(path.name for path in own.iterdir()) == ["__init__.py", "steps.py"]
     assert (own / "__init__.py").read_text() == ""
     with serve(repository, profile="cpu") as server:
-        found = compare_runtimes(checkout, server, repository, {count: persons(count) for count in (0, 1, 3)})
+        found = compare_runtimes(checkout, server, repository, [persons(count) for count in (0, 1, 3)])
     assert {count for name, count in found if name == "pose"} == {0, 1, 3}
-    assert found["pose_from_boxes_warm", 3]["keypoints"].std() > 10
+    assert found["pose_from_boxes_warm", 2]["keypoints"].std() > 10
     assert found["pose", 0]["keypoints"].shape == (0, 17, 2)
 
 
@@ -123,11 +103,13 @@ def test_a_family_of_whole_pictures(tmp_path, serve):
     repository = checkout.repository("--pose", save_people_network(tmp_path / "red.onnx"))
     assert not list(repository.glob("pose_from_boxes*"))
     assert not (repository / "detector").exists()
-    pictures = {0: red_squares(0, 300, 200), 1: red_squares(1, 200, 320), 2: red_squares(2, 400, 100)}
+    pictures = [red_squares(0, 300, 200), red_squares(1, 200, 320), red_squares(2, 400, 100)]
     with serve(repository, profile="cpu") as server:
         found = compare_runtimes(checkout, server, repository, pictures)
+        verified = checkout.run("-m", "export", "verify", repository, "--url", server.grpc_url, "--crops", 2).decode()
         refused = call(server, "pose", pictures[1], error=True, nms_threshold=0.5)
         most = call(server, "pose", pictures[2], max_persons=2)
+    assert [line.split(":")[0] for line in verified.splitlines()] == ["red"]
     assert {name for name, _ in found} == {"pose", "pose_red"}
     assert len(found) == 6
     assert ("pose", 0) in found
@@ -140,19 +122,22 @@ def test_a_family_that_lifts_the_keypoints_of_another(tmp_path, serve):
     below, lifter = save_pose_network(tmp_path / "spots.onnx"), save_lifter(tmp_path / "lift.onnx")
     detector = save_detector(tmp_path / "d.onnx")
     repository = checkout.repository("--pose", below, "--pose", lifter, "--detector", detector)
-    pictures = {count: persons(count) for count in (0, 1, 3)}
+    pictures = [persons(count) for count in (0, 1, 3)]
     names = ("pose", "pose_from_boxes", "pose_3d", "pose_3d_from_boxes")
     assert all((repository / name).is_dir() for name in (*names, "pose_lift", "pose_from_boxes_lift"))
     with serve(repository, profile="cpu", metrics=True) as server:
         before = counters(server, "nv_inference_exec_count")
-        for wanted in subsets(FLAT):
-            call(server, "pose_3d", pictures[3], None, wanted or list(FLAT))
-            call(server, "pose_3d_from_boxes", pictures[3], boxes(3), wanted or list(FLAT))
+        for name in ("pose_3d", "pose_3d_from_boxes"):
+            for _, inputs, wanted in runtimes.cases(repository, name, pictures):
+                if wanted and "keypoints_3d" not in wanted:
+                    call(server, name, inputs["image"], inputs.get("bboxes"), wanted)
         after = counters(server, "nv_inference_exec_count")
         assert [after[name] - before[name] for name in ("lift", "lift_inputs", "lift_outputs")] == [0, 0, 0]
         assert after["spots"] > before["spots"]
         found = compare_runtimes(checkout, server, repository, pictures)
+        verified = checkout.run("-m", "export", "verify", repository, "--url", server.grpc_url, "--crops", 2).decode()
+    assert [line.split(":")[0] for line in verified.splitlines()] == ["detector", "lift", "spots"]
     assert found["pose_3d", 0]["keypoints_3d"].shape == (0, 17, 3)
-    lifted = found["pose_3d_from_boxes", 3]
+    lifted = found["pose_3d_from_boxes", 2]
     np.testing.assert_allclose(lifted["keypoints_3d"][..., :2], lifted["keypoints"] * np.float32(0.01))
     assert lifted["keypoints_3d"][..., 2].std() > 0

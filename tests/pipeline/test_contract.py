@@ -59,18 +59,6 @@ def test_boxes_alone_never_run_the_pose_network(server, model, outputs):
     assert counters(server, "nv_inference_exec_count")["spots"] == before
 
 
-@pytest.mark.parametrize("outputs", [["keypoints"], ["keypoint_scores", "bboxes"], ["persons_detected", "keypoints"]])
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_any_subset_of_the_outputs(server, outputs, count):
-    encoded = encode(picture_with_persons([(10, 10), (20, 20), (30, 30)][:count]))
-    full = call(server, "pose", encoded)
-    for model, bboxes in (("pose", None), ("pose_from_boxes", full["bboxes"])):
-        answer = call(server, model, encoded, bboxes, outputs)
-        assert set(answer) == set(outputs)
-        for name, array in answer.items():
-            np.testing.assert_array_equal(array, full[name])
-
-
 @pytest.mark.parametrize("count", [0, 1, 2, 32])
 def test_given_boxes_come_back_as_given(server, alone, count):
     random = np.random.default_rng(count)

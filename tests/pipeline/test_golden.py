@@ -25,11 +25,11 @@ def golden_repository(shared, fill, tmp_path_factory):
 
     from export.__main__ import main
     from export.families.cigpose.network import build
-    from export.families.cigpose.variants import variant
+    from export.families.cigpose.variants import VARIANTS
 
     folder = tmp_path_factory.mktemp("golden")
     for name in CASES.values():
-        entries = [(key, tuple(v.shape), str(v.dtype)[6:]) for key, v in build(variant(name)).state_dict().items()]
+        entries = [(key, tuple(v.shape), str(v.dtype)[6:]) for key, v in build(VARIANTS[name]).state_dict().items()]
         filled = {key: torch.from_numpy(np.asarray(value)) for key, value in fill.fill_state_dict(entries).items()}
         torch.save({"state_dict": filled}, folder / f"{name}.pth")
         command = [

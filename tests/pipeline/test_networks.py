@@ -5,7 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from ensemble.triton.stored import run_here
 from export.repository import build_repository
+from tests import runtimes
 from tests.in_process import InProcess
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
@@ -13,6 +15,7 @@ from tests.triton import call
 
 pytestmark = pytest.mark.server
 
+PICTURES = [encode(picture_with_persons([(12 * i + 3, 7 * i + 3) for i in range(n)], seed=n)) for n in (0, 1, 4)]
 NETWORKS = {"whole-133": (133, (288, 384)), "body-17": (17, (192, 256)), "crowd-14": (14, (192, 256))}
 
 
@@ -30,6 +33,19 @@ def three(tmp_path_factory):
 def three_server(three, serve):
     with serve(three, profile="cpu") as running:
         yield running
+
+
+@pytest.mark.parametrize("network", ["", *(f"_{name}" for name in NETWORKS)])
+@pytest.mark.parametrize("kind", ["pose", "pose_from_boxes"])
+def test_both_runtimes_answer_the_same(three, three_server, kind, network):
+    """Every pipeline of the repository, bit for bit, with any subset of its outputs."""
+    run = run_here(three, kind + network)
+    for case in runtimes.cases(three, kind + network, PICTURES):
+        runtimes.check(three_server, case, run(wanted=case[2], **case[1]))
+
+
+def test_no_pipeline_is_left_out(three):
+    assert len(runtimes.pipelines(three)) == 2 * (1 + len(NETWORKS))
 
 
 def test_each_answers_as_in_process_while_all_are_under_load(three, three_server):

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
 from ensemble.networks import Network
-from export.checkpoint import Checkpoint, Shapes
+from export.checkpoint import Checkpoint, load_variant
 from export.comparison import Answers
-from export.families.cigpose.checkpoint import load_network, recognise
 from export.families.cigpose.forms import FlipTested, HalfBackbone
 from export.families.cigpose.network import CigPose, example_crops
 from export.families.cigpose.variants import VARIANTS, Variant
@@ -19,24 +18,14 @@ from export.families.top_down import MEAN, STD
 from export.flip import with_flip_test
 from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
 
-KEYS = "backbone.stem.0.conv.weight, head.final_layer.weight, head.cls_gx.weight, head.cls_gy.weight ..."
+KEYS = ("backbone.stem.0.conv.weight", "head.final_layer.weight", "head.cls_gx.weight", "head.cls_gy.weight")
 _INPUT = "input"
 _CROPS, _INEXACT_CROPS = 6, 24  # the latter are enough to meet a decision that reduced precision changes
 
 
-def recognises(shapes: Shapes) -> bool:
-    """Return whether the entries are those of a CIGPose network, published or not."""
-    try:
-        recognise(shapes)
-    except ValueError:
-        return False
-    return True
-
-
 def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
     """Write an official checkpoint as ONNX; see `export_onnx`."""
-    network = load_network(checkpoint, VARIANTS[options.variant] if options.variant else None)
-    return export_onnx(network, output, options)
+    return export_onnx(load_variant(checkpoint, VARIANTS, CigPose, options.variant), output, options)
 
 
 def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = None) -> ExportReport:
@@ -75,14 +64,12 @@ def original(checkpoint: Checkpoint, network: Network) -> Original:
     Raises:
         ValueError: it is no such checkpoint, or its input size is another (the message says both).
     """
+    stated = network.source.get("variant")
+    found = load_variant(checkpoint, VARIANTS, CigPose, stated if stated in VARIANTS else None)
     height, width, _ = network.inputs[0].dims
-    variant = VARIANTS.get(network.source.get("variant", ""))
-    found = load_network(checkpoint, variant, own_input=(width, height))
-    if found.variant.input_size != (width, height):
-        raise ValueError(
-            f"{checkpoint.path} is {found.variant.name}, for crops of {found.variant.input_size}; "
-            f"{network.name} takes {(width, height)}"
-        )
+    name, size = found.variant.name, found.variant.input_size
+    if size != (width, height):
+        raise ValueError(f"{checkpoint.path} is {name}, for crops of {size}; {network.name} takes {(width, height)}")
     whole = _with_flip_test(found, network.source.get("flip_test") == "True")
     return Original(whole, _normalised, lambda inputs, count: clearest(found, inputs[_INPUT], count).numpy())
 

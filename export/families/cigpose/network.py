@@ -55,11 +55,6 @@ def build(variant: Variant) -> CigPose:
     return network
 
 
-def count_parameters(network: nn.Module) -> int:
-    """Return how many numbers are learned, those unused at inference included."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
 def example_crops(variant: Variant, count: int, seed: int = 0) -> Tensor:
     """Return `count` different crops (count, 3, H, W) float32 of a picture's magnitude, the same for the same seed."""
     width, height = variant.input_size

@@ -95,18 +95,6 @@ class Variant:
         return tuple(max(round(blocks * self.deepen), 1) for blocks in (3, 6, 6, 3))
 
 
-def variant(name: str) -> Variant:
-    """Return the published variant called `name`.
-
-    Raises:
-        ValueError: there is none (the message lists those that exist).
-    """
-    try:
-        return VARIANTS[name]
-    except KeyError:
-        raise ValueError(f"unknown variant {name!r}; known: {', '.join(VARIANTS)}") from None
-
-
 def _published(size: str, data: str, height: int, width: int, parameters: int, average_precision: float) -> Variant:
     """Describe one row of the table; file names say height x width, `input_size` is (width, height)."""
     whole_body = _DATASETS[data] == "coco_wholebody"
