@@ -57,7 +57,7 @@ bench: .venv/.bench  ## every benchmark in one go, about 20 minutes; results and
 	$(BIN)/python -m benchmarks all
 
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
-	$(BIN)/python -m demo.accuracy $(ACCURACY)
+	$(BIN)/python -m synthetic.accuracy $(ACCURACY)
 
 deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
 	$(BIN)/python -m deploy.tools

@@ -17,11 +17,11 @@ from benchmarks import results, subject
 from benchmarks.closed_loop import drive
 from benchmarks.processes import memory_mib, shared_memory_mib
 from benchmarks.subject import pose_calls
-from demo.accuracy import default_weights
-from demo.scene import render_scene
-from demo.seeds import DEMO
 from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
+from synthetic.accuracy import default_weights
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 _PERIOD_S = 1.0
 _SCENES = DEMO[4:68]  # many sizes of batches

@@ -18,9 +18,9 @@ from benchmarks import counters, results, samples, subject
 from benchmarks.closed_loop import drive
 from benchmarks.scenario import Pictures, Scenario, scenarios
 from benchmarks.subject import BUILT, CHECKOUT, pose_calls
-from demo.accuracy import default_weights
 from ensemble.triton.profiles import PROFILES
 from server.control import Control
+from synthetic.accuracy import default_weights
 
 _PROBES, _PROBE_CALLERS = 160, 16
 

@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.background import blend_over, paint_background
-from demo.body import Build, pose_body, sample_build
-from demo.camera import View, sample_view
-from demo.layer import Layer
-from demo.looks import Looks, sample_looks
-from demo.paint_figure import paint_figure
-from demo.posture import Posture, sample_posture, within_limits
+from synthetic.background import blend_over, paint_background
+from synthetic.body import Build, pose_body, sample_build
+from synthetic.camera import View, sample_view
+from synthetic.layer import Layer
+from synthetic.looks import Looks, sample_looks
+from synthetic.paint_figure import paint_figure
+from synthetic.posture import Posture, sample_posture, within_limits
 
 Image = NDArray[np.uint8]
 _SECONDS_A_POSTURE = 1.0

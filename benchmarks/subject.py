@@ -12,14 +12,14 @@ from cigpose_client import PoseClient
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
-from demo.accuracy import default_weights
-from demo.scene import render_scene
-from demo.seeds import DEMO
 from ensemble.triton.model import Ensemble, Model
 from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
+from synthetic.accuracy import default_weights
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 CHECKOUT = Path(__file__).parents[1]
 BUILT = CHECKOUT / "out" / "bench"

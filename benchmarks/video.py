@@ -30,9 +30,9 @@ from benchmarks.constructed import constructed_network
 from benchmarks.machine import describe
 from benchmarks.moving import film, save
 from benchmarks.subject import BUILT
-from demo.accuracy import default_weights
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from synthetic.accuracy import default_weights
 
 _FRAMES = 300
 _RESULT = Path(__file__).parent / "results" / "video.json"

@@ -13,10 +13,10 @@ from typing import Any
 
 from cigpose_client.__main__ import main as cigpose_client
 
-from demo.render import render_files
 from demo.truth import compare
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from synthetic.render import render_files
 
 
 def main(argv: Sequence[str] | None = None) -> int:

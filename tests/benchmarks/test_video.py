@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import video
 from benchmarks.moving import film
-from demo.accuracy import default_weights
+from synthetic.accuracy import default_weights
 
 
 def test_people_move_and_the_film_repeats():

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from demo.accuracy import RECORD, WAYS, as_table, default_weights, measure_gate, served
-from demo.evaluation import PARTS
+from synthetic.accuracy import RECORD, WAYS, as_table, default_weights, measure_gate, served
+from synthetic.evaluation import PARTS
 
 ALLOWED_LOSS = 0.01
 

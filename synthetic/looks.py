@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from demo.layer import Color, pick
+from synthetic.layer import Color, pick
 
 # BGR
 _SKINS: tuple[Color, ...] = (

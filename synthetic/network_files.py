@@ -10,13 +10,13 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
-from demo.detector_task import SIZE
-from demo.pose_task import POSE, GuidedPose
-from demo.trainer import Trainer
-from demo.yolox import STRIDES, SmallYolox
 from export import graph_edit
 from export.half_weights import store_half
 from export.onnx_export import OPSET, export_onnx
+from synthetic.detector_task import SIZE
+from synthetic.pose_task import POSE, GuidedPose
+from synthetic.trainer import Trainer
+from synthetic.yolox import STRIDES, SmallYolox
 
 _LARGE = 1024  # elements
 

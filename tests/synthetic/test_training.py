@@ -5,16 +5,16 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
-from demo.crops import training_crop  # noqa: E402
-from demo.dataset import _render, collect  # noqa: E402
-from demo.detector_task import DetectorTask  # noqa: E402
-from demo.network_files import export_detector, export_pose, raw_yolox  # noqa: E402
-from demo.pose_losses import as_distribution, divergence, simcc_labels  # noqa: E402
-from demo.pose_task import POSE, PoseTask, normalized  # noqa: E402
-from demo.trainer import Schedule, Trainer, resume, save  # noqa: E402
-from demo.yolox import SmallYolox, cells  # noqa: E402
-from demo.yolox_losses import assign, decode_boxes, intersection_over_union  # noqa: E402
 from export import graph_edit  # noqa: E402
+from synthetic.crops import training_crop  # noqa: E402
+from synthetic.dataset import _render, collect  # noqa: E402
+from synthetic.detector_task import DetectorTask  # noqa: E402
+from synthetic.network_files import export_detector, export_pose, raw_yolox  # noqa: E402
+from synthetic.pose_losses import as_distribution, divergence, simcc_labels  # noqa: E402
+from synthetic.pose_task import POSE, PoseTask, normalized  # noqa: E402
+from synthetic.trainer import Schedule, Trainer, resume, save  # noqa: E402
+from synthetic.yolox import SmallYolox, cells  # noqa: E402
+from synthetic.yolox_losses import assign, decode_boxes, intersection_over_union  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -65,8 +65,8 @@ def test_resumed_training_goes_on_exactly(make_task, tmp_path) -> None:
 
 
 def test_training_begins_with_the_function_of_an_export(tmp_path, data, monkeypatch) -> None:
-    monkeypatch.setattr("demo.network_files.POSE", TINY)
-    monkeypatch.setattr("demo.network_files.SIZE", 128)
+    monkeypatch.setattr("synthetic.network_files.POSE", TINY)
+    monkeypatch.setattr("synthetic.network_files.SIZE", 128)
     for export, task in (
         (export_pose, lambda seed: PoseTask(data, seed=seed, batch_size=4, variant=TINY)),
         (export_detector, lambda seed: DetectorTask(data, seed=seed, batch_size=2, size=128)),

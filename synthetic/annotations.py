@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.scene import Person, Scene
 from ensemble.keypoints import keypoint_set
+from synthetic.scene import Person, Scene
 
 _SET = keypoint_set("coco_wholebody")
 # part of the keypoint set -> prefix of its fields, smallest side of its box in pixels, smallest share of points seen

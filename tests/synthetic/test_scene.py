@@ -4,17 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from demo.annotations import annotated_visibility, annotation, annotations
-from demo.body import pose_body, sample_build
-from demo.camera import View, view_rotation
-from demo.effects import decode
-from demo.layer import Layer
-from demo.looks import sample_looks
-from demo.paint_figure import own_visibility, paint_figure
-from demo.posture import sample_posture
-from demo.render import main
-from demo.scene import Scene, render_scene
-from demo.seeds import CHECK, DEMO, GATE, TRAIN
+from synthetic.annotations import annotated_visibility, annotation, annotations
+from synthetic.body import pose_body, sample_build
+from synthetic.camera import View, view_rotation
+from synthetic.effects import decode
+from synthetic.layer import Layer
+from synthetic.looks import sample_looks
+from synthetic.paint_figure import own_visibility, paint_figure
+from synthetic.posture import sample_posture
+from synthetic.render import main
+from synthetic.scene import Scene, render_scene
+from synthetic.seeds import CHECK, DEMO, GATE, TRAIN
 
 
 @pytest.fixture(scope="module")

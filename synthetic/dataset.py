@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.annotations import annotated_visibility
-from demo.scene import render_scene
+from synthetic.annotations import annotated_visibility
+from synthetic.scene import render_scene
 
 _WORKERS = 2
 _Row = tuple[bytes, NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]

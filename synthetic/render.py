@@ -1,4 +1,4 @@
-"""`python -m demo.render --seeds 0 1 2 --out DIR`: scenes as JPEG files with annotations; the last one is empty."""
+"""`python -m synthetic.render --seeds 0 1 2 --out DIR`: JPEG scenes with annotations; the last scene is empty."""
 
 import argparse
 import json
@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.annotations import annotations
-from demo.scene import render_scene
-from demo.seeds import DEMO
+from synthetic.annotations import annotations
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 
 def render_files(seeds: Sequence[int], folder: Path) -> Path:
@@ -27,7 +27,7 @@ def render_files(seeds: Sequence[int], folder: Path) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.render", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m synthetic.render", description=__doc__)
     parser.add_argument(
         "--seeds", type=int, nargs="+", default=[0, 1, 2], help=f"below {len(DEMO)}; the last is rendered empty"
     )

@@ -1,4 +1,4 @@
-"""`python -m demo.accuracy`: the accuracy gate through a real server, once for each way to compute that ships.
+"""`python -m synthetic.accuracy`: the accuracy gate through a real server, once for each way to compute that ships.
 
 Writes what it measured to `weights/accuracy.json`, which the tests hold later runs against, and prints it as a table.
 With `--photos`, also how a network for real photos fares by the same ways.
@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from cigpose_client import Options, PoseClient
 
-from demo.evaluation import PARTS
-from demo.gate import BBOX_THRESHOLD, measure
-from demo.photos import measure_photos
-from demo.seeds import GATE
 from export.pose_file import PoseOptions
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
+from synthetic.evaluation import PARTS
+from synthetic.gate import BBOX_THRESHOLD, measure
+from synthetic.photos import measure_photos
+from synthetic.seeds import GATE
 
 CHECKOUT = Path(__file__).parents[1]
 RECORD = CHECKOUT / "weights" / "accuracy.json"
@@ -95,7 +95,7 @@ def served(pose: Path, detector: Path, way: Way, folder: Path) -> Iterator[PoseC
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.accuracy", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m synthetic.accuracy", description=__doc__)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by way")
     photos = parser.add_argument_group("photos (all or none)")

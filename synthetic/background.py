@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.layer import Color, Layer, pick, shaded
+from synthetic.layer import Color, Layer, pick, shaded
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.background import blend_over, paint_background, paint_object
-from demo.body import Body, pose_body, sample_build
-from demo.camera import View, sample_view
-from demo.effects import encode_jpeg, photograph
-from demo.layer import Layer
-from demo.looks import sample_looks
-from demo.paint_figure import own_visibility, paint_figure
-from demo.posture import sample_posture
+from synthetic.background import blend_over, paint_background, paint_object
+from synthetic.body import Body, pose_body, sample_build
+from synthetic.camera import View, sample_view
+from synthetic.effects import encode_jpeg, photograph
+from synthetic.layer import Layer
+from synthetic.looks import sample_looks
+from synthetic.paint_figure import own_visibility, paint_figure
+from synthetic.posture import sample_posture
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]

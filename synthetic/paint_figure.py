@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.body import FACE, HANDS, Body
-from demo.camera import View
-from demo.layer import Color, Layer, shaded
-from demo.looks import Looks
-from demo.paint_head import HEAD, face_visible, paint_head, paint_long_hair
+from synthetic.body import FACE, HANDS, Body
+from synthetic.camera import View
+from synthetic.layer import Color, Layer, shaded
+from synthetic.looks import Looks
+from synthetic.paint_head import HEAD, face_visible, paint_head, paint_long_hair
 
 Array = NDArray[np.float64]
 

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.body import EYES_OF_FACE, FACE, Body
-from demo.camera import View
-from demo.face import SKULL, landmark_normals
-from demo.layer import Color, Layer, blend, shaded
-from demo.looks import Looks
+from synthetic.body import EYES_OF_FACE, FACE, Body
+from synthetic.camera import View
+from synthetic.face import SKULL, landmark_normals
+from synthetic.layer import Color, Layer, blend, shaded
+from synthetic.looks import Looks
 
 Array = NDArray[np.float64]
 

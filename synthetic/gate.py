@@ -1,6 +1,6 @@
 """The accuracy gate: 200 scenes never used in training, answered by any implementation of the chain, and measured.
 
-`python -m demo.gate --pose FILE --detector FILE [--out DIR]` measures ONNX files in this process.
+`python -m synthetic.gate --pose FILE --detector FILE [--out DIR]` measures ONNX files in this process.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import numpy as np
 from cigpose_client import Poses
 from numpy.typing import NDArray
 
-from demo.annotations import annotated_visibility, annotations
-from demo.evaluation import PARTS, Prediction, evaluate, point_similarities
-from demo.gate_report import Case, save_histogram, save_worst
-from demo.scene import Person, Scene, render_scene
-from demo.seeds import GATE
 from export.repository import plan
+from synthetic.annotations import annotated_visibility, annotations
+from synthetic.evaluation import PARTS, Prediction, evaluate, point_similarities
+from synthetic.gate_report import Case, save_histogram, save_worst
+from synthetic.scene import Person, Scene, render_scene
+from synthetic.seeds import GATE
 
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
@@ -31,7 +31,7 @@ class GateResult:
     """What a gate run measured.
 
     Attributes:
-        average_precision: by part (`demo.evaluation.PARTS`), 0 to 1.
+        average_precision: by part (`synthetic.evaluation.PARTS`), 0 to 1.
         people: in the scenes.
         found: of them, with a box that overlaps theirs by half.
         mean_error: of their annotated points, in picture pixels.
@@ -128,7 +128,7 @@ def _overlap(first: NDArray[np.float64], second: NDArray[np.float32]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.gate", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m synthetic.gate", description=__doc__)
     parser.add_argument("--pose", type=Path, required=True)
     parser.add_argument("--detector", type=Path, required=True)
     parser.add_argument("--bbox-threshold", type=float, default=BBOX_THRESHOLD, help="default %(default)s")

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("pycocotools", reason="needs pycocotools")
 
-from demo.gate import in_process, measure
+from synthetic.gate import in_process, measure
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MAY_FALL_BY = 0.01

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from demo.crops import Sample, training_crop
-from demo.dataset import Dataset
-from demo.effects import decode
-from demo.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
-from demo.trainer import first_batches
-from demo.warm_start import start_pose
 from ensemble.keypoints import keypoint_set
 from export.cigpose.head import HeadStages
 from export.cigpose.network import CigPose, build
 from export.cigpose.variants import MEAN, STD, STRIDE, Variant
+from synthetic.crops import Sample, training_crop
+from synthetic.dataset import Dataset
+from synthetic.effects import decode
+from synthetic.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
+from synthetic.trainer import first_batches
+from synthetic.warm_start import start_pose
 
 POSE = Variant(
     name="cigpose-t_rendered_256x192",

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from demo.body import Build, pose_body, sample_build
-from demo.face import FaceShape, face_landmarks
-from demo.posture import ARM_LIMITS, LEG_LIMITS, Posture, sample_posture
 from ensemble.keypoints import keypoint_set
+from synthetic.body import Build, pose_body, sample_build
+from synthetic.face import FaceShape, face_landmarks
+from synthetic.posture import ARM_LIMITS, LEG_LIMITS, Posture, sample_posture
 
 SET = keypoint_set("coco_wholebody")
 FLIP = np.array(SET.flip_indices)

@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from demo.dataset import Dataset
-from demo.effects import decode
-from demo.trainer import first_batches
-from demo.warm_start import start_detector
-from demo.yolox import SmallYolox, cells
-from demo.yolox_losses import detector_loss
 from ensemble.geometry import Letterbox
+from synthetic.dataset import Dataset
+from synthetic.effects import decode
+from synthetic.trainer import first_batches
+from synthetic.warm_start import start_detector
+from synthetic.yolox import SmallYolox, cells
+from synthetic.yolox_losses import detector_loss
 
 SIZE = 416
 DETECTOR_NAME = f"yolox-t_rendered_{SIZE}"

@@ -1,4 +1,4 @@
-"""`python -m demo.train pose|detector --out DIR`: train one of the two small networks on rendered people.
+"""`python -m synthetic.train pose|detector --out DIR`: train one of the two small networks on rendered people.
 
 Writes DIR/<network>.pt (everything needed to resume) while it runs and DIR/<network>.onnx at the end. The same seed
 and the same number of threads give the same weights; a GPU gives others.
@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from demo.dataset import Dataset, load_or_render
-from demo.detector_task import DETECTOR_NAME, DetectorTask
-from demo.network_files import export_detector, export_pose
-from demo.pose_task import POSE, PoseTask
-from demo.seeds import TRAIN
-from demo.trainer import Schedule, Task, Trainer, resume, run
+from synthetic.dataset import Dataset, load_or_render
+from synthetic.detector_task import DETECTOR_NAME, DetectorTask
+from synthetic.network_files import export_detector, export_pose
+from synthetic.pose_task import POSE, PoseTask
+from synthetic.seeds import TRAIN
+from synthetic.trainer import Schedule, Task, Trainer, resume, run
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def train(options: argparse.Namespace) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m demo.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m synthetic.train", description=__doc__)
     parser.add_argument("network", choices=sorted(_KINDS))
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoint and the ONNX file")
     parser.add_argument("--cache", type=Path, help="folder for the rendered scenes (default: --out)")

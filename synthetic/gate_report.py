@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.annotations import annotated_visibility
-from demo.effects import decode
-from demo.scene import Person
 from ensemble.keypoints import keypoint_set
+from synthetic.annotations import annotated_visibility
+from synthetic.effects import decode
+from synthetic.scene import Person
 
 _SET = keypoint_set("coco_wholebody")
 _TALL = 480  # pixels of a worst-case picture

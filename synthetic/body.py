@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo import rotations
-from demo.face import EAR, FaceShape, face_landmarks, sample_face_shape
-from demo.hand import hand_points
-from demo.posture import Posture
+from synthetic import rotations
+from synthetic.face import EAR, FaceShape, face_landmarks, sample_face_shape
+from synthetic.hand import hand_points
+from synthetic.posture import Posture
 
 Array = NDArray[np.float64]
 

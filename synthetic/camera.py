@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo import rotations
+from synthetic import rotations
 
 Array = NDArray[np.float64]
 

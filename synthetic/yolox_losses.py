@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from demo.yolox import STRIDES
+from synthetic.yolox import STRIDES
 
 _RADIUS = 1.5  # strides from the centre of the box
 _SIZES = ((0.0, 80.0), (56.0, 180.0), (130.0, 1e9))  # longer side of a box in pixels, by level; they overlap

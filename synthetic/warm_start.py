@@ -14,11 +14,11 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
 
-from demo.yolox import SmallYolox
 from export import graph_edit
 from export.cigpose.graph_network import EdgeConv
 from export.cigpose.head import CigHead
 from export.cigpose.network import CigPose
+from synthetic.yolox import SmallYolox
 
 _Fold = tuple[Tensor, Tensor]  # factor and offset that an export keeps of a normalisation
 _Folds = dict[nn.Module, _Fold]
@@ -44,7 +44,7 @@ class Constants:
 
 
 def start_pose(pose: CigPose, path: Path, crops: Tensor) -> None:
-    """Give the pose network the function of an export of `demo.network_files.export_pose`.
+    """Give the pose network the function of an export of `synthetic.network_files.export_pose`.
 
     Args:
         pose: to be trained.
@@ -58,7 +58,7 @@ def start_pose(pose: CigPose, path: Path, crops: Tensor) -> None:
 
 
 def start_detector(network: SmallYolox, path: Path, images: Tensor) -> None:
-    """Give the detector the function of an export of `demo.network_files.export_detector`.
+    """Give the detector the function of an export of `synthetic.network_files.export_detector`.
 
     Args:
         network: to be trained.

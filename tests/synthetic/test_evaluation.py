@@ -8,11 +8,11 @@ pytest.importorskip("pycocotools", reason="needs pycocotools")
 from cigpose_client import Poses
 from pycocotools.cocoeval import COCOeval
 
-from demo.annotations import annotated_visibility, annotations
-from demo.evaluation import PARTS, Prediction, evaluate, instance_scores
-from demo.gate import measure
-from demo.photos import object_keypoint_similarity
-from demo.scene import render_scene
+from synthetic.annotations import annotated_visibility, annotations
+from synthetic.evaluation import PARTS, Prediction, evaluate, instance_scores
+from synthetic.gate import measure
+from synthetic.photos import object_keypoint_similarity
+from synthetic.scene import render_scene
 
 SEEDS = range(6_000, 6_012)
 
