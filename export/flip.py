@@ -20,7 +20,7 @@ def with_flip_test(
         model: one input [batch, 3, H, W] and SimCC rows [batch, K, bins], float32, with a dynamic batch axis.
         names: of the rows along x and along y.
         shape: K and the bins along x and y.
-        partners: (K,) which key point each one is in the mirror.
+        partners: (K,) which keypoint each one is in the mirror.
     """
     crop = model.graph.input[0]
     count, x_bins, y_bins = shape

@@ -18,8 +18,7 @@ from cigpose_client import Options, PoseClient
 from export.pose_file import PoseOptions
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
-from synthetic.evaluation import PARTS
-from synthetic.gate import BBOX_THRESHOLD, measure
+from synthetic.gate import BBOX_THRESHOLD, PARTS, measure
 from synthetic.photos import measure_photos
 from synthetic.seeds import GATE
 
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/accuracy"), help="histogram and worst cases, by way")
     photos = parser.add_argument_group("photos (all or none)")
     photos.add_argument("--photos", type=Path, help="folder of annotated photos")
-    photos.add_argument("--annotations", type=Path, help="their COCO key point annotations")
+    photos.add_argument("--annotations", type=Path, help="their COCO keypoint annotations")
     photos.add_argument("--photo-pose", type=Path, help="a network for photos, with COCO's 17 points first")
     options = parser.parse_args(argv)
     given = (options.photos, options.annotations, options.photo_pose)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from cigpose_client.evaluation import FIELDS
 from numpy.typing import NDArray
 
 from ensemble.keypoints import keypoint_set
@@ -20,13 +21,6 @@ _SMALL_PARTS = {
     "face": ("face", 12.0, 0.35),
     "left_hand": ("lefthand", 10.0, 0.5),
     "right_hand": ("righthand", 10.0, 0.5),
-}
-_FIELDS = {
-    "body": "keypoints",
-    "foot": "foot_kpts",
-    "face": "face_kpts",
-    "left_hand": "lefthand_kpts",
-    "right_hand": "righthand_kpts",
 }
 
 
@@ -63,7 +57,7 @@ def annotation(person: Person, image_id: int, annotation_id: int) -> dict[str, A
         "area": person.area,
         "bbox": box,
     }
-    for part, field in _FIELDS.items():
+    for part, field in FIELDS.items():
         rows = slice(*_SET.parts[part])
         entry[field] = _triples(person.points[rows], visible[rows])
     for part, (prefix, _, _) in _SMALL_PARTS.items():
@@ -84,7 +78,7 @@ def annotations(scenes: Iterable[tuple[int, str, Scene]]) -> dict[str, Any]:
         for person in scene.people:
             people.append(annotation(person, image_id, len(people) + 1))
     return {
-        "info": {"description": "Rendered people with exact key points", "version": "1.0"},
+        "info": {"description": "Rendered people with exact keypoints", "version": "1.0"},
         "images": images,
         "annotations": people,
         "categories": [

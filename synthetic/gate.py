@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from cigpose_client import Poses
+from cigpose_client import Poses, keypoint_sets
+from cigpose_client.evaluation import Dataset, evaluate, keypoint_similarities, without_duplicates
 from numpy.typing import NDArray
 
 from export.repository import plan
 from synthetic.annotations import annotated_visibility, annotations
-from synthetic.evaluation import PARTS, Prediction, evaluate, point_similarities
 from synthetic.gate_report import Case, save_histogram, save_worst
 from synthetic.scene import Person, Scene, render_scene
 from synthetic.seeds import GATE
 
+PARTS = ("body", "foot", "face", "hand", "whole")  # shown in tables
+_SET = keypoint_sets()["coco_wholebody"]
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
 Estimator = Callable[[bytes], Poses]
@@ -31,7 +33,7 @@ class GateResult:
     """What a gate run measured.
 
     Attributes:
-        average_precision: by part (`synthetic.evaluation.PARTS`), 0 to 1.
+        average_precision: by part (`PARTS`), 0 to 1; -1 where nothing is annotated.
         people: in the scenes.
         found: of them, with a box that overlaps theirs by half.
         mean_error: of their annotated points, in picture pixels.
@@ -57,14 +59,18 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     """
     scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
     answers = [estimate(scene.jpeg) for _, _, scene in scenes]
-    predictions = [
-        Prediction(seed, answer.bbox_scores, answer.keypoints, answer.keypoint_scores)
+    results = [
+        person
         for (seed, _, _), answer in zip(scenes, answers, strict=True)
+        for person in without_duplicates(answer).to_coco(seed)
     ]
     cases = [
         case for (seed, _, scene), answer in zip(scenes, answers, strict=True) for case in _cases(seed, scene, answer)
     ]
-    result = _summary(evaluate(annotations(scenes), predictions), sorted(cases, key=lambda case: case.similarity))
+    truth = annotations(scenes)
+    metrics = evaluate(Dataset(truth["images"], truth["annotations"]), results, _SET)
+    precision = {part: metrics[part]["AP"] for part in PARTS}
+    result = _summary(precision, sorted(cases, key=lambda case: case.similarity))
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         save_histogram(result.histogram, _ERROR_EDGES, out)
@@ -116,7 +122,7 @@ def _similarity(person: Person, found: NDArray[np.float32]) -> float:
     kept = annotated_visibility(person) > 0
     if not kept.any():
         return 1.0
-    each = point_similarities(person.points.astype(np.float32), found, person.area)
+    each = keypoint_similarities(person.points, found, person.area, _SET.sigmas)
     return float(each[kept].mean())
 
 

@@ -28,7 +28,7 @@ class Case:
         jpeg: the picture.
         person: the truth.
         found: (133, 2) picture pixels, or None when nobody was found there.
-        similarity: object key point similarity over the annotated points.
+        similarity: object keypoint similarity over the annotated points.
     """
 
     seed: int

@@ -1,16 +1,15 @@
-"""How near the served key points come to people's annotation of photos: mean object key point similarity."""
+"""Mean object keypoint similarity between served keypoints and the annotations of photos."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cigpose_client import PoseClient
+from cigpose_client import PoseClient, keypoint_sets
+from cigpose_client.evaluation import keypoint_similarities
 from numpy.typing import NDArray
 
-from ensemble.keypoints import keypoint_set
-
-_BODY = keypoint_set("coco")
+_BODY = keypoint_sets()["coco"]
 
 
 def measure_photos(client: PoseClient, images: Path, annotations: Path) -> dict[str, Any]:
@@ -19,7 +18,7 @@ def measure_photos(client: PoseClient, images: Path, annotations: Path) -> dict[
     Args:
         client: of a server whose default network's points begin with COCO's 17.
         images: folder of the pictures that the annotations name.
-        annotations: COCO key point annotations.
+        annotations: COCO keypoint annotations.
 
     Returns:
         `people` with at least one labelled point, and the mean of their similarities, `mean_oks` (0 to 1).
@@ -38,12 +37,7 @@ def measure_photos(client: PoseClient, images: Path, annotations: Path) -> dict[
 
 
 def object_keypoint_similarity(keypoints: NDArray[np.float32], person: dict[str, Any]) -> float:
-    """Return the similarity of points (K >= 17, 2) in picture pixels to a COCO annotation, over its labelled points.
-
-    Source: pycocotools, `COCOeval.computeOks`: the mean of exp(-d^2 / (2 area (2 sigma)^2)).
-    """
+    """Return the similarity of points (K >= 17, 2) in picture pixels to a COCO annotation, over its labelled points."""
     truth = np.array(person["keypoints"], np.float64).reshape(-1, 3)
-    squares = ((keypoints[: len(truth)] - truth[:, :2]) ** 2).sum(axis=1)
-    variances = (2 * np.array(_BODY.sigmas)) ** 2
-    each = np.exp(-squares / (2 * variances * (person["area"] + np.spacing(1))))
+    each = keypoint_similarities(keypoints[: len(truth)], truth[:, :2], person["area"], _BODY.sigmas)
     return float(each[truth[:, 2] > 0].mean())

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from synthetic.accuracy import RECORD, WAYS, as_table, default_weights, measure_gate, served
-from synthetic.evaluation import PARTS
+from synthetic.gate import PARTS
 
 ALLOWED_LOSS = 0.01
 

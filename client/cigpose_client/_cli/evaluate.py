@@ -11,13 +11,11 @@ from cigpose_client._cli import arguments
 from cigpose_client._cli.boxes import estimate_given, load_boxes, of_picture
 from cigpose_client._cli.progress import Progress
 from cigpose_client._client import PoseClient
-from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset
-from cigpose_client._evaluate.metrics import Metrics, evaluate
-from cigpose_client._evaluate.published import published
-from cigpose_client._evaluate.suppression import without_duplicates
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 from cigpose_client._many import in_order
 from cigpose_client._poses import Poses
+from cigpose_client.evaluation import Dataset, Metrics, evaluate, load_dataset, published, without_duplicates
+from cigpose_client.evaluation.dataset import Entry
 
 Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]
 _COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")

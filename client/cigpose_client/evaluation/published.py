@@ -4,7 +4,7 @@ Source: README of the official code (53mins/CIGPose, commit b7444d8). COCO-Whole
 boxes; COCO with ground-truth boxes, if the published configurations were used as they are.
 """
 
-from cigpose_client._evaluate.metrics import Metrics
+from cigpose_client.evaluation.metrics import Metrics
 
 _PARTS = ("body", "foot", "face", "hand", "whole")
 _WHOLE_BODY = {

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cigpose_client._coco import FIELDS, PERSON
-from cigpose_client._evaluate.dataset import Dataset, Entry, visible
 from cigpose_client._extras import pycocotools
 from cigpose_client._keypoints import KeypointSet
+from cigpose_client.evaluation.dataset import Dataset, Entry, visible
 
 Metrics: TypeAlias = dict[str, dict[str, float]]
 """Part, or difficulty -> name of the metric -> value, 0 to 1; -1 where there is nothing to find."""
