@@ -15,10 +15,11 @@ PICTURES ?=
 PROFILE ?= cpu
 
 # In this order: the later ones are bound to the earlier.
-LOCKS := $(addprefix requirements/,base download test bench) deploy/requirements deploy/checkov \
+LOCKS := $(addprefix requirements/,base download test bench) tests/deploy/requirements tests/deploy/checkov \
 	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 ACCURACY ?=
+OVERLAY ?=
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,13 +61,13 @@ accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weigh
 	$(BIN)/python -m synthetic.accuracy $(ACCURACY)
 
 deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
-	$(BIN)/python -m deploy.tools
+	$(BIN)/python -m tests.deploy.tools
 
-deploy-check: deploy-tools  ## manifests, rules, images and their mutants, without a cluster
-	out/deploy/tools/venv/bin/python -m deploy.checks
+deploy-check: deploy-tools  ## manifests, rules and their mutants, without a cluster; OVERLAY=DIR: yours, too
+	out/deploy/tools/venv/bin/python -m tests.deploy.checks $(if $(OVERLAY),--release $(OVERLAY))
 
 rollout-test: repository deploy-tools  ## two servers, one drained and restarted under load
-	$(BIN)/python -m deploy.rollout --repository model_repository --output out/rollout.json
+	$(BIN)/python -m tests.deploy.rollout --repository model_repository --output out/rollout.json
 
 format: .venv/.test  ## rewrite the sources in the one format
 	$(BIN)/ruff format .

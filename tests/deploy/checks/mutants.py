@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import deepcopy
 from typing import Any, TypeAlias
 
-from deploy.checks.pods import Object, named, pod_spec
+from tests.deploy.checks.pods import Object, named, pod_spec
 
 Mutation: TypeAlias = Callable[[list[Object]], object]
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
-from deploy.checks import pods
-from deploy.checks.pods import Object, containers, deployments, flag, of_kind, pod_spec
-from deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, services, tls
+from tests.deploy.checks import pods
+from tests.deploy.checks.pods import Object, containers, deployments, flag, of_kind, pod_spec
+from tests.deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, services, tls
 
 Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 

@@ -1,4 +1,4 @@
-"""`python -m deploy.tools`: fetch what the checks need into out/deploy/tools, from PyPI, npm and Debian.
+"""`python -m tests.deploy.tools`: fetch what the checks need into out/deploy/tools, from PyPI, npm and Debian.
 
 Nothing is installed into the system. What is on PATH is taken from there: promtool, prometheus and nginx where
 there is no Debian, kubectl (or kustomize) always, because neither registry carries it.
@@ -12,7 +12,7 @@ import venv
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-FOLDER = _HERE.parent / "out" / "deploy" / "tools"
+FOLDER = _HERE.parents[1] / "out" / "deploy" / "tools"
 PYTHON = FOLDER / "venv" / "bin" / "python"
 CHECKOV = FOLDER / "checkov" / "bin" / "checkov"
 NODE_MODULES = FOLDER / "npm" / "node_modules"
@@ -34,7 +34,7 @@ def need(command: str) -> str:
     """
     path = find(command)
     if path is None:
-        raise ValueError(f"{command} is not installed; run `python -m deploy.tools`, or put it on PATH")
+        raise ValueError(f"{command} is not installed; run `python -m tests.deploy.tools`, or put it on PATH")
     return path
 
 

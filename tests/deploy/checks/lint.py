@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
-from deploy.checks.render import DEPLOY, Object
-from deploy.edge import local_nginx
+from tests.deploy import tools
+from tests.deploy.checks.pods import Object
+from tests.deploy.manifests import DEPLOY, local_nginx
 
 _YAML = "{extends: default, rules: {line-length: {max: 140}, document-start: disable, braces: {max-spaces-inside: 0}}}"
 

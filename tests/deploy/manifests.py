@@ -1,12 +1,37 @@
-"""The edge proxy's own files, moved to this machine: other places, ports and DNS, nothing else."""
+"""What the manifests say, for programs on this machine: the server's flags, the proxy's files, Prometheus' rules."""
 
+import re
+import textwrap
 from pathlib import Path
 
-_COMPONENTS = Path(__file__).parent / "components"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+_COMPONENTS = DEPLOY / "components"
+RULES = _COMPONENTS / "monitoring" / "rules.yaml"
+
+
+def flags(*patches: str) -> list[str]:
+    """Return the server flags of base/deployment.yaml and of patches below deploy/, without addresses and ports.
+
+    Raises:
+        ValueError: they are not where they were.
+    """
+    base = (DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
+    found = re.findall(r"^ +- (--\S+)", base, re.M)
+    for patch in patches:
+        added = re.findall(r"value: (--\S+)", (DEPLOY / patch).read_text(encoding="utf-8"))
+        if not found or not added:
+            raise ValueError(f"base/deployment.yaml and {patch} have {len(found)} and {len(added)} flags")
+        found += added
+    return [flag for flag in found if not re.match(r"--(grpc|metrics)-(address|port)=", flag)]
+
+
+def rules_text() -> str:
+    """Return the Prometheus rules: the resource's `spec:`, one level less deep."""
+    return textwrap.dedent(RULES.read_text(encoding="utf-8").partition("\nspec:\n")[2])
 
 
 def local_nginx(folder: Path, *, resolver: str, listen: str, port: int, tls: Path | None = None) -> Path:
-    """Write nginx.conf and what it includes into `folder`, and return the former.
+    """Write the edge proxy's files with other places, ports and DNS; return the path of nginx.conf.
 
     Args:
         folder: for the files and for what nginx writes.

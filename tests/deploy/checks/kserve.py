@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy.checks import policies, schemas
-from deploy.checks.flags import flags
-from deploy.checks.pods import Object
-from deploy.checks.render import DEPLOY
+from tests.deploy.checks import policies, schemas
+from tests.deploy.checks.flags import flags
+from tests.deploy.checks.pods import Object
+from tests.deploy.manifests import DEPLOY
 
 _RULES = (policies.images, policies.resources, policies.storage, policies.drain)
 _MUTATIONS: dict[str, Callable[[Any], object]] = {

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
-from deploy.rules import rules_text
+from tests.deploy import tools
+from tests.deploy.manifests import rules_text
 
 _CHECKOUT = tools.FOLDER.parents[2]
 TESTS = _CHECKOUT / "tests" / "deploy" / "rules"

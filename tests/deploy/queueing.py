@@ -1,8 +1,8 @@
-"""`python -m deploy.capacity_check`: the queueing formula against a server's own counters, for every stage.
+"""`python -m tests.deploy.queueing`: the queueing formula against a server's own counters, for every stage.
 
 Arrivals are scheduled (open loop): callers that wait for an answer before they ask again would hide the queue. One
 stage is called at a time, or the others would take the cores from it. On a machine that does other work, which holds up
-stages and callers alike, run it as `chrt --rr 5 python -m deploy.capacity_check ...`; the result says so.
+stages and callers alike, run it as `chrt --rr 5 python -m tests.deploy.queueing ...`; the result says so.
 """
 
 import argparse
@@ -26,9 +26,9 @@ import tritonclient.grpc
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe
-from deploy import stages
-from deploy.capacity import waiting_ms
+from benchmarks.threshold import waiting_ms
 from server.process import ServerOptions, free_port, running_server
+from tests.deploy import stages
 
 _LOADS = (0.2, 0.4, 0.6, 0.75)
 _LEISURELY = 0.2 * np.arange(1, 21)  # s: one request at a time
@@ -181,7 +181,7 @@ def measure(repository: Path, count: int) -> Iterator[tuple[str, list[Point]]]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print a line each, write the results; return 1 when the formula is off at a load it is trusted for."""
     parser = argparse.ArgumentParser(
-        prog="python -m deploy.capacity_check", description=(__doc__ or "").splitlines()[0]
+        prog="python -m tests.deploy.queueing", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--repository", type=Path, required=True, help="of one pose network")
     parser.add_argument("--arrivals", type=int, default=500, help="for each load (default: %(default)s)")

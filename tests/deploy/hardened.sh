@@ -2,7 +2,7 @@
 # Run a command as the pod's container would be run: uid 10001, no capabilities, no new privileges, every file system
 # read-only except /tmp and /dev/shm, which are memory of the sizes of the volumes. Needs root, for mounting; no engine.
 #
-#   deploy/hardened.sh IMAGE MODELS COMMAND...   IMAGE is seen as /srv/opt, MODELS as /srv/models
+#   tests/deploy/hardened.sh IMAGE MODELS COMMAND...   IMAGE is seen as /srv/opt, MODELS as /srv/models
 set -euo pipefail
 
 if [[ "${1:-}" != --inside ]]; then

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from deploy.checks import pods
-from deploy.checks.pods import Object, deployments, flag, named, of_kind, pod_spec
+from tests.deploy.checks import pods
+from tests.deploy.checks.pods import Object, deployments, flag, named, of_kind, pod_spec
 
 DNS_CACHE_S = 5  # what CoreDNS keeps of a Service's addresses unless told otherwise
 _OPEN_METHODS = ("ModelInfer", "ModelReady", "ModelMetadata", "ServerReady", "ServerLive")

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
-from deploy.checks.pods import Object
-from deploy.checks.render import DEPLOY, render_folder
+from tests.deploy import tools
+from tests.deploy.checks.pods import Object
+from tests.deploy.checks.render import render_folder
+from tests.deploy.manifests import DEPLOY
 
 _PAGE = DEPLOY.parent / "docs" / "deploy.md"
 _SCRATCH = tools.FOLDER.parent / "render" / "docs"

@@ -1,4 +1,4 @@
-"""`python -m deploy.rollout`: two servers behind the edge proxy; one is drained and restarted under load.
+"""`python -m tests.deploy.rollout`: two servers behind the edge proxy; one is drained and restarted under load.
 
 The proxy runs the very nginx.conf of the component `edge-proxy`. A small DNS server stands in for the cluster's: it
 answers with the ready servers' addresses, as a headless Service does. The servers are the pod's: its entry point, its
@@ -28,13 +28,13 @@ from pathlib import Path
 import numpy as np
 from cigpose_client import PoseClient, PoseClientError, Retry
 
-from deploy import pod, tools
-from deploy.dns import running_dns
-from deploy.edge import local_nginx
 from server import manifest
 from server.installation import find_installation
 from server.preflight import is_free
 from server.process import free_port
+from tests.deploy import manifests, tools
+from tests.deploy.dns import running_dns
+from tests.deploy.manifests import local_nginx
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
 _BOX = (0.0, 0.0, 64.0, 64.0)
@@ -141,7 +141,7 @@ def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Serve
     backends = find_installation().make_backends(place / "backends")
     shm = f"{place.parent.name}-{place.name}-"  # a pod has its /dev/shm to itself, this machine has not
     moved = {"=/models": f"={models}", "=/opt/cigpose/backends": f"={place / 'backends'}"}
-    flags = [_moved(flag, moved) for flag in pod.flags("overlays/cpu/deployment.yaml")]
+    flags = [_moved(flag, moved) for flag in manifests.flags("overlays/cpu/deployment.yaml")]
     flags = [flag for flag in flags if backends or not flag.startswith("--backend-directory=")]
     flags += [f"--grpc-address={address}", f"--grpc-port={port}", f"--metrics-address={address}"]
     flags += [f"--metrics-port={port + 1}", f"--backend-config=python,shm-region-prefix-name={shm}"]
@@ -255,7 +255,7 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float, complaint: str)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run all, print a line each, write the results; return 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.rollout", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy.rollout", description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5, help="drained restarts (default: 5)")
     parser.add_argument("--output", type=Path, help="file for the results (JSON)")

@@ -1,6 +1,6 @@
-"""`python -m deploy.checks`: render everything and check it; exit code 0 only when nothing is wrong.
+"""`python -m tests.deploy.checks`: render everything and check it; exit code 0 only when nothing is wrong.
 
-Runs with the Python of `python -m deploy.tools`: out/deploy/tools/venv/bin/python -m deploy.checks
+Runs with the Python of `python -m tests.deploy.tools`: out/deploy/tools/venv/bin/python -m tests.deploy.checks
 """
 
 import argparse
@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from deploy.checks import autoscaling, docs, kserve, lint, policies, prometheus, schemas
-from deploy.checks.flags import flags, known_to_the_wheel
-from deploy.checks.mutants import MUTANTS, mutant
-from deploy.checks.pods import Object
-from deploy.checks.render import VARIANTS, render, render_folder
+from tests.deploy.checks import autoscaling, docs, kserve, lint, policies, prometheus, schemas
+from tests.deploy.checks.flags import flags, known_to_the_wheel
+from tests.deploy.checks.mutants import MUTANTS, mutant
+from tests.deploy.checks.pods import Object
+from tests.deploy.checks.render import VARIANTS, render, render_folder
 
 _CHECKOV = ("cpu", "gpu", "gpu-keda", "gpu+tls+tracing", "gpu+tensorrt", "gpu-keda+tls")  # all files, in few runs
 
@@ -71,7 +71,7 @@ def _report(name: str, check: Callable[[], Iterable[str]]) -> int:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m deploy.checks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.deploy.checks", description=__doc__)
     parser.add_argument(
         "--server-python", default=".venv/bin/python", help="Python with tritonserver (default: %(default)s)"
     )

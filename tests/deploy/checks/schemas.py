@@ -3,14 +3,15 @@
 import json
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
-from deploy.checks.render import Object
+from tests.deploy import tools
+from tests.deploy.checks.render import Object
 
 RELEASES = ("1.29", "1.32", "1.35", "1.37")
-_CRDS = tools.FOLDER.parents[2] / "deploy" / "checks" / "crds.mjs"
+_CRDS = Path(__file__).with_name("crds.mjs")
 
 
 def problems(objects: Sequence[Object], releases: Sequence[str] = RELEASES) -> list[str]:

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 import yaml  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-from deploy import tools
+from tests.deploy import tools
+from tests.deploy.manifests import DEPLOY
 
 Object: TypeAlias = dict[str, Any]
 
-DEPLOY = Path(__file__).parents[1]
 _SCRATCH = tools.FOLDER.parent / "render"
 
 # name: (overlay, components beside its own)

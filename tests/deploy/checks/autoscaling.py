@@ -1,10 +1,12 @@
 """The ScaledObject: signals that are recorded and tested, thresholds that are derived, and no scaling on silence."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
-from deploy import capacity, tools
-from deploy.checks.pods import Object, of_kind
+from benchmarks import threshold
+from tests.deploy import tools
+from tests.deploy.checks.pods import Object, of_kind
 
 _RUNBOOK = "docs/runbook.md"
 _NAME = re.compile(r"cigpose(?::\w+)+")
@@ -30,8 +32,8 @@ def autoscaling(objects: Sequence[Object]) -> Iterator[str]:
 
 def _triggers(triggers: Sequence[Object], recorded: set[str]) -> Iterator[str]:
     derived = {
-        "queue": str(capacity.queue_threshold_ms(capacity.read())),
-        "busy": str(capacity.TARGET_LOAD),
+        "queue": str(threshold.threshold_ms(json.loads(threshold.MEASURED.read_text(encoding="utf-8")))),
+        "busy": str(threshold.TARGET_LOAD),
     }
     if {trigger.get("name") for trigger in triggers} != derived.keys():
         yield f"ScaledObject: the triggers {', '.join(derived)}"
@@ -45,7 +47,7 @@ def _triggers(triggers: Sequence[Object], recorded: set[str]) -> Iterator[str]:
         if len(names) != 1 or names[0] not in recorded or not names[0].endswith("_times_pods"):
             yield f"trigger {name}: asks for one recorded signal that is multiplied by the pods"
         if metadata.get("threshold") != derived.get(str(name)):
-            yield f"trigger {name}: the threshold derived from {capacity.MEASURED.name} is {derived.get(str(name))}"
+            yield f"trigger {name}: the threshold derived from {threshold.MEASURED.name} is {derived.get(str(name))}"
 
 
 def alerts(objects: Sequence[Object]) -> Iterator[str]:

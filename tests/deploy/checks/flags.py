@@ -4,8 +4,8 @@ import re
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from deploy.checks import pods
-from deploy.checks.pods import Object
+from tests.deploy.checks import pods
+from tests.deploy.checks.pods import Object
 
 # Flags of newer servers than the wheel's, with the release that brought them (source: the server's release notes).
 NEWER = {"--allow-client-shm": "26.05"}
