@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "mutants of KServe": partial(kserve.mutant_problems, known),
         "lint": lint.problems,
         **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in _CHECKOV},
+        **{f"checkov {name}": partial(lint.checkov, objects) for name, objects in yours.items()},
         "rules": prometheus.problems,
         "mutants of the rules": prometheus.mutant_problems,
     }
