@@ -39,6 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(exceeded))
 
 
+def as_table(result: dict[str, Any]) -> str:
+    """Return a result as two Markdown tables: what the callers saw, what the server counted."""
+    columns = ("requests", "p50_ms", "p95_ms", "p99_ms", "refused_share", "failed_share", "recovered_times")
+    cells = ["" if result[it] is None else result[it] for it in columns]
+    seen = results.as_table([*columns, "verdict"], [[*cells, "; ".join(result["verdict"]) or "passed"]])
+    steps = [[name, row["queue_ms"], row["compute_ms"]] for name, row in result["stages"].items()]
+    return f"{result['about']}\n\n{seen}\n\n" + results.as_table(["step", "in queue ms", "an execution ms"], steps)
+
+
 def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> dict[str, Any]:
     raw.mkdir(parents=True, exist_ok=True)
     rate = 0.0 if scenario.callers else _sustained(scenario, url)
@@ -59,7 +68,6 @@ def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> di
             for name, it in counted.items()
             if it.executions  # ensembles have none of their own
         },
-        "series": samples.series(sent),
     })  # fmt: skip
     return result
 
