@@ -19,6 +19,7 @@ LOCKS := $(addprefix requirements/,base download test bench) tests/deploy/requir
 	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 ACCURACY ?=
+BENCH ?=
 OVERLAY ?=
 
 help:  ## this list
@@ -54,8 +55,8 @@ repository: install  ## model_repository/ complete, from the default weights
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository model_repository --profile $(PROFILE)
 
-bench: .venv/.bench  ## every benchmark in one go, about 20 minutes; results and report under benchmarks/results
-	$(BIN)/python -m benchmarks all
+bench: .venv/.bench  ## every benchmark, more than half an hour; into benchmarks/results; BENCH="--pictures ..."
+	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
 	$(BIN)/python -m synthetic.accuracy $(ACCURACY)

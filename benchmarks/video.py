@@ -1,10 +1,10 @@
-"""`python -m benchmarks.video`: `cigpose-client video` against the same frames sent as a load, in one interleaved run.
+"""`python -m benchmarks video`: `cigpose-client video` against the same frames sent as a load, in one interleaved run.
 
-The film is 300 frames of rendered people who walk about. Every round measures each way once, at equal concurrency: the
-frames as encoded pictures from a closed loop, the command with JSON, the command with JSON and the drawn video. Shares
-are of the closed loop in the same round; the median over the rounds counts. The closed loop neither reads, encodes nor
-draws, so the difference is what the command itself takes from a machine that it shares with the server: about the same
-processor time a frame for every network, and so a larger share beside a small one.
+The film is a rendered scene that scrolls. Every round measures each way once, at equal concurrency: the frames as
+encoded pictures from a closed loop, the command with JSON, the command with JSON and the drawn video. Shares are of the
+closed loop in the same round; the median over the rounds counts. The closed loop neither reads, encodes nor draws, so
+the difference is what the command itself takes from a machine that it shares with the server: about the same processor
+time a frame for every network, and so a larger share beside a small one.
 """
 
 import argparse
@@ -12,30 +12,29 @@ import contextlib
 import io
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import cv2
-from cigpose_client import PoseClient
+import numpy as np
 from cigpose_client.__main__ import main as cigpose_client
-from cigpose_client._image import encoded
+from numpy.typing import NDArray
 
-from benchmarks.closed_loop import Call, drive
-from benchmarks.constructed import constructed_network
-from benchmarks.machine import describe
-from benchmarks.moving import film, save
-from benchmarks.subject import BUILT
-from export.repository import build_repository
-from server.process import ServerOptions, free_port, running_server
+from benchmarks import results, subject
+from benchmarks.closed_loop import drive
+from benchmarks.subject import pose_calls
+from ensemble.triton.profiles import PROFILES
 from synthetic.accuracy import default_weights
+from synthetic.effects import decode
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
-_FRAMES = 300
-_RESULT = Path(__file__).parent / "results" / "video.json"
+LOAD, JSON, DRAWN = "load", "command, JSON", "command, drawn"
+_STEP = 4  # pixels from frame to frame
 Way = Callable[[], Callable[[], int]]  # sends every frame once; returns what counts the people that were found
 
 
@@ -55,37 +54,59 @@ class Run:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write the result file, print the shares; 1 when the command fell below the wanted share."""
+    """Measure, write the result file, print the table; 1 when the command fell below the wanted share."""
     options = _parse(argv)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        clip = str(folder / "film.mp4")
+    with subject.prepared(options) as measured, measured.serve(options.profile) as server:
+        clip = measured.folder / "film.mp4"
         save(clip, film(options.frames))
-        pose = options.pose or constructed_network(BUILT)
-        build_repository([pose], default_weights()[1], folder / "repository")
-        served = ServerOptions(folder / "repository", options.profile, grpc_port=free_port())
-        with running_server(served, log=folder / "server.log") as server:
-            ways = _ways(server.grpc_url, clip, folder, options.concurrency)
+        with contextlib.ExitStack() as stack:
+            ways = _ways(stack, server.grpc_url, clip, options.concurrency)
             rounds = _rounds(ways, options.frames, options.rounds)
-    result = {"machine": describe(), "pose": pose.name, "profile": options.profile, "frames": options.frames}
-    result |= {"concurrency": options.concurrency, "rounds": options.rounds, "ways": _summary(rounds)}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    for way, row in result["ways"].items():
-        print(f"{way:20} " + ", ".join(f"{name} {value}" for name, value in row.items()))
-    return 0 if result["ways"]["command, JSON"]["share_of_load"] >= options.share else 1
+        result = {**measured.about, "pictures": f"{options.frames} frames of a rendered scene that scrolls"}
+    result |= {"frames": options.frames, "concurrency": options.concurrency, "rounds": options.rounds}
+    result |= {"ways": _summary(rounds)}
+    results.write(options.output, result, profile=options.profile)
+    print(as_table(result))
+    return int(result["ways"][JSON]["share_of_load"] < options.share)
 
 
-def _ways(url: str, clip: str, folder: Path, concurrency: int) -> dict[str, Way]:
+def film(count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames (h, w, 3) uint8 BGR of one scene that scrolls to the side."""
+    image_bgr = decode(render_scene(DEMO[0], people=3).jpeg)
+    for index in range(count):
+        yield np.roll(image_bgr, index * _STEP, axis=1)
+
+
+def save(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
+    """Write frames of one size as an MP4 file.
+
+    Raises:
+        ValueError: OpenCV cannot write it.
+    """
+    writer = cv2.VideoWriter()
+    for frame in frames:
+        opened = writer.isOpened() or writer.open(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25.0, frame.shape[1::-1])
+        if not opened:
+            raise ValueError(f"OpenCV cannot write the video {path}")
+        writer.write(frame)
+    writer.release()
+
+
+def as_table(result: dict[str, Any]) -> str:
+    """Return a result as a Markdown table."""
+    columns = ("frames_per_s", "client_cpu_ms_a_frame", "share_of_load")
+    rows = [[name, *(row[column] for column in columns)] for name, row in result["ways"].items()]
+    return results.as_table(["way", "frames/s", "the client's CPU ms a frame", "share of the load"], rows)
+
+
+def _ways(stack: contextlib.ExitStack, url: str, clip: Path, concurrency: int) -> dict[str, Way]:
     """Return the ways to send every frame once, by name."""
-    frames = _frames(clip)
-    people, drawn = str(folder / "people.jsonl"), str(folder / "drawn.mp4")
-    command = ["video", clip, "--url", url, "--concurrency", str(concurrency), "--json", people]
+    frames, people, drawn = _frames(clip), clip.with_name("people.jsonl"), clip.with_name("drawn.mp4")
+    command = ["video", str(clip), "--url", url, "--concurrency", str(concurrency), "--json", str(people)]
+    make_call = pose_calls(stack, url)
 
     def load() -> Callable[[], int]:
-        with PoseClient(url) as client:
-            call: Call = lambda picture: len(client.estimate(picture))  # noqa: E731 - what `drive` asks for
-            found = drive(lambda: call, frames, concurrency, len(frames)).people
+        found = drive(make_call, frames, concurrency, len(frames)).people
         return lambda: found
 
     def run(*more: str) -> Callable[[], int]:
@@ -94,23 +115,22 @@ def _ways(url: str, clip: str, folder: Path, concurrency: int) -> dict[str, Way]
                 raise RuntimeError(f"the command failed: {said.getvalue()}")
         return lambda: _people(people, len(frames))
 
-    return {"load": load, "command, JSON": run, "command, drawn": lambda: run("--output", drawn)}
+    return {LOAD: load, JSON: run, DRAWN: lambda: run("--output", str(drawn))}
 
 
-def _people(path: str, frames: int) -> int:
+def _people(path: Path, frames: int) -> int:
     """Return how many people the command's JSON Lines hold, after a look at their order."""
-    answers = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     if [answer["frame"] for answer in answers] != list(range(frames)):
         raise RuntimeError("the command lost a frame or the order")
     return sum(len(answer["people"]) for answer in answers)
 
 
-def _frames(clip: str) -> list[bytes]:
+def _frames(clip: Path) -> list[bytes]:
     """Return the frames as the command sends them."""
-    capture = cv2.VideoCapture(clip)
-    frames = []
+    capture, frames = cv2.VideoCapture(str(clip)), []
     while (read := capture.read())[0]:
-        frames.append(encoded(read[1], "jpeg"))
+        frames.append(bytes(cv2.imencode(".jpg", read[1], [cv2.IMWRITE_JPEG_QUALITY, 95])[1]))
     capture.release()
     return frames
 
@@ -132,31 +152,28 @@ def _rounds(ways: dict[str, Way], frames: int, count: int) -> dict[str, list[Run
 
 
 def _summary(runs: dict[str, list[Run]]) -> dict[str, dict[str, Any]]:
-    load = runs["load"]
-    return {
-        name: {
+    rows = {}
+    for name, of_way in runs.items():
+        shares = [run.frames_per_s / load.frames_per_s for run, load in zip(of_way, runs[LOAD], strict=True)]
+        rows[name] = {
             "frames_per_s": round(median(run.frames_per_s for run in of_way), 1),
             "client_cpu_ms_a_frame": round(median(run.cpu_ms for run in of_way), 2),
-            "share_of_load": round(
-                median(run.frames_per_s / beside.frames_per_s for run, beside in zip(of_way, load, strict=True)), 3
-            ),
-            "shares": [
-                round(run.frames_per_s / beside.frames_per_s, 3) for run, beside in zip(of_way, load, strict=True)
-            ],
+            "share_of_load": round(median(shares), 3),
+            "shares": [round(share, 3) for share in shares],
         }
-        for name, of_way in runs.items()
-    }
+    return rows
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.video", description=__doc__)
-    parser.add_argument("--pose", type=Path, help="default: CIGPose-m with constructed weights, built on first use")
-    parser.add_argument("--profile", default="cpu")
-    parser.add_argument("--frames", type=int, default=_FRAMES)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks video", description=__doc__)
+    subject.add_options(parser)
+    parser.set_defaults(detector=default_weights()[1])  # it knows rendered people
+    parser.add_argument("--profile", default="cpu", choices=PROFILES)
+    parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.95, help="of the load's rate that the command must reach")
-    parser.add_argument("--output", type=Path, default=_RESULT)
+    results.add_output(parser, "video")
     return parser.parse_args(argv)
 
 

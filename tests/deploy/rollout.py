@@ -17,12 +17,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +34,7 @@ from server.process import free_port
 from tests.deploy import manifests, tools
 from tests.deploy.dns import running_dns
 from tests.deploy.manifests import local_nginx
+from tests.reliability.load import Account, keep_asking
 
 _PICTURE = np.full((128, 128, 3), 128, np.uint8)
 _BOX = (0.0, 0.0, 64.0, 64.0)
@@ -51,22 +51,6 @@ class Plan:
     steady_s: float = 4.0
     steady_calls: int = 600  # shared at random, as nginx does, 300 each are 300 +- 12: a ratio of 1.3 is no chance
     prestop_s: float = 15.0  # as in the Deployment
-
-
-@dataclass
-class Load:
-    """What the callers saw."""
-
-    calls: int = 0
-    failures: list[str] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def note(self, failure: str = "") -> None:
-        """Count one call."""
-        with self.lock:
-            self.calls += 1
-            if failure:
-                self.failures.append(failure)
 
 
 @dataclass(frozen=True)
@@ -92,7 +76,7 @@ def drained(plan: Plan, folder: Path) -> Result:
         url = stack.enter_context(proxy(folder, dns, port))
         with _calling(plan, url, retry=None) as (load, clients):
             time.sleep(plan.steady_s)
-            _wait_until(lambda: load.calls >= plan.steady_calls, 60, "too few calls to compare the servers")
+            _wait_until(lambda: len(load.calls) >= plan.steady_calls, 60, "too few calls to compare the servers")
             balance = _balance(kept, leaving)
             ready.discard(_ADDRESSES[1])
             time.sleep(plan.prestop_s)
@@ -112,7 +96,7 @@ def abrupt(plan: Plan, folder: Path) -> Result:
         url = "ipv4:" + ",".join(f"{address}:{port}" for address in _ADDRESSES)
         with _calling(plan, url, retry=Retry()) as (load, clients):
             time.sleep(plan.steady_s)
-            _wait_until(lambda: load.calls >= plan.steady_calls, 60, "too few calls to compare the servers")
+            _wait_until(lambda: len(load.calls) >= plan.steady_calls, 60, "too few calls to compare the servers")
             balance = _balance(kept, leaving)
             leaving.stop()
             stack.enter_context(_server(plan, 1, port, folder))
@@ -189,31 +173,20 @@ def proxy(folder: Path, dns: str, port: int, tls: Path | None = None) -> Iterato
 
 
 @contextlib.contextmanager
-def _calling(plan: Plan, url: str, retry: Retry | None) -> Iterator[tuple[Load, list[PoseClient]]]:
+def _calling(plan: Plan, url: str, retry: Retry | None) -> Iterator[tuple[Account, list[PoseClient]]]:
     """Call all the time, each caller with a connection of its own, until the end of the block."""
-    load, stop = Load(), threading.Event()
-    clients = [PoseClient(url, timeout_s=20, retry=retry) for _ in range(plan.callers)]
-    threads = [threading.Thread(target=_call, args=(client, load, stop)) for client in clients]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(PoseClient(url, timeout_s=20, retry=retry)) for _ in range(plan.callers)]
+        questions = [partial(_ask, client) for client in clients]
+        yield stack.enter_context(keep_asking(questions, plan.callers, pause_s=0)), clients
+
+
+def _ask(client: PoseClient) -> str:
     try:
-        for thread in threads:
-            thread.start()
-        yield load, clients
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
-        for client in clients:
-            client.close()
-
-
-def _call(client: PoseClient, load: Load, stop: threading.Event) -> None:
-    while not stop.is_set():
-        try:
-            poses = client.estimate_boxes(_PICTURE, [_BOX])
-            load.note("" if len(poses.keypoints) == 1 else "wrong answer")
-        except PoseClientError as error:
-            load.note(f"{type(error).__name__}: {str(error)[:120]}")
-            time.sleep(0.01)
+        return "right" if len(client.estimate_boxes(_PICTURE, [_BOX]).keypoints) == 1 else "wrong answer"
+    except PoseClientError as error:
+        time.sleep(0.01)
+        return f"{type(error).__name__}: {str(error)[:120]}"
 
 
 def _balance(*servers: _Server) -> float:
@@ -227,9 +200,11 @@ def _answers(server: _Server) -> int:
     return sum(map(int, re.findall(r'^nv_inference_request_success{model="pose_from_boxes",.*} (\d+)$', text, re.M)))
 
 
-def _result(path: str, load: Load, clients: Sequence[PoseClient], balance: float) -> Result:
+def _result(path: str, load: Account, clients: Sequence[PoseClient], balance: float) -> Result:
+    failures = load.kinds()
+    del failures["right"]
     retries = sum(client.retries for client in clients)
-    return Result(path, load.calls, len(load.failures), retries, balance, dict(Counter(load.failures)))
+    return Result(path, len(load.calls), failures.total(), retries, balance, dict(failures))
 
 
 def _common_port() -> int:
