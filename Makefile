@@ -85,7 +85,8 @@ lock: .venv/.test  ## pin all environments anew (the .txt beside each .in)
 		--no-header --no-emit-index-url --no-emit-find-links $$set.in -o $$set.txt; done
 
 clean:  ## remove what was built here
-	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/MANIFEST.sha256
+	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/*/configs \
+		model_repository/MANIFEST.sha256 $(filter-out %/pose_from_boxes,$(wildcard model_repository/pose_*))
 
 .venv/.base: requirements/base.txt client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; pass PYTHON=/path/to/python" >&2; exit 1; }
