@@ -6,39 +6,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from synthetic.layer import Color, Layer, pick, shaded
+from synthetic.layer import Color, Layer, palette, pick, shaded
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_FAR: tuple[Color, ...] = (
-    (235, 205, 170),
-    (215, 215, 210),
-    (150, 170, 185),
-    (120, 130, 110),
-    (70, 70, 75),
-    (190, 200, 225),
-    (90, 60, 50),
-)
-_GROUND: tuple[Color, ...] = (
-    (95, 105, 110),
-    (60, 110, 75),
-    (120, 160, 190),
-    (70, 90, 125),
-    (175, 180, 185),
-    (50, 55, 60),
-)
-_THINGS: tuple[Color, ...] = (
-    (60, 60, 65),
-    (200, 200, 205),
-    (45, 90, 50),
-    (60, 85, 130),
-    (140, 110, 90),
-    (40, 50, 150),
-    (160, 120, 50),
-    (90, 190, 220),
-    (150, 180, 215),
-)
+_FAR = palette("aacdeb d2d7d7 b9aa96 6e8278 4b4646 e1c8be 323c5a")
+_GROUND = palette("6e695f 4b6e3c bea078 7d5a46 b9b4af 3c3732")
+_THINGS = palette("413c3c cdc8c8 325a2d 82553c 5a6e8c 963228 3278a0 dcbe5a d7b496")
 
 
 def paint_background(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> Image:

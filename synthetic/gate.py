@@ -55,7 +55,7 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     Args:
         estimate: answers an encoded picture.
         seeds: scenes to measure on.
-        out: folder for `histogram.json`, `histogram.png` and the 20 worst people as pictures.
+        out: folder for `histogram.json` and the 20 worst people as pictures.
     """
     scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
     answers = [estimate(scene.jpeg) for _, _, scene in scenes]

@@ -39,21 +39,13 @@ class Case:
 
 
 def save_histogram(histogram: NDArray[np.int64], edges: NDArray[np.float64], folder: Path) -> None:
-    """Write `histogram.json` and, as a heat map (one column a point, small errors at the bottom), `histogram.png`."""
+    """Write `histogram.json`: for each keypoint, how often its error fell between two edges."""
     content = {
         "unit": "root of the person's area",
         "edges": [float(edge) if np.isfinite(edge) else None for edge in edges],
         "points": {name: row.tolist() for name, row in zip(_SET.names, histogram, strict=True)},
     }
     (folder / "histogram.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    shares = histogram / np.maximum(1, histogram.sum(axis=1, keepdims=True))
-    grey = np.rint(255 * shares.T[::-1]).astype(np.uint8)
-    picture = cv2.applyColorMap(
-        cv2.resize(grey, None, fx=8, fy=32, interpolation=cv2.INTER_NEAREST), cv2.COLORMAP_VIRIDIS
-    )
-    for first, _ in _SET.parts.values():
-        cv2.line(picture, (8 * first, 0), (8 * first, len(picture)), (255, 255, 255), 1)
-    cv2.imwrite(str(folder / "histogram.png"), picture)
 
 
 def save_worst(cases: Sequence[Case], folder: Path) -> None:

@@ -68,6 +68,11 @@ def _capsule(ends: Array, radii: tuple[float, float]) -> Array:
     return np.concatenate((ends[0] + radii[0] * arc, ends[1] - radii[1] * arc))
 
 
+def palette(codes: str) -> tuple[Color, ...]:
+    """Return colours (BGR) for RGB codes in hexadecimal, with spaces between them."""
+    return tuple((blue, green, red) for red, green, blue in map(bytes.fromhex, codes.split()))
+
+
 def shaded(color: Color, factor: float) -> Color:
     """Return the colour made darker (factor < 1) or lighter (factor > 1)."""
     blue, green, red = (max(0, min(255, round(c * factor))) for c in color)

@@ -4,53 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthetic.layer import Color, pick
+from synthetic.layer import Color, palette, pick
 
-# BGR
-_SKINS: tuple[Color, ...] = (
-    (190, 210, 242),
-    (165, 195, 235),
-    (140, 172, 218),
-    (105, 140, 190),
-    (75, 105, 155),
-    (50, 72, 115),
-    (38, 55, 88),
+_SKINS = palette("f2d2be ebc3a5 daac8c be8c69 9b694b 734832 583726")
+_HAIRS = palette("191414 34261e 583a26 91643c c3965f 8c462d a8a5a5")
+_CLOTHS = palette(
+    "2d2828 e4e1e1 848282 233c78 96283c 2d6e2d d7a032 a05a96 3c96be 875f4b be4b50 d7beaa 55325a a54b23 5aa5a0 3c505f"
 )
-_HAIRS: tuple[Color, ...] = (
-    (20, 20, 25),
-    (30, 38, 52),
-    (38, 58, 88),
-    (60, 100, 145),
-    (95, 150, 195),
-    (45, 70, 140),
-    (165, 165, 168),
-)
-_CLOTHS: tuple[Color, ...] = (
-    (40, 40, 45),
-    (225, 225, 228),
-    (130, 130, 132),
-    (120, 60, 35),
-    (60, 40, 150),
-    (45, 110, 45),
-    (50, 160, 215),
-    (150, 90, 160),
-    (190, 150, 60),
-    (75, 95, 135),
-    (80, 75, 190),
-    (170, 190, 215),
-    (90, 50, 85),
-    (35, 75, 165),
-    (160, 165, 90),
-    (95, 80, 60),
-)
-_SHOES: tuple[Color, ...] = (
-    (30, 30, 32),
-    (215, 215, 220),
-    (45, 65, 105),
-    (110, 110, 115),
-    (60, 45, 150),
-    (130, 80, 40),
-)
+_SHOES = palette("201e1e dcd7d7 69412d 736e6e 962d3c 285082")
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_missed_people_cost_precision_and_are_the_worst_cases(tmp_path) -> None:
     assert result.found < result.people
     assert 0 < result.average_precision["body"] < 1
     assert result.cases[0].found is None
-    assert (tmp_path / "histogram.png").exists() and len(list(tmp_path.glob("worst-*.jpg"))) == 20
+    assert (tmp_path / "histogram.json").exists() and len(list(tmp_path.glob("worst-*.jpg"))) == 20
 
 
 def test_similarity_of_photos_equals_pycocotools() -> None:
