@@ -6,7 +6,7 @@ one is. What the server sustains is measured first, for each mix; the scenarios'
 
 import argparse
 import contextlib
-import math
+import json
 import os
 import subprocess
 import sys
@@ -56,7 +56,7 @@ def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> di
     counted = counters.since(before, counters.read(control)) if control else {}
     sent = samples.read(raw / f"{scenario.name}.samples.csv")
     found = samples.summary(sent)
-    result: dict[str, Any] = _without_nan({
+    result = {
         "scenario": scenario.name,
         "about": scenario.about,
         "sustained_per_s": rate,
@@ -68,8 +68,9 @@ def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> di
             for name, it in counted.items()
             if it.executions  # ensembles have none of their own
         },
-    })  # fmt: skip
-    return result
+    }
+    without_nan: dict[str, Any] = json.loads(json.dumps(result), parse_constant=lambda _: None)  # JSON knows no NaN
+    return without_nan
 
 
 def _sustained(scenario: Scenario, url: str) -> float:
@@ -94,15 +95,6 @@ def _run_locust(scenario: Scenario, url: str, sustained_per_s: float, prefix: Pa
     finished = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **told}, check=False, capture_output=True)
     if finished.returncode not in (0, 1):  # 1: some request failed, which is for the verdict to judge
         raise RuntimeError(f"locust ended with {finished.returncode}")
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 @contextlib.contextmanager
