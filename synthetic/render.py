@@ -1,8 +1,6 @@
-"""`python -m synthetic.render --seeds 0 1 2 --out DIR`: JPEG scenes with annotations; the last scene is empty."""
+"""Scenes as files: JPEG pictures and their annotations."""
 
-import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,19 +21,3 @@ def render_files(seeds: Sequence[int], folder: Path) -> Path:
     path = folder / "annotations.json"
     path.write_text(json.dumps(annotations(rows)), encoding="utf-8")
     return path
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m synthetic.render", description=__doc__)
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[0, 1, 2], help=f"below {len(DEMO)}; the last is rendered empty"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and annotations.json")
-    options = parser.parse_args(argv)
-    sys.stdout.write(f"{render_files(options.seeds, options.out)}\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from synthetic.layer import Layer
 from synthetic.looks import sample_looks
 from synthetic.paint_figure import own_visibility, paint_figure
 from synthetic.posture import sample_posture
-from synthetic.render import main
+from synthetic.render import render_files
 from synthetic.scene import Scene, render_scene
 from synthetic.seeds import CHECK, DEMO, GATE, TRAIN
 
@@ -101,8 +102,8 @@ def test_seeds_are_disjoint() -> None:
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(ranges))
 
 
-def test_command_writes_pictures_and_annotations(tmp_path, capsys) -> None:
-    assert main(["--seeds", "0", "1", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.strip().endswith("annotations.json")
+def test_scenes_become_files_and_the_last_one_is_empty(tmp_path) -> None:
+    path = render_files([0, 1], tmp_path)
+    people = [person["image_id"] for person in json.loads(path.read_text())["annotations"]]
     assert cv2.imread(str(tmp_path / "000001.jpg")) is not None
-    assert '"image_id": 1' not in (tmp_path / "annotations.json").read_text()
+    assert people and set(people) == {0}
