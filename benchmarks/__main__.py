@@ -15,7 +15,6 @@ COMMANDS = {
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
     "endurance": "memory over many pictures, start to ready",
     "perf-analyzer": "Triton's own load generator on our server",
-    "video": "`cigpose-client video` against the same frames as a load",
     "goals": "the goals against the result files",
     "report": "one page from the result files, and the README's chart",
 }

@@ -10,7 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from benchmarks import batching, capacity, compare, endurance, goals, load, perf_analyzer, results, stages, sweep, video
+from benchmarks import batching, capacity, compare, endurance, goals, load, perf_analyzer, results, stages, sweep
 
 CHART = Path(__file__).parents[1] / "docs" / "benchmarks.svg"
 _SETTINGS = {"svg.hashsalt": "cigpose", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
@@ -24,7 +24,6 @@ TABLES: dict[str, Sequence[Callable[[dict[str, Any]], str]]] = {  # first word o
     "capacity": [capacity.as_table],
     "endurance": [endurance.as_table],
     "perf_analyzer": [perf_analyzer.as_table],
-    "video": [video.as_table],
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks video`: `cigpose-client video` against the same frames sent as a load, in one interleaved run.
+"""`python -m tests.client.video_rate`: `cigpose-client video` against a load of the same frames, interleaved.
 
 The film is a rendered scene that scrolls. Every round measures each way once, at equal concurrency: the frames as
 encoded pictures from a closed loop, the command with JSON, the command with JSON and the drawn video. Shares are of the
@@ -34,6 +34,7 @@ from synthetic.scene import render_scene
 from synthetic.seeds import DEMO
 
 LOAD, JSON, DRAWN = "load", "command, JSON", "command, drawn"
+_RECORD = Path(__file__).parent / "results" / "video_rate.json"
 _STEP = 4  # pixels from frame to frame
 Way = Callable[[], Callable[[], int]]  # sends every frame once; returns what counts the people that were found
 
@@ -165,7 +166,7 @@ def _summary(runs: dict[str, list[Run]]) -> dict[str, dict[str, Any]]:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks video", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.client.video_rate", description=__doc__)
     subject.add_options(parser)
     parser.set_defaults(detector=default_weights()[1])  # it knows rendered people
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
@@ -173,7 +174,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, default=8)
     parser.add_argument("--share", type=float, default=0.95, help="of the load's rate that the command must reach")
-    results.add_output(parser, "video")
+    parser.add_argument("--output", type=Path, default=_RECORD, help="default: %(default)s")
     return parser.parse_args(argv)
 
 
