@@ -14,6 +14,7 @@ COMMANDS = {
     "sweep": "1 to 32 people in a picture, 1 to 64 callers",
     "load": "scenarios of load, with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
+    "threshold": "the autoscaler's queue delay, from a loaded server's counters",
     "endurance": "memory over many pictures, start to ready",
     "perf-analyzer": "Triton's own load generator on our server",
     "goals": "the goals against the result files",

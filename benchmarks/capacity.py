@@ -20,7 +20,7 @@ from cigpose_client import PoseClient
 from benchmarks import results, stages, subject
 from benchmarks.closed_loop import drive
 from benchmarks.open_loop import play, poisson
-from deploy.capacity import TARGET_LOAD, waiting_ms
+from benchmarks.threshold import TARGET_LOAD, waiting_ms
 from ensemble.triton.profiles import PROFILES
 from server.usage import CommandLine, input_path
 

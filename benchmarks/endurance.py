@@ -16,12 +16,12 @@ from benchmarks import results, subject
 from benchmarks.closed_loop import drive
 from benchmarks.processes import memory_mib, shared_memory_mib
 from benchmarks.subject import pose_calls
-from demo.accuracy import default_weights
-from demo.scene import render_scene
-from demo.seeds import DEMO
 from ensemble.triton.profiles import PROFILES
 from server.process import RunningServer
 from server.usage import CommandLine
+from synthetic.accuracy import default_weights
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 _PERIOD_S = 1.0
 _SCENES = DEMO[4:68]  # many sizes of batches
@@ -42,52 +42,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     with subject.prepared(options) as measured:
         pictures = measured.pictures if options.pictures else [render_scene(seed).jpeg for seed in _SCENES]
         starts = []
-        for _ in range(options.starts - 1):
+        for number in range(options.starts):
             started = time.perf_counter()
-            with measured.serve(options.profile):
+            with measured.serve(options.profile) as server, contextlib.ExitStack() as stack:
                 starts.append(time.perf_counter() - started)
-        started = time.perf_counter()
-        with measured.serve(options.profile) as server, contextlib.ExitStack() as stack:
-            starts.append(time.perf_counter() - started)
-            with _watched(server) as samples:
-                make_call = pose_calls(stack, server.grpc_url)
-                load = drive(make_call, pictures, options.callers, options.count)
+                if number < options.starts - 1:
+                    continue
+                with _watched(server) as samples:
+                    make_call = pose_calls(stack, server.grpc_url)
+                    load = drive(make_call, pictures, options.callers, options.count)
+                shared = shared_memory_mib(server)
         about = measured.about | ({} if options.pictures else {"pictures": f"{len(pictures)} rendered scenes"})
-        result = {**about, "start_to_ready_s": median(starts), "starts_s": starts}
-    result |= {"pictures_sent": options.count, "pictures_per_s": load.pictures_per_s, "samples": samples}
+    result = {**about, "start_to_ready_s": median(starts), "starts_s": starts, "pictures_sent": options.count}
+    result |= {"pictures_per_s": load.pictures_per_s, "shared_memory_mib": shared}
     result |= summary(samples)
     results.write(options.output, result, profile=options.profile)
-    print({name: round(result[name], 3) for name in ("start_to_ready_s", "memory_mib", "spread", "growth")})
+    print(as_table(result))
     return 0
 
 
-def summary(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def as_table(result: dict[str, Any]) -> str:
+    """Return a result as a Markdown table."""
+    columns = ("pictures_sent", "memory_mib", "shared_memory_mib", "spread", "growth", "start_to_ready_s")
+    return results.as_table([*columns], [[result[column] for column in columns]])
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
     """Return the memory of the second half, its spread, and its growth from the third quarter to the fourth.
 
     Args:
-        samples: `memory_mib` and `shared_memory_mib` at equal distances.
+        samples: MiB at equal distances.
     """
-    half = [sample["memory_mib"] for sample in samples[len(samples) // 2 :]]
+    half = samples[len(samples) // 2 :]
     middle, quarter = median(half), len(half) // 2
     return {
         "memory_mib": middle,
-        "shared_memory_mib": samples[-1]["shared_memory_mib"],
         "spread": (max(half) - min(half)) / middle,
         "growth": median(half[quarter:]) / median(half[:quarter] or half) - 1,
     }
 
 
 @contextlib.contextmanager
-def _watched(server: RunningServer) -> Iterator[list[dict[str, Any]]]:
-    """Yield the list that a thread fills until the end, one sample every `_PERIOD_S`."""
-    samples: list[dict[str, Any]] = []
-    done, started = threading.Event(), time.perf_counter()
+def _watched(server: RunningServer) -> Iterator[list[float]]:
+    """Yield a list that a thread fills with the server's memory until the end of the block."""
+    samples: list[float] = []
+    done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_PERIOD_S):
-            used = {name: round(mib, 1) for name, mib in memory_mib(server).items()}
-            sample = {"memory_mib": sum(used.values()), "shared_memory_mib": shared_memory_mib(server), "used": used}
-            samples.append({"at_s": round(time.perf_counter() - started, 1), **sample})
+            samples.append(memory_mib(server))
 
     thread = threading.Thread(target=watch)
     thread.start()

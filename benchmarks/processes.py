@@ -18,12 +18,9 @@ def cpu_seconds(server: RunningServer) -> dict[str, float]:
     return dict(used)
 
 
-def memory_mib(server: RunningServer) -> dict[str, float]:
-    """Return the memory of each model's processes, and of tritonserver; shared pages count once in all (PSS)."""
-    used = defaultdict[str, float](float, {FRONT: _pss_kib(server.process.pid) / 1024})
-    for stub, model in stubs_of(server.process.pid).items():
-        used[model] += _pss_kib(stub) / 1024
-    return dict(used)
+def memory_mib(server: RunningServer) -> float:
+    """Return the memory of all its processes; shared pages count once (PSS)."""
+    return sum(map(_pss_kib, (server.process.pid, *stubs_of(server.process.pid)))) / 1024
 
 
 def shared_memory_mib(server: RunningServer) -> float:
