@@ -18,10 +18,12 @@ PICTURES ?=
 PROFILE ?= cpu
 
 # In this order: the later ones are bound to the earlier.
-LOCKS := $(addprefix requirements/,base download test bench) deploy/requirements deploy/checkov \
+LOCKS := $(addprefix requirements/,base download test bench) tests/deploy/requirements tests/deploy/checkov \
 	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 ACCURACY ?=
+BENCH ?=
+OVERLAY ?=
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,20 +62,20 @@ repository: install  ## model_repository/ complete; with POSE=A.onnx DETECTOR=B.
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
-bench: .venv/.bench  ## every benchmark in one go, about 20 minutes; results and report under benchmarks/results
-	$(BIN)/python -m benchmarks all
+bench: .venv/.bench  ## every benchmark, about half an hour; into benchmarks/results; BENCH="--pictures ..."
+	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
-	$(BIN)/python -m demo.accuracy $(ACCURACY)
+	$(BIN)/python -m synthetic.accuracy $(ACCURACY)
 
 deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
-	$(BIN)/python -m deploy.tools
+	$(BIN)/python -m tests.deploy.tools
 
-deploy-check: deploy-tools  ## manifests, rules, images and their mutants, without a cluster
-	out/deploy/tools/venv/bin/python -m deploy.checks
+deploy-check: deploy-tools  ## manifests, rules and their mutants, without a cluster; OVERLAY=DIR: yours, too
+	out/deploy/tools/venv/bin/python -m tests.deploy.checks $(if $(OVERLAY),--release $(OVERLAY))
 
 rollout-test: repository deploy-tools  ## two servers, one drained and restarted under load
-	$(BIN)/python -m deploy.rollout --repository $(REPOSITORY) --output out/rollout.json
+	$(BIN)/python -m tests.deploy.rollout --repository $(REPOSITORY) --output out/rollout.json
 
 format: .venv/.test  ## rewrite the sources in the one format
 	$(BIN)/ruff format .
@@ -90,7 +92,8 @@ lock: .venv/.test  ## pin all environments anew (the .txt beside each .in)
 		--no-header --no-emit-index-url --no-emit-find-links $$set.in -o $$set.txt; done
 
 clean:  ## remove what was built here
-	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/MANIFEST.sha256
+	rm -rf .venv out model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/*/configs \
+		model_repository/MANIFEST.sha256 $(filter-out %/pose_from_boxes,$(wildcard model_repository/pose_*))
 
 .venv/.base: requirements/base.txt client/pyproject.toml
 	@test -n "$(PYTHON)" || { echo "error: Python 3.10, 3.11 or 3.12 is needed; pass PYTHON=/path/to/python" >&2; exit 1; }

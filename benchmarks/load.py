@@ -6,7 +6,7 @@ one is. What the server sustains is measured first, for each mix; the scenarios'
 
 import argparse
 import contextlib
-import math
+import json
 import os
 import subprocess
 import sys
@@ -18,10 +18,10 @@ from benchmarks import counters, results, samples, subject
 from benchmarks.closed_loop import drive
 from benchmarks.scenario import Pictures, Scenario, scenarios
 from benchmarks.subject import BUILT, CHECKOUT, pose_calls
-from demo.accuracy import default_weights
 from ensemble.triton.profiles import PROFILES
 from server.control import Control
 from server.usage import CommandLine, output_path
+from synthetic.accuracy import default_weights
 
 _PROBES, _PROBE_CALLERS = 160, 16
 
@@ -40,6 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(exceeded))
 
 
+def as_table(result: dict[str, Any]) -> str:
+    """Return a result as two Markdown tables: what the callers saw, what the server counted."""
+    columns = ("requests", "p50_ms", "p95_ms", "p99_ms", "refused_share", "failed_share", "recovered_times")
+    cells = ["" if result[it] is None else result[it] for it in columns]
+    seen = results.as_table([*columns, "verdict"], [[*cells, "; ".join(result["verdict"]) or "passed"]])
+    steps = [[name, row["queue_ms"], row["compute_ms"]] for name, row in result["stages"].items()]
+    return f"{result['about']}\n\n{seen}\n\n" + results.as_table(["step", "in queue ms", "an execution ms"], steps)
+
+
 def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> dict[str, Any]:
     raw.mkdir(parents=True, exist_ok=True)
     rate = 0.0 if scenario.callers else _sustained(scenario, url)
@@ -48,7 +57,7 @@ def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> di
     counted = counters.since(before, counters.read(control)) if control else {}
     sent = samples.read(raw / f"{scenario.name}.samples.csv")
     found = samples.summary(sent)
-    result: dict[str, Any] = _without_nan({
+    result = {
         "scenario": scenario.name,
         "about": scenario.about,
         "sustained_per_s": rate,
@@ -60,9 +69,9 @@ def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> di
             for name, it in counted.items()
             if it.executions  # ensembles have none of their own
         },
-        "series": samples.series(sent),
-    })  # fmt: skip
-    return result
+    }
+    without_nan: dict[str, Any] = json.loads(json.dumps(result), parse_constant=lambda _: None)  # JSON knows no NaN
+    return without_nan
 
 
 def _sustained(scenario: Scenario, url: str) -> float:
@@ -87,15 +96,6 @@ def _run_locust(scenario: Scenario, url: str, sustained_per_s: float, prefix: Pa
     finished = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **told}, check=False, capture_output=True)
     if finished.returncode not in (0, 1):  # 1: some request failed, which is for the verdict to judge
         raise RuntimeError(f"locust ended with {finished.returncode}")
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 @contextlib.contextmanager
@@ -125,7 +125,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown := sorted({*options.scenarios} - scenarios().keys()):
         parser.error(f"unknown scenario {', '.join(unknown)}; known: {', '.join(scenarios())}")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -57,13 +57,9 @@ def _version(name: str) -> str:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in _flags()]
-            return f"{line.split(':')[1].strip()} ({', '.join(flags) or 'no AVX-512'})"
-    return platform.processor()
-
-
-def _flags() -> set[str]:
+    """Return the processor's name and the vector instructions that decide how fast networks are."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    return set(next((line.split(":")[1].split() for line in lines if line.startswith("flags")), []))
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    known = {*facts.get("flags", "").split()}
+    flags = [flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in known]
+    return f"{facts.get('model name', platform.processor())} ({', '.join(flags) or 'no AVX-512'})"

@@ -58,22 +58,6 @@ def summary(samples: Sequence[Sample]) -> dict[str, Any]:
     }
 
 
-def series(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return a row for each second: what was due, answered and refused in it, and the percentiles of its answers."""
-    rows = []
-    for second in range(math.floor(samples[-1].due_s) + 1 if samples else 0):
-        due = [it for it in samples if second <= it.due_s < second + 1]
-        done = [it for it in samples if second <= it.due_s + it.latency_ms / 1000 < second + 1]
-        rows.append({
-            "second": second,
-            "due": len(due),
-            "answered": sum(it.outcome is Outcome.ANSWERED for it in done),
-            "refused": sum(it.outcome is Outcome.REFUSED for it in due),
-            **_percentiles(due),
-        })  # fmt: skip
-    return rows
-
-
 def _recovered(samples: Sequence[Sample]) -> float:
     """p95 of the last phase's second half, in times of the first phase's; NaN with a single phase."""
     last = samples[-1].phase if samples else 0

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from benchmarks.open_loop import poisson
-from demo.scene import render_scene
-from demo.seeds import DEMO
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 _FILE = Path(__file__).with_name("scenarios.json")
 _PICTURES_A_KIND = 3

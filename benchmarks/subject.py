@@ -3,29 +3,26 @@
 import argparse
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cigpose_client import PoseClient
-from cigpose_client.outputs import write_file
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
-from demo.accuracy import default_weights
-from demo.scene import render_scene
-from demo.seeds import DEMO
 from ensemble.triton.model import Ensemble, Model
-from ensemble.triton.pbtxt import config_text
-from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
 from server.usage import input_path
+from synthetic.accuracy import default_weights
+from synthetic.scene import render_scene
+from synthetic.seeds import DEMO
 
 CHECKOUT = Path(__file__).parents[1]
 BUILT = CHECKOUT / "out" / "bench"
-_BESIDE = CHECKOUT.parent / "shared"  # photos and published weights, where they lie beside the checkout
+_NANO = BUILT / "yolox_nano.onnx"
 _TIMEOUT_S = 120
 
 
@@ -60,18 +57,11 @@ class Subject:
         return self.pose.stem
 
     @contextlib.contextmanager
-    def serve(self, profile: str, flags: tuple[str, ...] = ()) -> Iterator[RunningServer]:
-        """Run a server with a profile, and with further flags of tritonserver's."""
-        options = ServerOptions(self.repository, profile, grpc_port=free_port(), flags=flags)
+    def serve(self, profile: str) -> Iterator[RunningServer]:
+        """Run a server with a profile."""
+        options = ServerOptions(self.repository, profile, grpc_port=free_port())
         with running_server(options, log=self.folder / f"{profile}.log", timeout_s=_TIMEOUT_S) as server:
             yield server
-
-    def add_profile(self, name: str, profile: Profile) -> None:
-        """Write a profile that only a measurement needs."""
-        for model in self.models:
-            if isinstance(model, Model):
-                path = self.repository / model.name / "configs" / f"{name}.pbtxt"
-                write_file(path, config_text(profile(model)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -79,36 +69,37 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pose", type=input_path, help="default: CIGPose-m with constructed weights, built on first use"
     )
-    parser.add_argument("--detector", type=input_path, help="default: YOLOX-Nano where it is at hand, else the demo's")
-    parser.add_argument(
-        "--pictures", type=input_path, nargs="+", help="default: photos where they are at hand, else rendered"
-    )
+    parser.add_argument("--detector", type=input_path, help=f"default: {_NANO} if it exists, else the demo's")
+    parser.add_argument("--pictures", type=input_path, nargs="+", help="default: four rendered scenes")
+
+
+def as_arguments(options: argparse.Namespace) -> list[str]:
+    """Return those of `add_options` that were given, as words of a command line."""
+    given = {name: getattr(options, name) for name in ("pose", "detector", "pictures")}
+    return [
+        word
+        for name, value in given.items()
+        if value
+        for word in (f"--{name}", *map(str, value if isinstance(value, list) else [value]))
+    ]
 
 
 @contextlib.contextmanager
-def prepared(options: argparse.Namespace, profiles: Mapping[str, Profile] | None = None) -> Iterator[Subject]:
-    """Build the repository of what the options say.
-
-    Args:
-        options: of `add_options`.
-        profiles: further profiles by name, for this measurement alone.
-    """
+def prepared(options: argparse.Namespace) -> Iterator[Subject]:
+    """Build the repository of what the options of `add_options` say."""
     pose = options.pose or constructed_network(BUILT)
-    nano = [path for path in (BUILT / "yolox_nano.onnx", _BESIDE / "weights" / "yolox_nano.onnx") if path.exists()]
-    detector = options.detector or (nano[0] if nano else default_weights()[1])
-    pictures, source = _pictures(options.pictures, trained_on_photos=detector.stem == "yolox_nano")
+    detector = options.detector or (_NANO if _NANO.exists() else default_weights()[1])
+    given = [path.read_bytes() for path in options.pictures or ()]
+    pictures = given or [render_scene(seed).jpeg for seed in DEMO[:4]]
     about = {
         "pose": pose.name
         + (" (constructed weights: for speed only)" if options.pose is None and pose.stem == NAME else ""),
         "detector": detector.name,
-        "pictures": f"{len(pictures)} {source}",
+        "pictures": f"{len(pictures)} {'given pictures' if given else 'rendered scenes'}",
     }
     with tempfile.TemporaryDirectory() as folder:
         models = build_repository([pose], detector, Path(folder) / "repository")
-        subject = Subject(pose, detector, pictures, about, Path(folder), models)
-        for name, profile in (profiles or {}).items():
-            subject.add_profile(name, profile)
-        yield subject
+        yield Subject(pose, detector, pictures, about, Path(folder), models)
 
 
 def pose_calls(stack: contextlib.ExitStack, url: str) -> Callable[[], Call]:
@@ -119,12 +110,3 @@ def pose_calls(stack: contextlib.ExitStack, url: str) -> Callable[[], Call]:
         return lambda picture: len(client.estimate(picture).bboxes)
 
     return make
-
-
-def _pictures(paths: list[Path] | None, *, trained_on_photos: bool) -> tuple[list[bytes], str]:
-    if paths:
-        return [path.read_bytes() for path in paths], "given pictures"
-    photos = sorted((_BESIDE / "data" / "coco_sample").glob("*.jpg"))
-    if photos and trained_on_photos:
-        return [path.read_bytes() for path in photos], "photos of COCO val2017"
-    return [render_scene(seed).jpeg for seed in DEMO[:4]], "rendered scenes"

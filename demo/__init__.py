@@ -1,1 +1,1 @@
-"""Rendered people with exact key points: scenes, training of small networks on them, and the accuracy gate."""
+"""`make demo`: pictures through a real server."""

@@ -13,12 +13,12 @@ from typing import Any
 from cigpose_client.__main__ import main as cigpose_client
 from cigpose_client.outputs import claim_folder
 
-from demo.render import render_files
 from demo.truth import compare
 from ensemble.triton.profiles import PROFILES
 from export.repository import build_repository
 from server.process import ServerOptions, free_port, running_server
 from server.usage import CommandLine, command, input_path, output_path
+from synthetic.render import render_files
 
 _ENTRIES = ("model_repository", "scenes", "server.log", "pictures", "people.json")  # of --out
 

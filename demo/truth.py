@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from cigpose_client.evaluation import FIELDS
 from numpy.typing import NDArray
 
-_FIELDS = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")  # in the set's order
 _SAME_PERSON_IOU = 0.5
 
 
@@ -45,7 +45,7 @@ def _iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
 
 
 def _distances(person: Mapping[str, Any], answer: Mapping[str, Any]) -> NDArray[np.float64]:
-    points = np.concatenate([np.array(person[field], float).reshape(-1, 3) for field in _FIELDS])
+    points = np.concatenate([np.array(person[field], float).reshape(-1, 3) for field in FIELDS.values()])
     estimated = np.array(answer["keypoints"], float)[:, :2]
     seen = points[: len(estimated), 2] == 2
     distances: NDArray[np.float64] = np.linalg.norm(points[: len(estimated), :2] - estimated, axis=1)[seen]

@@ -1,25 +1,27 @@
-"""One member of a zip file at an address: taken by byte ranges, and taken up where an earlier transfer broke.
+"""One member of a zip file at an address, by byte ranges; a broken transfer continues where it broke.
 
-remotezip reads the archive's directory and the member. What arrives of the member, still compressed, is kept in a file
-beside the target, named by the member's CRC, so that it can only be continued with the same member.
+remotezip reads the archive's directory. The member's bytes, still compressed, arrive in a file beside the target, named
+by the member's CRC, so that only the same member continues it.
 """
 
+import shutil
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import remotezip  # type: ignore[import-untyped]
+import requests
 import tqdm  # type: ignore[import-untyped]
 import urllib3
 
-TRANSFER_FAILURES = (remotezip.RemoteZipError, urllib3.exceptions.HTTPError)
+TRANSFER_FAILURES = (remotezip.RemoteZipError, requests.RequestException, urllib3.exceptions.HTTPError)
 _CHUNK = 1 << 16  # what a broken transfer loses at most
+_HEADER = struct.Struct("<26xHH")  # before a member's data: 26 bytes, the lengths of its name and of further fields
 
 
 def fetch_member(address: str, member: str, path: Path, *, timeout_s: tuple[float, float], tries: int) -> None:
-    """Write the member to `path`; what came of a broken transfer is kept beside it for the next one.
+    """Write the member to `path`; the next call continues a broken transfer.
 
     Args:
         address: of the zip file.
@@ -31,91 +33,51 @@ def fetch_member(address: str, member: str, path: Path, *, timeout_s: tuple[floa
     Raises:
         OSError: the archive does not hold the member, or not whole.
         RemoteZipError: the server cannot be reached, or does not serve byte ranges.
-        urllib3.exceptions.HTTPError: the connection broke, every time.
+        RequestException: the connection broke, every time.
+        urllib3.exceptions.HTTPError: it broke while the directory was read.
     """
-    fetcher = _Keeping(address, timeout=timeout_s)
     for left in reversed(range(tries)):
         try:
-            with remotezip.RemoteZip(address, fetcher=lambda *_, **__: fetcher) as archive:
-                fetcher.part = _part(path, archive.getinfo(member))
-                _copy(archive, member, path)
-            fetcher.part.unlink(missing_ok=True)  # a member within the archive's last bytes came with the directory
-            return
-        except (KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-            if fetcher.part:
-                fetcher.part.unlink(missing_ok=True)
+            info, part = _transfer(address, member, path, timeout_s)
+            break
+        except (KeyError, zipfile.BadZipFile) as error:
             raise OSError(f"{address} does not hold {member} whole: {error}") from error
         except TRANSFER_FAILURES:
-            if not left or not fetcher.part:
+            if not left:
                 raise
+    try:
+        _unpack(part, info, path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error) as error:
+        raise OSError(f"{address} does not hold {member} whole: {error}") from error
+    finally:
+        part.unlink()
 
 
-def _part(path: Path, info: zipfile.ZipInfo) -> Path:
-    return path.with_name(f"{path.stem}.{info.CRC:08x}.part")
-
-
-def _copy(archive: zipfile.ZipFile, member: str, path: Path) -> None:
-    size = archive.getinfo(member).file_size
+def _transfer(address: str, member: str, path: Path, timeout_s: tuple[float, float]) -> tuple[zipfile.ZipInfo, Path]:
+    """Fetch what is missing of the member; return its entry in the directory and the file of its bytes."""
+    with remotezip.RemoteZip(address, timeout=timeout_s) as archive:
+        info = archive.getinfo(member)
+        begins = [*(other.header_offset for other in archive.infolist()), archive.start_dir]
+    end = min(begin for begin in begins if begin > info.header_offset)
+    part = path.with_name(f"{path.stem}.{info.CRC:08x}.part")
+    have = part.stat().st_size if part.exists() else 0
+    first = info.header_offset + have
+    if first >= end:
+        return info, part
+    wanted = {"Range": f"bytes={first}-{end - 1}"}
     with (
-        archive.open(member) as source,
-        path.open("wb") as sink,
-        tqdm.tqdm(total=size, unit="B", unit_scale=True, desc=path.stem) as progress,
+        requests.get(address, headers=wanted, stream=True, timeout=timeout_s) as answer,
+        part.open("ab") as sink,
+        tqdm.tqdm(total=have + end - first, initial=have, unit="B", unit_scale=True, desc=path.stem) as progress,
     ):
-        while chunk := source.read(_CHUNK):  # zipfile checks length and CRC at the end
-            sink.write(chunk)
-            progress.update(len(chunk))
+        answer.raise_for_status()
+        for chunk in answer.iter_content(_CHUNK):
+            progress.update(sink.write(chunk))
+    return info, part
 
 
-class _Keeping(remotezip.RemoteFetcher):  # type: ignore[misc]
-    """Fetches ranges as remotezip does; of a member only what the file `part` does not hold yet."""
-
-    part: Path | None = None
-
-    def fetch(self, data_range: tuple[int, int | None], stream: bool = False) -> Any:
-        """Return remotezip's buffer of a range; only members are streamed."""
-        if not stream or self.part is None:
-            return super().fetch(data_range, stream)
-        first, last = data_range
-        assert last is not None  # for the type checker: a member has an end
-        kept = _Kept(self.part, lambda have: super(_Keeping, self).fetch((first + have, last), stream=True))
-        return remotezip.PartialBuffer(kept, first, last - first + 1, stream=True)
-
-
-class _Kept:
-    """The bytes of a file, then those from the net, which are appended to the file."""
-
-    def __init__(self, part: Path, fetch_from: Callable[[int], Any]):
-        self._file = part.open("a+b")
-        self._have = self._file.seek(0, 2)
-        self._position = 0
-        self._fetch_from = fetch_from
-        self._rest: Any = None
-
-    @property
-    def closed(self) -> bool:
-        return self._file.closed
-
-    def tell(self) -> int:
-        return self._position
-
-    def read(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size and (chunk := self._some(size - len(data))):
-            data += chunk
-            self._position += len(chunk)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
-        if self._rest is not None:
-            self._rest.close()
-
-    def _some(self, size: int) -> bytes:
-        if self._position < self._have:
-            self._file.seek(self._position)
-            return self._file.read(min(size, self._have - self._position))
-        if self._rest is None:
-            self._rest = self._fetch_from(self._have)
-        chunk: bytes = self._rest.read(min(size, _CHUNK))
-        self._file.write(chunk)
-        return chunk
+def _unpack(part: Path, info: zipfile.ZipInfo, path: Path) -> None:
+    """Write the member; zipfile checks its length and CRC at the end."""
+    with part.open("rb") as source, path.open("wb") as sink:
+        source.seek(_HEADER.size + sum(_HEADER.unpack(source.read(_HEADER.size))))
+        shutil.copyfileobj(zipfile.ZipExtFile(source, "r", info), sink)

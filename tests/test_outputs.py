@@ -14,18 +14,12 @@ COMMANDS = {command.name: command for command in commands()}
 # options that name a file; every other output is a folder and has a test below
 FILES = {
     ("benchmarks report", "chart"),
-    ("deploy.capacity", "output"),
-    ("deploy.capacity_check", "output"),
-    ("deploy.rollout", "output"),
     ("export onnx", "output"),
     ("server", "health_file"),
-    *(
-        (f"benchmarks{name}", "output")
-        for name in (
-            *(" batching", " capacity", " compare", " endurance", " perf-analyzer", " stages", " sweep"),
-            ".video",
-        )
-    ),
+    ("tests.client.video_rate", "output"),
+    ("tests.deploy.queueing", "output"),
+    ("tests.deploy.rollout", "output"),
+    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stages", "sweep", "threshold")),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
 PAIRS = [
@@ -52,7 +46,14 @@ def test_every_path_says_whether_it_is_read_or_written(name):
 
 
 def test_every_command_with_a_parser_was_found():
-    assert {"demo", "demo.accuracy", "export onnx", "export repository", "benchmarks all", "server"} <= COMMANDS.keys()
+    assert {
+        "demo",
+        "synthetic.accuracy",
+        "export onnx",
+        "export repository",
+        "benchmarks all",
+        "server",
+    } <= COMMANDS.keys()
     assert len(PAIRS) > 30
 
 
@@ -120,25 +121,21 @@ def demo(folder, tmp_path, monkeypatch):
 
 
 def accuracy(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("demo.accuracy.served", fail)
-    monkeypatch.setattr("demo.accuracy.need", lambda *_: None)
-    return run("demo.accuracy", out=folder)
+    monkeypatch.setattr("synthetic.accuracy.served", fail)
+    monkeypatch.setattr("synthetic.accuracy.need", lambda *_: None)
+    return run("synthetic.accuracy", out=folder)
 
 
 def gate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("demo.gate.need", lambda *_: None)
-    return run("demo.gate", out=folder, pose=tmp_path / "none", detector=tmp_path / "none")
-
-
-def render(folder, tmp_path, monkeypatch):
-    return COMMANDS["demo.render"].status(["--out", str(folder), "--seeds", "0"])
+    monkeypatch.setattr("synthetic.gate.need", lambda *_: None)
+    return run("synthetic.gate", out=folder, pose=tmp_path / "none", detector=tmp_path / "none")
 
 
 def train(folder, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="training needs PyTorch")
     arguments = ["detector", "--out", str(folder / "out"), "--cache", str(folder), "--scenes", "2", "--steps", "0"]
-    monkeypatch.setattr("demo.dataset._WORKERS", 1)
-    return COMMANDS["demo.train"].status(arguments)
+    monkeypatch.setattr("synthetic.dataset._WORKERS", 1)
+    return COMMANDS["synthetic.train"].status(arguments)
 
 
 def repository(folder, tmp_path, monkeypatch):
@@ -167,12 +164,6 @@ def report(folder, tmp_path, monkeypatch):
     return run("benchmarks report", results=folder)
 
 
-def perf_analyzer(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.perf_analyzer._unpack", fail)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return run("benchmarks perf-analyzer", folder=folder)
-
-
 def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
@@ -181,14 +172,12 @@ FOLDERS = {  # with the exit status that the run above has
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
     ("benchmarks load", "raw"): (load, 1),
-    ("benchmarks perf-analyzer", "folder"): (perf_analyzer, 1),
     ("benchmarks report", "results"): (report, 0),
     ("demo", "out"): (demo, 1),
-    ("demo.accuracy", "out"): (accuracy, 1),
-    ("demo.gate", "out"): (gate, 1),
-    ("demo.render", "out"): (render, 0),
-    ("demo.train", "cache"): (train, 0),
-    ("demo.train", "out"): (train, 0),
+    ("synthetic.accuracy", "out"): (accuracy, 1),
+    ("synthetic.gate", "out"): (gate, 1),
+    ("synthetic.train", "cache"): (train, 0),
+    ("synthetic.train", "out"): (train, 0),
     ("deploy.backends", "folder"): (backends, 2),
     ("export download", "output"): (download, 1),
     ("export repository", "output"): (repository, 0),
@@ -214,7 +203,6 @@ CLAIMED = {  # commands that make entries anew, and one of these
     demo: "people.json",
     accuracy: "cpu",
     gate: "histogram.json",
-    render: "annotations.json",
     repository: "detector",
 }
 
@@ -233,4 +221,4 @@ def test_an_entry_of_others_is_not_replaced(tmp_path, monkeypatch, capsys, start
 def test_a_chart_does_not_overwrite_a_result(tmp_path, capsys):
     (tmp_path / "compare.json").write_text("{}")
     assert run("benchmarks report", results=tmp_path, chart=tmp_path / "compare.json") == 2
-    assert (tmp_path / "compare.json").read_text() == "{}" and not (tmp_path / "report.html").exists()
+    assert (tmp_path / "compare.json").read_text() == "{}" and not (tmp_path / "report.md").exists()

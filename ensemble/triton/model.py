@@ -23,7 +23,7 @@ class DynamicBatching:
     """Merging of queued requests.
 
     No limit of the queue: with one, Triton 2.51 fetches nothing ahead, and its scheduler may sleep for half a second
-    beside an idle instance (`docs/decisions/0022-gate.md`). The gate bounds all queues (`ensemble/gate.py`).
+    beside an idle instance (`docs/decisions/0022-gate.md`). The gate bounds all queues (`ensemble/triton/admission/`).
 
     Attributes:
         max_queue_delay_us: how long a request waits for company.

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks.capacity import Server, answer, main, server_of
-from deploy.capacity import waiting_ms
+from benchmarks.threshold import waiting_ms
 
 STAGES = {
     "decode": {"cpu_ms": 4.0, "compute_ms": 4.0, "per_person": False},

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from benchmarks.samples import Outcome, Sample, read, series, summary
+from benchmarks.samples import Outcome, Sample, read, summary
 
 
 def sent(latencies, *, phase=0, start=0.0, outcome=Outcome.ANSWERED):
@@ -26,14 +26,6 @@ def test_recovery_looks_at_the_end_of_the_last_phase():
     quiet, overloaded = sent([10] * 50), sent([500] * 50, phase=1, start=1)
     last = sent([300] * 20 + [15] * 20, phase=2, start=2)  # it still works off the queue at first
     assert summary(quiet + overloaded + last)["recovered_times"] == pytest.approx(1.5)
-
-
-def test_the_series_has_a_row_a_second():
-    rows = series(sent([1500], start=0) + sent([10, 10], start=1.0) + sent([5], start=2.0, outcome=Outcome.REFUSED))
-    assert [row["due"] for row in rows] == [1, 2, 1]
-    assert [row["answered"] for row in rows] == [0, 3, 0]
-    assert [row["refused"] for row in rows] == [0, 0, 1]
-    assert rows[0]["p50_ms"] == 1500
 
 
 def test_samples_read_back_from_the_first_one_on(tmp_path):

@@ -71,7 +71,7 @@ def copied(dockerfile, root):
     """Run the COPY lines of the last stage, with `root` in the place of /opt/cigpose; return it."""
     for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", last_stage(dockerfile), re.M):
         for source in sources.split():
-            _copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
+            copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
     return root
 
 
@@ -134,9 +134,10 @@ def instruction(name, dockerfile=DOCKERFILE):
     return json.loads(value)
 
 
-def _copy(source, target):
+def copy(source, target):
+    """Do what a COPY line does."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     else:
         shutil.copyfile(source, target)

@@ -8,9 +8,9 @@ import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 
-from deploy import tools
-from deploy.rules import rules_text
 from server.process import free_port
+from tests.deploy import tools
+from tests.deploy.manifests import rules_text
 
 
 @dataclass(frozen=True)

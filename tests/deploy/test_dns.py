@@ -1,7 +1,7 @@
 import socket
 import struct
 
-from deploy.dns import answer, running_dns
+from tests.deploy.dns import answer, running_dns
 
 NAME = "pods.cigpose.svc.cluster.local"
 

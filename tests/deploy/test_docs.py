@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deploy.rules import rules_text
+from tests.deploy.manifests import rules_text
 from tests.deploy.plain_folder import CHECKOUT
 
 _DOCS = CHECKOUT / "docs"

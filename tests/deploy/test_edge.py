@@ -7,9 +7,9 @@ import pytest
 import tritonclient.grpc
 from cigpose_client import PoseClient, PoseClientError, Tls
 
-from deploy import rollout, tools
-from deploy.dns import running_dns
 from server.process import ServerTls
+from tests.deploy import rollout, tools
+from tests.deploy.dns import running_dns
 from tests.server import certificates
 
 pytestmark = pytest.mark.server
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture(scope="module")
 def edge(server, tmp_path_factory):
     if not tools.find("nginx"):
-        pytest.skip("no nginx here; `python -m deploy.tools` fetches it")
+        pytest.skip("no nginx here; `python -m tests.deploy.tools` fetches it")
     folder = tmp_path_factory.mktemp("edge")
     with (
         running_dns(rollout.NAME, lambda: ["127.0.0.1"]) as dns,
@@ -82,7 +82,7 @@ def _secret(folder):
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory):
     if not tools.find("nginx"):
-        pytest.skip("no nginx here; `python -m deploy.tools` fetches it")
+        pytest.skip("no nginx here; `python -m tests.deploy.tools` fetches it")
     return _secret(tmp_path_factory.mktemp("tls"))
 
 

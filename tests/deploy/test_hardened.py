@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from server.process import free_port
 from tests.deploy import plain_folder
 
 pytestmark = pytest.mark.server
-_SCRIPT = plain_folder.CHECKOUT / "deploy" / "hardened.sh"
+_SCRIPT = Path(__file__).with_name("hardened.sh")
 _LOOK = """
 import json, os, pathlib
 def writable(place):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,9 @@ import pytest
 import tritonclient.grpc
 from cigpose_client import PoseClient
 
-from deploy import pod
 from server import manifest
 from server.process import free_port
-from tests.deploy import plain_folder
+from tests.deploy import manifests, plain_folder
 
 pytestmark = pytest.mark.server
 _DOCKER = plain_folder.DOCKERFILE.parent
@@ -34,7 +34,7 @@ def image(tmp_path_factory, tritonserver, repository):
 @pytest.fixture(scope="module")
 def container(image, tmp_path_factory):
     port, log = free_port(), tmp_path_factory.mktemp("log") / "server.log"
-    flags = pod.flags("overlays/cpu/deployment.yaml")
+    flags = manifests.flags("overlays/cpu/deployment.yaml")
     with plain_folder.running(image, port, log, instead=flags) as process:
         yield process, f"127.0.0.1:{port}"
 
@@ -47,6 +47,21 @@ def test_the_images_pins_are_the_projects(image):
     assert ours, "the project's pins"
     for path in _DOCKER.glob("requirements-*.txt"):
         assert pins(path) <= ours, path.name
+
+
+@pytest.mark.parametrize("dockerfile", [plain_folder.DOCKERFILE, _GPU], ids=lambda path: path.name)
+def test_the_first_stage_copies_what_the_wheel_needs(dockerfile, tmp_path):
+    """The client links to files of `ensemble/`."""
+    first = dockerfile.read_text(encoding="utf-8").split("\nFROM ")[1]
+    ignored = Path(f"{dockerfile}.dockerignore").read_text(encoding="utf-8").split()
+    for source, target in re.findall(r"^COPY (\S+) /(build/\S+)$", first, re.M):
+        assert any(Path(source).match(line[1:]) for line in ignored if line.startswith("!")), source
+        plain_folder.copy(plain_folder.CHECKOUT / source, tmp_path / target)
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=tmp_path / "build" / "client", check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {"cigpose_client/_keypoints.py", "cigpose_client/keypoint_sets.json"} <= {*archive.namelist()}
 
 
 def test_it_answers(container):

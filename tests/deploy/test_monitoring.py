@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from cigpose_client import Options, PoseClient, RequestRejected
 
-from deploy import tools
-from deploy.rules import rules_text
 from server.exposition import render
 from server.health import Health
 from server.process import free_port
-from tests.deploy import plain_folder
+from tests.deploy import plain_folder, tools
+from tests.deploy.manifests import rules_text
 from tests.deploy.prometheus import watching
 
 pytestmark = pytest.mark.server
@@ -48,7 +47,7 @@ def queries():
 def watched(tmp_path_factory, repository, tritonserver):
     """A server under a little load, refused pictures among it, and a Prometheus that watches."""
     if not tools.find("prometheus"):
-        pytest.skip("no prometheus here; `python -m deploy.tools` fetches it")
+        pytest.skip("no prometheus here; `python -m tests.deploy.tools` fetches it")
     image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
     folder, port, metrics_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
     metrics = [f"--metrics-port={metrics_port}", "--metrics-config=summary_latencies=true"]
@@ -121,7 +120,7 @@ def test_all_is_well_so_no_alert_fires(watched):
 
 def test_prometheus_reads_the_watchdogs_page():
     if not tools.find("promtool"):
-        pytest.skip("no promtool here; `python -m deploy.tools` fetches it")
+        pytest.skip("no promtool here; `python -m tests.deploy.tools` fetches it")
     name = 'a "network" of C:\\'
     page = render(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
     done = subprocess.run([tools.need("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.checks import pods
+from tests.deploy.checks import pods
 
 
 @pytest.mark.parametrize(("quantity", "count"), [("4Gi", 4 << 30), ("64Mi", 64 << 20), ("10", 10), ("2k", 2000)])

@@ -1,9 +1,9 @@
 import json
 from pathlib import Path
 
-from deploy.rollout import Result, misses
+from tests.deploy.rollout import Result, misses
 
-_RECORDED = Path(__file__).parents[2] / "deploy" / "results" / "rollout.json"
+_RECORDED = Path(__file__).parent / "results" / "rollout.json"
 _ABRUPT = "client round_robin, abrupt SIGTERM"
 
 

@@ -7,9 +7,8 @@ import subprocess
 import pytest
 from cigpose_client import PoseClient, ServerUnavailable, Tls
 
-from deploy import pod
 from server.process import free_port
-from tests.deploy import plain_folder
+from tests.deploy import manifests, plain_folder
 from tests.server import certificates
 
 pytestmark = pytest.mark.server
@@ -40,7 +39,7 @@ def probe(secret, tmp_path_factory, tritonserver, repository):
             command, cwd=image.root, env=image.environment, capture_output=True, timeout=20
         ).returncode
 
-    flags = pod.flags("overlays/cpu/deployment.yaml")
+    flags = manifests.flags("overlays/cpu/deployment.yaml")
     flags += re.findall(r"value: (--\S+)", text)
     log = tmp_path_factory.mktemp("log") / "server.log"
     with plain_folder.running(image, port, log, instead=flags, ready=lambda: run() == 0):

@@ -4,7 +4,6 @@ import math
 import re
 from pathlib import Path
 
-from deploy.checks import pods
 from ensemble.geometry import TopDownCrop
 from ensemble.networks import MAX_PERSONS, Detector, SimCC
 from ensemble.pipelines import pipelines
@@ -14,6 +13,7 @@ from ensemble.tensors import IMAGE, IMAGE_BGR
 from ensemble.triton.model import Model
 from ensemble.triton.profiles import PROFILES
 from ensemble.triton.render import render
+from tests.deploy.checks import pods
 
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _SIZES = {"UINT8": 1, "FP32": 4, "INT32": 4, "INT64": 8}

@@ -15,7 +15,7 @@ PAGES = ["README.md", "benchmarks/README.md", "client/README.md", "weights/MODEL
 PAGES += [f"docs/{path.name}" for path in (CHECKOUT / "docs").glob("*.md")]
 _COMMAND = re.compile(r"(?<!tools/venv/bin/)python -m ([a-z_.]+)((?: [a-z-]+)?)")
 _WORDS = {"benchmarks", "export"}  # modules whose first argument is a command
-_OTHERS = {"pytest", "deploy.start", "deploy.tools"}  # the last two have no options of their own
+_OTHERS = {"pytest", "deploy.start", "tests.deploy.tools"}  # the last two have no options of their own
 STEPS = re.compile(r"run `make install-\w+`|pip install -r requirements/\w+\.txt")
 
 
@@ -53,7 +53,9 @@ def _normal(name: str) -> str:
 
 
 def test_the_pages_were_read():
-    assert {"server", "export onnx", "benchmarks capacity", "demo.train", "deploy.capacity"} <= {*documented()}
+    assert {"server", "export onnx", "benchmarks capacity", "synthetic.train", "benchmarks threshold"} <= {
+        *documented()
+    }
 
 
 @pytest.mark.parametrize("command", documented())
@@ -78,9 +80,9 @@ def test_capacity_is_planned_after_make_install(run):
         ["benchmarks", "load"],
         ["benchmarks", "report"],
         ["benchmarks", "all"],
-        ["demo.accuracy"],
-        ["demo.gate", "--pose", "a", "--detector", "b"],
-        ["demo.train", "pose", "--out", "out"],
+        ["synthetic.accuracy"],
+        ["synthetic.gate", "--pose", "a", "--detector", "b"],
+        ["synthetic.train", "pose", "--out", "out"],
         ["export", "onnx", "--checkpoint", "a", "--output", "b"],
         ["export", "download", "yolox_nano.onnx"],
     ],
@@ -95,7 +97,7 @@ def test_what_needs_another_step_names_it(run, arguments):
 
 def test_the_targets_that_errors_name_exist():
     makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
-    sources = [path for folder in ("server", "benchmarks", "demo") for path in (CHECKOUT / folder).glob("*.py")]
+    sources = [path for folder in ("server", "benchmarks", "synthetic") for path in (CHECKOUT / folder).glob("*.py")]
     targets = {name for path in sources for name in re.findall(r'need\("([\w-]+)"', path.read_text(encoding="utf-8"))}
     assert targets == {"install-test", "install-bench"}
     assert all(re.search(rf"^{target}: .*## ", makefile, re.M) for target in targets)

@@ -173,6 +173,12 @@ def test_a_member_that_is_not_there(site, archive, tmp_path):
     assert not list((tmp_path / "d").iterdir())
 
 
+def test_a_file_that_is_no_zip(site, tmp_path):
+    site.files["a.zip"] = CONTENT
+    with pytest.raises(OSError, match=r"does not hold a\.onnx whole"):
+        fetch(published(site, address=site.address("a.zip"), member="a.onnx"), tmp_path)
+
+
 def first_bytes(site):
     """Return where the ranges began that were asked for, without the archive's directory."""
     return [int(asked[6:].split("-")[0]) for asked in site.ranges if not asked.startswith("bytes=-")]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from demo.photos import object_keypoint_similarity
 from export.repository import build_repository
+from synthetic.photos import object_keypoint_similarity
 from tests.triton import call
 
 pytestmark = pytest.mark.server

@@ -10,9 +10,9 @@ import numpy as np
 
 from cigpose_client._client import PoseClient
 from cigpose_client._coco import PERSON
-from cigpose_client._evaluate.dataset import Entry, excerpt, fields_of
 from cigpose_client._image import Image
 from cigpose_client._poses import FloatArray, Poses
+from cigpose_client.evaluation.dataset import Entry, excerpt, fields_of
 
 Given: TypeAlias = tuple[FloatArray, FloatArray]
 """(N, 4) boxes, xyxy in pixels, and their (N,) scores."""

@@ -16,12 +16,10 @@ from cigpose_client._cli.resume import remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._client import PoseClient
 from cigpose_client._coco import count_keypoints
-from cigpose_client._evaluate.dataset import Dataset, Entry, load_dataset, load_results
-from cigpose_client._evaluate.metrics import Metrics, evaluate
-from cigpose_client._evaluate.published import published
-from cigpose_client._evaluate.suppression import without_duplicates
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 from cigpose_client._poses import Poses
+from cigpose_client.evaluation import Dataset, Metrics, evaluate, load_dataset, published, without_duplicates
+from cigpose_client.evaluation.dataset import Entry, load_results
 from cigpose_client.outputs import write_file
 
 Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]

@@ -1,1 +1,0 @@
-"""Accuracy through the server: average precision as COCO, COCO-WholeBody and CrowdPose define it."""

@@ -1,0 +1,21 @@
+"""Average precision as COCO, COCO-WholeBody and CrowdPose define it.
+
+`evaluate` needs pycocotools: `pip install 'cigpose-client[evaluate]'`.
+"""
+
+from cigpose_client._coco import FIELDS
+from cigpose_client.evaluation.dataset import Dataset, load_dataset
+from cigpose_client.evaluation.metrics import Metrics, evaluate
+from cigpose_client.evaluation.published import published
+from cigpose_client.evaluation.similarity import keypoint_similarities, without_duplicates
+
+__all__ = [
+    "FIELDS",
+    "Dataset",
+    "Metrics",
+    "evaluate",
+    "keypoint_similarities",
+    "load_dataset",
+    "published",
+    "without_duplicates",
+]

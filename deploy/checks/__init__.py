@@ -1,1 +1,0 @@
-"""Everything about the manifests that can be checked without a cluster."""

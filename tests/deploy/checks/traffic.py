@@ -1,0 +1,131 @@
+"""Rules about what may reach what: Services, NetworkPolicies, the edge proxy, TLS."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tests.deploy.checks import pods
+from tests.deploy.checks.pods import Object, deployments, flag, named, of_kind, pod_spec
+
+DNS_CACHE_S = 5  # what CoreDNS keeps of a Service's addresses unless told otherwise
+_OPEN_METHODS = ("ModelInfer", "ModelReady", "ModelMetadata", "ServerReady", "ServerLive")
+
+
+def services(objects: Sequence[Object]) -> Iterator[str]:
+    """Every Service and PodMonitor selects pods, and names a port of theirs; the pods have a headless one."""
+    for item in of_kind(objects, "Service", "PodMonitor"):
+        name, spec = pods.name(item), item["spec"]
+        monitor = item["kind"] == "PodMonitor"
+        selector = spec["selector"].get("matchLabels", {}) if monitor else spec.get("selector", {})
+        ports = pods.selected_ports(objects, selector)
+        if ports is None:
+            yield f"{name}: selects no pods"
+            continue
+        wanted = [entry["port"] for entry in spec["podMetricsEndpoints"]] if monitor else []
+        wanted += [] if monitor else [entry.get("targetPort") for entry in spec["ports"]]
+        for port in wanted:
+            if port not in ports:
+                yield f"{name}: port {port} is not the name of a port of its pods"
+    if not any(item["spec"].get("clusterIP") == "None" for item in of_kind(objects, "Service")):
+        yield "no headless Service, so gRPC clients cannot see the pods"
+
+
+def network(objects: Sequence[Object]) -> Iterator[str]:
+    """A NetworkPolicy for every Deployment, both ways, without a rule that lets everything through."""
+    for deployment in deployments(objects):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        policies = [
+            item["spec"]
+            for item in of_kind(objects, "NetworkPolicy")
+            if pods.matches(item["spec"]["podSelector"].get("matchLabels", {}), labels)
+        ]
+        if not policies or any(set(spec.get("policyTypes", [])) != {"Ingress", "Egress"} for spec in policies):
+            yield f"{pods.name(deployment)}: a NetworkPolicy for both directions"
+        for spec in policies:
+            for way, key in (("ingress", "from"), ("egress", "to")):
+                if any(not rule.get(key) or not rule.get("ports") for rule in spec.get(way) or []):
+                    yield f"{pods.name(deployment)}: an {way} rule without peers or without ports"
+    for container in pods.servers(objects):
+        url = next(
+            (arg for arg in container.get("args", []) if arg.startswith("--trace-config=opentelemetry,url=")), ""
+        )
+        port = re.search(r":(\d+)/", url.partition("url=")[2])
+        if url and int(port[1] if port else 80) not in pods.egress_ports(objects, "cigpose"):
+            yield "cigpose: the NetworkPolicy keeps traces from leaving"
+
+
+def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
+    """The proxy finds the pods, forgets them in time, opens only what callers need, and limits size and rate."""
+    conf = nginx_conf(objects)
+    if not conf:
+        return
+    namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
+    if f"set $pods cigpose-pods.{namespace}.svc.cluster.local;" not in conf or not named(
+        objects, "Service", "cigpose-pods"
+    ):
+        yield "edge proxy: the headless Service of this namespace"
+    valid = re.search(r"^\s*resolver .* valid=(\d+)s", conf, re.M)
+    if valid is None or int(valid[1]) > DNS_CACHE_S:
+        yield f"edge proxy: addresses are asked for anew every {DNS_CACHE_S} s"
+    opened = set(re.findall(r"location = (/\S+\.\S+/\S+) \{ include", conf))
+    allowed = {f"/inference.GRPCInferenceService/{method}" for method in _OPEN_METHODS} | {
+        "/grpc.health.v1.Health/Check"
+    }
+    if opened != allowed or re.search(r"location (/|~)[^{]*\{[^}]*(grpc_pass|include)", conf):
+        yield f"edge proxy: opens exactly {', '.join(_OPEN_METHODS)} and the health check"
+    for limit in ("client_max_body_size", "limit_req zone=", 'grpc_set_header traceparent "";'):
+        if limit not in conf:
+            yield f"edge proxy: without {limit}"
+    yield from _edge_tls(objects, conf)
+
+
+def _edge_tls(objects: Sequence[Object], conf: str) -> Iterator[str]:
+    """Proxy and servers speak the same, and neither takes the other's word for who it is."""
+    servers = any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects))
+    proxy = "grpc_pass grpcs://" in conf
+    if servers and not proxy:
+        yield "edge proxy: the servers speak TLS, it does not; add the component edge-proxy-tls after tls"
+    if proxy and not servers:
+        yield "edge proxy: it speaks TLS, the servers do not; add the component tls, or leave edge-proxy-tls out"
+    if not proxy:
+        return
+    namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
+    for line in (
+        " ssl http2;",
+        "ssl_verify_client on;",
+        "grpc_ssl_verify on;",
+        f"grpc_ssl_name cigpose-pods.{namespace}.svc.cluster.local;",
+    ):
+        if line not in conf:
+            yield f"edge proxy: with TLS, without {line.strip()}"
+    for deployment in named(objects, "Deployment", "cigpose-edge"):
+        mounts = {mount["mountPath"]: mount for mount in pod_spec(deployment)["containers"][0].get("volumeMounts", [])}
+        if not mounts.get("/tls", {}).get("readOnly"):
+            yield "edge proxy: the certificates are mounted at /tls, read-only"
+
+
+def nginx_conf(objects: Sequence[Object]) -> str:
+    """The ConfigMap that the proxy really mounts."""
+    for deployment in deployments(objects):
+        mounted = [
+            volume["configMap"]["name"] for volume in pod_spec(deployment).get("volumes", []) if "configMap" in volume
+        ]
+        for name in mounted:
+            for item in named(objects, "ConfigMap", name):
+                if "nginx.conf" in item.get("data", {}):
+                    return "\n".join(item["data"].values())
+    return ""
+
+
+def tls(objects: Sequence[Object]) -> Iterator[str]:
+    """TLS is mutual, and its files are mounted."""
+    for container in pods.servers(objects):
+        if flag(container, "--grpc-use-ssl") is None:
+            continue
+        if flag(container, "--grpc-use-ssl") != "true" or flag(container, "--grpc-use-ssl-mutual") != "true":
+            yield "triton: TLS asks for the client's certificate"
+        mounts: dict[str, Any] = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+        for name in ("--grpc-server-cert", "--grpc-server-key", "--grpc-root-cert"):
+            folder = (flag(container, name) or "").rpartition("/")[0]
+            if not mounts.get(folder, {}).get("readOnly"):
+                yield f"triton: the file of {name} is mounted, read-only"
