@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import onnx
+from cigpose_client.outputs import write_file
 
 from ensemble.in_process import InProcess
 from ensemble.networks import DETECTOR
@@ -118,16 +119,14 @@ def write_configs(model: Model | Ensemble, folder: Path) -> None:
     """Write `config.pbtxt`, the profiles that differ from it, and the version folder."""
     (folder / "1").mkdir(parents=True, exist_ok=True)
     text = config_text(model)
-    (folder / "config.pbtxt").write_text(text, encoding="utf-8")
+    write_file(folder / "config.pbtxt", text)
     if isinstance(model, Ensemble):
         (folder / "1" / ".gitkeep").touch()  # Triton wants the folder, git keeps no empty ones
         return
     for name, profile in PROFILES.items():
         profile_text = config_text(profile(model))
         if profile_text != text:
-            path = folder / "configs" / f"{name}.pbtxt"
-            path.parent.mkdir(exist_ok=True)
-            path.write_text(profile_text, encoding="utf-8")
+            write_file(folder / "configs" / f"{name}.pbtxt", profile_text)
 
 
 def _refuse_strangers(output: Path, names: set[str]) -> None:
