@@ -6,11 +6,11 @@ import sys
 from server.usage import CommandLine, command
 
 COMMANDS = {
-    "variants": "list the published CIGPose networks",
+    "variants": "list the published networks",
     "download": "published weights, by name, checked",
     "onnx": "official checkpoint to ONNX",
     "repository": "ONNX files to a complete Triton model repository",
-    "verify": "PyTorch, ONNX Runtime and a server on the same crops",
+    "verify": "every network in PyTorch, ONNX Runtime and a server",
 }
 
 

@@ -1,6 +1,9 @@
-"""Which family serves a file: the metadata's, else the first whose form it has."""
+"""Which family serves a file: the metadata's, else the first whose form it has; and what families may not do."""
 
+import ast
 import json
+import sys
+from pathlib import Path
 
 import onnx
 import pytest
@@ -50,3 +53,16 @@ def test_a_file_that_is_not_of_its_family_is_refused(tmp_path):
     path = described(save_detector(tmp_path / "d.onnx"), family="simcc")
     with pytest.raises(ValueError, match=r"answers output \[1, 3549, 6\]; a SimCC network answers two rows"):
         serve_pose_file(path)
+
+
+_CHECKOUT = Path(__file__).parents[3]
+_STEPS = [path for folder in ("export", "tests/export/seams") for path in (_CHECKOUT / folder).rglob("steps.py")]
+
+
+@pytest.mark.parametrize("path", _STEPS, ids=lambda path: path.parent.name)
+def test_a_familys_own_steps_import_what_a_server_has(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    packages = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
+    assert packages <= {"numpy", "cv2", "ensemble"}
