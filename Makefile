@@ -62,7 +62,7 @@ repository: install  ## model_repository/ complete; with POSE=A.onnx DETECTOR=B.
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
-bench: .venv/.bench  ## every benchmark, more than half an hour; into benchmarks/results; BENCH="--pictures ..."
+bench: .venv/.bench  ## every benchmark, about half an hour; into benchmarks/results; BENCH="--pictures ..."
 	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."

@@ -9,14 +9,11 @@ from server.usage import command, need
 COMMANDS = {
     "all": "everything below in one go, then the report",
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
-    "batching": "people an execution of the network, by callers, batching off and on",
     "stages": "where each millisecond of a picture goes",
     "sweep": "1 to 32 people in a picture, 1 to 64 callers",
     "load": "scenarios of load, with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
-    "endurance": "memory over many pictures, start to ready",
-    "perf-analyzer": "Triton's own load generator on our server",
     "goals": "the goals against the result files",
     "report": "one page from the result files, and the README's chart",
 }

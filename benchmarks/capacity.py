@@ -171,7 +171,3 @@ def _for_people(load: Mapping[str, Any], people: float, what: str) -> float:
     fixed = sum(stage.get(what, 0.0) for stage in load["stages"].values() if not stage["per_person"])
     growing = sum(stage.get(what, 0.0) for stage in load["stages"].values() if stage["per_person"])
     return float(fixed + growing * people / load["people_per_picture"])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

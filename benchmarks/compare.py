@@ -201,7 +201,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=64, help="a contender and round")
     results.add_output(parser, "compare")
     return parser.parse_args(argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

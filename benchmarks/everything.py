@@ -1,4 +1,4 @@
-"""`python -m benchmarks all`: every measurement, then the report; more than half an hour on two quiet cores.
+"""`python -m benchmarks all`: every measurement, then the report; about half an hour on two quiet cores.
 
 A measurement that fails is printed, and the others go on.
 """
@@ -16,15 +16,11 @@ from server.usage import CommandLine, output_path
 
 _QUICK = {  # enough to see that everything runs; the numbers say nothing
     "compare": "--rounds 1 --requests 8 --service-callers 4",
-    "batching": "--callers 1 4 --requests 8",
     "stages": "--callers 4 --requests 16",
     "sweep": "--people 1 4 --callers 1 4 --crops 16 --requests 8",
     "load": "spike closed-16",
     "capacity": "--seconds 3",
-    "endurance": "--count 100 --starts 1",
-    "perf-analyzer": "--callers 1 4 --requests 16",
 }
-_TRAINED = ("load", "endurance")  # on the committed weights, whose answers mean something
 
 
 def plan(
@@ -45,8 +41,8 @@ def plan(
     lines = []
     for name, brief in _QUICK.items():
         line = [name, *(brief.split() if quick else ()), *own.get(name, ["--profile", profile])]
-        line += [] if name in _TRAINED else measured
-        lines.append([*line, "--output", str(folder if name == "load" else folder / f"{name.replace('-', '_')}.json")])
+        line += [] if name == "load" else measured  # `load` runs on the committed weights, whose answers mean something
+        lines.append([*line, "--output", str(folder if name == "load" else folder / f"{name}.json")])
     return [*lines, ["report", "--results", str(folder)]]
 
 

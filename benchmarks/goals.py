@@ -4,7 +4,6 @@ A goal names the file, the value in it, what it is divided by (`over`) or lessen
 """
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +77,3 @@ def _look_up(result: Any, path: Sequence[str]) -> float | None:
             return None
         result = result[key]
     return None if result is None else float(result)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

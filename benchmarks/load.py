@@ -125,7 +125,3 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if unknown := sorted({*options.scenarios} - scenarios().keys()):
         parser.error(f"unknown scenario {', '.join(unknown)}; known: {', '.join(scenarios())}")
     return options
-
-
-if __name__ == "__main__":
-    sys.exit(main())

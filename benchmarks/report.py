@@ -7,21 +7,18 @@ from typing import Any
 
 from cigpose_client.outputs import check_outputs, write_file
 
-from benchmarks import batching, capacity, compare, endurance, goals, load, perf_analyzer, results, stages, sweep
+from benchmarks import capacity, compare, goals, load, results, stages, sweep
 from server.usage import CommandLine, output_path
 
 CHART = Path(__file__).parents[1] / "docs" / "benchmarks.svg"
 _SETTINGS = {"svg.hashsalt": "cigpose", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 _OURS, _OTHERS = "#4c72b0", "#999999"
-TABLES: dict[str, Sequence[Callable[[dict[str, Any]], str]]] = {  # first word of a result file's name: its tables
-    "compare": [compare.as_table],
-    "batching": [batching.as_table],
-    "stages": [stages.as_table, stages.way_table],
-    "sweep": [sweep.as_table],
-    "load": [load.as_table],
-    "capacity": [capacity.as_table],
-    "endurance": [endurance.as_table],
-    "perf_analyzer": [perf_analyzer.as_table],
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {  # first word of a result file's name: its tables
+    "compare": compare.as_table,
+    "stages": stages.as_table,
+    "sweep": sweep.as_table,
+    "load": load.as_table,
+    "capacity": capacity.as_table,
 }
 
 
@@ -51,8 +48,8 @@ def as_page(found: Mapping[str, Any], verdicts: Sequence[goals.Verdict]) -> str:
     """Return the page; results without a table are left out."""
     parts = ["# Benchmarks", goals.as_table(verdicts)]
     for name, result in found.items():
-        if tables := TABLES.get(name.partition("-")[0]):
-            parts += [f"## {name}", _about(result), *(table(result) for table in tables)]
+        if table := TABLES.get(name.partition("-")[0]):
+            parts += [f"## {name}", _about(result), table(result)]
     return "\n\n".join(parts) + "\n"
 
 

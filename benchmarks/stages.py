@@ -2,16 +2,14 @@
 
 Times in queue and in a step's own code are Triton's counters. Processor time is what the kernel counted of each
 process, so it holds what Triton's counters cannot tell: the front end and the copies from step to step (tritonserver's
-own). The way of one caller's picture from step to step is from Triton's traces, of a second server that writes them.
+own).
 """
 
 import contextlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import results, subject, traces
-from benchmarks.closed_loop import drive
+from benchmarks import results, subject
 from benchmarks.observed import Observed, observe
 from benchmarks.processes import FRONT
 from benchmarks.subject import Subject, pose_calls
@@ -34,12 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=160)
     results.add_output(parser, "stages")
     options = parser.parse_args(argv)
-    with subject.prepared(options) as measured:
-        with measured.serve(options.profile) as server:
-            result = {**measured.about, **measure(server, measured, options.callers, options.requests)}
-        result["way_of_a_picture"] = way(measured, options.profile, options.requests // 2)
+    with subject.prepared(options) as measured, measured.serve(options.profile) as server:
+        result = {**measured.about, **measure(server, measured, options.callers, options.requests)}
     results.write(options.output, result, profile=options.profile)
-    print(as_table(result), way_table(result), sep="\n\n")
+    print(as_table(result))
     return 0
 
 
@@ -54,15 +50,6 @@ def measure(server: RunningServer, measured: Subject, callers: int, requests: in
     loads = {name: summary(it, measured.network) for name, it in observed.items()}
     loads[ALONE]["hops_and_copies_ms"] = left_over_ms(loads[ALONE])
     return {"callers_at_saturation": callers, "loads": loads}
-
-
-def way(measured: Subject, profile: str, requests: int) -> traces.Stages:
-    """Return the way of one caller's picture through a server that traces, in milliseconds by stage."""
-    file, warm = measured.folder / "traces.json", 8
-    with measured.serve(profile, traces.flags(file)) as server, contextlib.ExitStack() as stack:
-        drive(pose_calls(stack, server.grpc_url), measured.pictures, 1, warm + requests)
-    found = traces.means(traces.pictures(traces.read(file))[-requests:])
-    return {_name(model, measured.network): parts for model, parts in found.items()}
 
 
 def summary(observed: Observed, network: str) -> dict[str, Any]:
@@ -131,17 +118,5 @@ def as_table(result: dict[str, Any]) -> str:
     return results.as_table(head, [*rows, ["whole picture", *totals]])
 
 
-def way_table(result: dict[str, Any]) -> str:
-    """Return the way of one caller's picture as a Markdown table: milliseconds, every moment in one cell."""
-    parts = ("hand_over_ms", "queue_ms", "copy_in_ms", "compute_ms")
-    rows = [[name, *(stage.get(part, "") for part in parts)] for name, stage in result["way_of_a_picture"].items()]
-    totals = [sum(stage.get(part, 0.0) for stage in result["way_of_a_picture"].values()) for part in parts]
-    return results.as_table(["stage", "handed over", "in queue", "inputs copied", "compute"], [*rows, ["all", *totals]])
-
-
 def _name(model: str, network: str) -> str:
     return NETWORK if model == network else _NAMES.get(model, model)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,19 +3,16 @@
 import argparse
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cigpose_client import PoseClient
-from cigpose_client.outputs import write_file
 
 from benchmarks.closed_loop import Call
 from benchmarks.constructed import NAME, constructed_network
 from ensemble.triton.model import Ensemble, Model
-from ensemble.triton.pbtxt import config_text
-from ensemble.triton.profiles import Profile
 from export.repository import build_repository
 from server.process import RunningServer, ServerOptions, free_port, running_server
 from server.usage import input_path
@@ -60,18 +57,11 @@ class Subject:
         return self.pose.stem
 
     @contextlib.contextmanager
-    def serve(self, profile: str, flags: tuple[str, ...] = ()) -> Iterator[RunningServer]:
-        """Run a server with a profile, and with further flags of tritonserver's."""
-        options = ServerOptions(self.repository, profile, grpc_port=free_port(), flags=flags)
+    def serve(self, profile: str) -> Iterator[RunningServer]:
+        """Run a server with a profile."""
+        options = ServerOptions(self.repository, profile, grpc_port=free_port())
         with running_server(options, log=self.folder / f"{profile}.log", timeout_s=_TIMEOUT_S) as server:
             yield server
-
-    def add_profile(self, name: str, profile: Profile) -> None:
-        """Write a profile that only a measurement needs."""
-        for model in self.models:
-            if isinstance(model, Model):
-                path = self.repository / model.name / "configs" / f"{name}.pbtxt"
-                write_file(path, config_text(profile(model)))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -95,13 +85,8 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
 
 
 @contextlib.contextmanager
-def prepared(options: argparse.Namespace, profiles: Mapping[str, Profile] | None = None) -> Iterator[Subject]:
-    """Build the repository of what the options say.
-
-    Args:
-        options: of `add_options`.
-        profiles: further profiles by name, for this measurement alone.
-    """
+def prepared(options: argparse.Namespace) -> Iterator[Subject]:
+    """Build the repository of what the options of `add_options` say."""
     pose = options.pose or constructed_network(BUILT)
     detector = options.detector or (_NANO if _NANO.exists() else default_weights()[1])
     given = [path.read_bytes() for path in options.pictures or ()]
@@ -114,10 +99,7 @@ def prepared(options: argparse.Namespace, profiles: Mapping[str, Profile] | None
     }
     with tempfile.TemporaryDirectory() as folder:
         models = build_repository([pose], detector, Path(folder) / "repository")
-        subject = Subject(pose, detector, pictures, about, Path(folder), models)
-        for name, profile in (profiles or {}).items():
-            subject.add_profile(name, profile)
-        yield subject
+        yield Subject(pose, detector, pictures, about, Path(folder), models)
 
 
 def pose_calls(stack: contextlib.ExitStack, url: str) -> Callable[[], Call]:

@@ -5,7 +5,6 @@ callers send whole pictures.
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -97,7 +96,3 @@ def _boxes(picture: bytes, count: int) -> NDArray[np.float32]:
     left, top = random.uniform(0, width - tall / 2), random.uniform(0, height - tall)
     boxes: NDArray[np.float64] = np.stack([left, top, left + tall / 2, top + tall], axis=1)
     return boxes.astype(np.float32)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

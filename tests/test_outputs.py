@@ -19,10 +19,7 @@ FILES = {
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
     ("tests.deploy.rollout", "output"),
-    *(
-        (f"benchmarks {name}", "output")
-        for name in ("batching", "capacity", "compare", "endurance", "perf-analyzer", "stages", "sweep", "threshold")
-    ),
+    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stages", "sweep", "threshold")),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
 PAIRS = [
@@ -167,12 +164,6 @@ def report(folder, tmp_path, monkeypatch):
     return run("benchmarks report", results=folder)
 
 
-def perf_analyzer(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.perf_analyzer._unpack", fail)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    return run("benchmarks perf-analyzer", folder=folder)
-
-
 def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
@@ -181,7 +172,6 @@ FOLDERS = {  # with the exit status that the run above has
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
     ("benchmarks load", "raw"): (load, 1),
-    ("benchmarks perf-analyzer", "folder"): (perf_analyzer, 1),
     ("benchmarks report", "results"): (report, 0),
     ("demo", "out"): (demo, 1),
     ("synthetic.accuracy", "out"): (accuracy, 1),

@@ -2,16 +2,12 @@ from types import SimpleNamespace as Message
 
 import pytest
 
-from benchmarks.batching import layout
 from benchmarks.closed_loop import Load
 from benchmarks.counters import Counters, Executions, _counters, since
-from benchmarks.endurance import summary
 from benchmarks.observed import Observed
 from benchmarks.processes import FRONT
-from benchmarks.stages import NETWORK, left_over_ms
-from benchmarks.stages import summary as stages
+from benchmarks.stages import NETWORK, left_over_ms, summary
 from benchmarks.sweep import rise
-from ensemble.triton.model import DynamicBatching, Model
 
 
 def duration(count, milliseconds):
@@ -49,7 +45,7 @@ def test_rows_per_execution_weigh_every_execution():
 def test_stages_account_for_all_processor_time():
     load = Load(10.0, 6, 3.0, [0.1, 0.1], 0.2)
     counted = {"net": Counters(2, 4.0, 120.0, 2.0, {3: Executions(2, 122.0)}), "decode_image": Counters(2, 0.0, 6.0)}
-    found = stages(
+    found = summary(
         Observed(load, counted, {"net": 0.11, "decode_image": 0.006, FRONT: 0.01, "accept": 0.0}, 0.02), "net"
     )
     assert found["stages"].keys() == {NETWORK, "decode", "front end and copies"}
@@ -65,20 +61,3 @@ def test_stages_account_for_all_processor_time():
 )
 def test_the_rise_is_from_the_least_so_far(times, worst):
     assert rise(times) == pytest.approx(worst)
-
-
-def test_memory_is_judged_by_the_second_half():
-    found = summary([100.0, 900.0, 1000.0, 1000.0, 1010.0, 1020.0])
-    assert found["memory_mib"] == 1010
-    assert found["spread"] == pytest.approx(20 / 1010)
-    assert found["growth"] > 0
-
-
-@pytest.mark.parametrize("batching", [True, False])
-def test_a_layout_changes_the_pose_networks_alone(batching):
-    network = Model("net", "onnxruntime", (), (), max_batch_size=32, batching=DynamicBatching())
-    profile = layout("cpu", batching=batching, instances=1)
-    changed = profile(network)
-    assert (changed.batching is not None, changed.instances.count) == (batching, 1)
-    detector = profile(Model("detector", "onnxruntime", (), (), max_batch_size=8, batching=DynamicBatching()))
-    assert detector.batching is not None

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import batching, capacity, endurance, stages, sweep
+from benchmarks import capacity, stages, sweep
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 
@@ -13,7 +13,6 @@ pytestmark = pytest.mark.server
 _TOLD = {
     stages: (["--callers", "4", "--requests", "16"], ["pose network", "hops and copies"]),
     sweep: (["--people", "1", "3", "--callers", "1", "4", "--crops", "12", "--requests", "8"], ["people", "callers"]),
-    endurance: (["--count", "200", "--starts", "1"], ["memory_mib"]),
 }
 
 
@@ -27,9 +26,7 @@ def subject(tritonserver, tmp_path_factory):
     return ["--pose", str(pose), "--detector", str(detector), "--pictures", *map(str, pictures)]
 
 
-@pytest.mark.parametrize(
-    "command", [stages, *(pytest.param(command, marks=pytest.mark.slow) for command in (sweep, endurance))]
-)
+@pytest.mark.parametrize("command", [stages, pytest.param(sweep, marks=pytest.mark.slow)])
 def test_a_measurement_writes_its_result(command, subject, tmp_path, capsys):
     arguments, told = _TOLD[command]
     output = tmp_path / "result.json"
@@ -41,21 +38,6 @@ def test_a_measurement_writes_its_result(command, subject, tmp_path, capsys):
     printed = capsys.readouterr().out
     for word in told:
         assert word in printed
-
-
-@pytest.mark.slow
-def test_batching_merges_pictures_of_several_callers_only_where_it_is_on(subject, tmp_path):
-    output = tmp_path / "batching.json"
-    batching.main([*subject, "--callers", "1", "16", "--requests", "160", "--output", str(output)])
-    found = {
-        (row["batching"], row["instances"], row["callers"]): row["people_per_execution"]
-        for row in json.loads(output.read_text())["rows"]
-    }
-    alone = 1.5  # one picture with one person, one with two
-    for instances in (1, 2):
-        assert found[False, instances, 1] == found[False, instances, 16] == alone
-    assert found[True, 1, 1] == alone
-    assert found[True, 1, 16] > alone
 
 
 @pytest.mark.slow

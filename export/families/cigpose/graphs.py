@@ -1,8 +1,8 @@
 """The graphs that CIGPose's head reasons on: keypoint connections and groups for each keypoint set.
 
 They are part of the network: another graph makes the weights worthless. They are not the skeletons people draw, which
-stand in `ensemble/keypoints/keypoint_sets.json`. Source: configs of the CIGPose official repository, commit b7444d8; all
-variants of one keypoint set share one table.
+stand in `ensemble/keypoints/keypoint_sets.json`. Source: configs of the CIGPose official repository, commit b7444d8;
+all variants of one keypoint set share one table.
 
 Notation of connections: `5-7-9` is a path, `23..39` the path through every index of the range, `59..64-59` a closed
 one, `0*50..53` a star that joins 0 with each of the range. Notation of groups: `5,7,9` or `23..39`.
