@@ -1,4 +1,4 @@
-"""Client of CIGPose on Triton: a picture in, the keypoints of every person out."""
+"""gRPC client for CIGPose on Triton: the keypoints of every person in a picture."""
 
 from importlib import metadata as _metadata
 

@@ -1,4 +1,4 @@
-"""The command `cigpose-client`: results to stdout, messages to stderr, 0 only when all went well."""
+"""The command `cigpose-client`: results on stdout, messages on stderr, exit status 0 only for complete success."""
 
 import argparse
 import importlib
@@ -26,14 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         _import_grpc_quietly()
         status = int(args.run(args))
-        sys.stdout.flush()  # here, where a reader that has gone away is no surprise
+        sys.stdout.flush()  # here, so that a closed pipe is handled below
         return status
-    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+    except SystemExit as stop:  # argparse: 0 after --help, 2 for wrong usage
         return int(stop.code or 0)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at exit
+    except BrokenPipeError:  # the reader has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit fails again
         return 1
     except (OutputRefused, UsageError) as error:
         print(f"cigpose-client: {error}", file=sys.stderr)
@@ -44,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _import_grpc_quietly() -> None:
-    """Import gRPC with its own log off; whoever has set GRPC_VERBOSITY keeps that setting.
+    """Import gRPC with its log turned off, unless GRPC_VERBOSITY is set.
 
-    The core of gRPC writes each failed handshake to stderr, beside our one sentence. It reads the variable when it is
-    imported and never again, so the variable is set for that moment alone and not handed to child processes.
+    The core of gRPC logs each failed handshake to stderr, beside this command's one sentence. It reads the variable at
+    import only, so the variable is set during the import, and child processes do not inherit it.
     """
     if "GRPC_VERBOSITY" in os.environ:
         return
@@ -59,7 +59,7 @@ def _import_grpc_quietly() -> None:
 
 
 def explain(error: BaseException) -> str:
-    """Return the error's sentence, and what to do about it where that is known."""
+    """Return one sentence about the error and, on a second line, the remedy if one is known."""
     name, cause = (f"{error}: ", error.__cause__) if isinstance(error, RunEnded) and error.__cause__ else ("", error)
     if isinstance(cause, PoseClientError):
         return f"{name}{cause.problem}" + (f"\n  {arguments.in_options(cause.remedy)}" if cause.remedy else "")

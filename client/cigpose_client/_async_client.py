@@ -1,9 +1,8 @@
-"""The asynchronous client: the same calls, carried out by asyncio."""
+"""The asynchronous client: the same calls, performed by asyncio."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from contextlib import aclosing
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
@@ -55,16 +54,16 @@ class AsyncPoseClient(BaseClient):
     async def estimate_many(
         self, images: Iterable[Image] | AsyncIterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> AsyncIterator[Poses]:
-        """See `PoseClient.estimate_many`; `images` may be an asynchronous iterable as well."""
+        """See `PoseClient.estimate_many`; `images` may also be an asynchronous iterable."""
         own = self._or_own(options)
-        async with aclosing(in_order_async(lambda image: self.estimate(image, own), images, in_flight)) as pairs:
-            async for _, poses in pairs:
+        async with aclosing(in_order_async(lambda image: self.estimate(image, own), images, in_flight)) as answers:
+            async for poses in answers:
                 yield poses
 
     async def attempt_many(
         self, images: Iterable[Image] | AsyncIterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> AsyncIterator[Poses | Exception]:
-        """See `PoseClient.attempt_many`; `images` may be an asynchronous iterable as well."""
+        """See `PoseClient.attempt_many`; `images` may also be an asynchronous iterable."""
         own = self._or_own(options)
 
         async def attempt(image: Image) -> Poses | Exception:
@@ -73,8 +72,8 @@ class AsyncPoseClient(BaseClient):
             except PICTURE_FAILURES as error:
                 return error
 
-        async with aclosing(in_order_async(attempt, images, in_flight)) as pairs:
-            async for _, outcome in pairs:
+        async with aclosing(in_order_async(attempt, images, in_flight)) as outcomes:
+            async for outcome in outcomes:
                 yield outcome
 
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:
@@ -92,9 +91,7 @@ class AsyncPoseClient(BaseClient):
     async def __aenter__(self: _Client) -> _Client:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def _run(self, call: Call) -> Any:
@@ -113,5 +110,5 @@ class AsyncPoseClient(BaseClient):
 
 
 async def _in_thread(prepare: Callable[..., Any], *arguments: Any) -> Any:
-    """Read the file and pack the request in a thread: both block."""
+    """Call `prepare` in a thread: it reads the file and packs the request, which would block the loop."""
     return await asyncio.to_thread(prepare, *arguments)

@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client share: settings, and every call as a generator of steps."""
+"""Base of the synchronous and the asynchronous client: their settings, and every call as a generator of steps."""
 
 import threading
 from collections.abc import Callable, Mapping
@@ -21,27 +21,28 @@ DEFAULT_TIMEOUT_S = 30.0
 
 
 class BaseClient:
-    """Settings and calls; the subclasses carry them out.
+    """Settings and calls; the subclasses perform the calls.
 
     Args:
         url: the server's gRPC address: `host:port`, `dns:///host:port` for every address behind a name, or
             `ipv4:host:port,host:port`. Calls take turns among the servers that are connected.
         model: `pose` (the server's default network) or a network's name.
         timeout_s: seconds that one call may take, retries included.
-        options: thresholds and limits for every call that names no others: `Options`, or a mapping of its fields.
-        retry: when to try again; None for never.
-        on_retry: called with the error before each pause, in the thread of that call; what it raises ends the call.
+        options: thresholds and limits of calls without options: `Options`, or a mapping of its fields.
+        retry: pauses between tries; None turns retries off.
+        on_retry: called with the error before each pause, in the call's thread; an exception from it ends the call.
         headers: sent with every call, for instance `{"authorization": "Bearer ..."}`.
-        tls: for an encrypted connection.
-        array_format: how pixels travel: `bmp` loses nothing; `jpeg` (quality 95) is smaller and needs the extra
+        tls: certificates of an encrypted connection; None for an unencrypted one.
+        array_format: encoding of pixels: `bmp` is lossless; `jpeg` (quality 95) is smaller and needs the extra
             `draw`; `auto` is `bmp` up to the server's limit of 32,000,000 bytes and `jpeg` above it.
-        max_boxes: given boxes are sent in runs of so many; the server's limit is its network's `max_batch_size`.
-        transport: replaces tritonclient's client, for tests.
+        max_boxes: given boxes of one request; longer lists are split. The server's limit is its network's
+            `max_batch_size`.
+        transport: replaces tritonclient's client in tests.
 
     Raises:
         OSError: a TLS file cannot be read.
         TypeError: `options` is neither `Options` nor a mapping of numbers.
-        ValueError: `url` is no gRPC address with a port, or an option or `array_format` is unknown.
+        ValueError: `url` is not a gRPC address with a port, or an option or `array_format` is unknown.
     """
 
     def __init__(
@@ -75,12 +76,12 @@ class BaseClient:
 
     @staticmethod
     def _connect(arguments: dict[str, Any]) -> Any:
-        """Return tritonclient's client; imported here, because gRPC reads its settings when it is imported."""
+        """Return tritonclient's client; it is imported here, because gRPC reads its settings at import."""
         raise NotImplementedError
 
     @property
     def retries(self) -> int:
-        """How many times so far a request was sent again."""
+        """Number of retries since the client was created."""
         return self._retries
 
     def _pose_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
@@ -125,7 +126,7 @@ class BaseClient:
         return self._options if options is None else as_options(options)
 
     def _before(self, pause: Sleep) -> float:
-        """Count one retry, report its reason, and return the seconds to wait before it."""
+        """Count one retry, report its error to `on_retry`, and return the seconds to wait before it."""
         with self._lock:
             self._retries += 1
         if self._on_retry is not None:

@@ -3,16 +3,16 @@
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numpy.typing as npt
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
+from cigpose_client._errors import PICTURE_FAILURES
 from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
-from cigpose_client._many import attempting, in_order
+from cigpose_client._many import in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import AnyOptions, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
@@ -22,16 +22,16 @@ _Client = TypeVar("_Client", bound="PoseClient")
 
 
 class PoseClient(BaseClient):
-    """Finds people and their keypoints in pictures, through a server. Safe to share between threads.
+    """Client that finds people and their keypoints in pictures. Threads may share it.
 
     Example:
         with PoseClient("localhost:8001") as client:
             poses = client.estimate("photo.jpg")
         poses.keypoints, poses.keypoint_scores  # (N, K, 2) pixels; (N, K)
 
-    An image is a path, an encoded picture, (H, W, 3) uint8 BGR pixels (an array, or what has `__array__`), or a PIL
-    image. Every method raises `PoseClientError` when the server does not answer as asked, OSError when a file cannot be
-    read, and TypeError or ValueError when an argument is of another kind or shape.
+    An image is a path, an encoded picture, (H, W, 3) uint8 BGR pixels (numpy, or any object with `__array__`), or a PIL
+    image. Every method raises `PoseClientError` when the call to the server fails, OSError when a file cannot be read,
+    and TypeError or ValueError when an argument has the wrong type or shape.
     """
 
     @staticmethod
@@ -45,8 +45,8 @@ class PoseClient(BaseClient):
 
         Args:
             image: a path, an encoded picture, (H, W, 3) uint8 BGR pixels, or a PIL image.
-            options: thresholds and limits, instead of the client's: `Options`, or a mapping of its fields.
-            timeout_s: seconds for this call, instead of the client's.
+            options: thresholds and limits that replace the client's: `Options`, or a mapping of its fields.
+            timeout_s: seconds for this call, retries included; None for the client's.
         """
         return cast(Poses, self._run(self._pose_call(image, options, timeout_s)))
 
@@ -55,7 +55,7 @@ class PoseClient(BaseClient):
 
         Args:
             image: as for `estimate`.
-            boxes: (N, 4) left, top, right, bottom in pixels of the upright picture; as many as you like.
+            boxes: (N, 4) left, top, right, bottom in pixels of the upright picture; N has no limit.
             timeout_s: as for `estimate`.
         """
         calls = self._boxes_calls(image, boxes, timeout_s)
@@ -71,37 +71,39 @@ class PoseClient(BaseClient):
     def estimate_many(
         self, images: Iterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> Iterator[Poses]:
-        """Yield `estimate(image)` for each of `images`, in their order, keeping the server busy.
+        """Yield `estimate(image)` for each of `images`, in order, with concurrent requests.
 
-        Memory stays bounded however many images there are: they are read, in this thread, at most `2 * in_flight`
-        ahead. The first failure ends the iteration; `attempt_many` goes on.
+        Memory stays bounded: `images` is read in the caller's thread, at most `2 * in_flight` ahead. The first failure
+        ends the iteration; `attempt_many` continues after failures.
 
         Args:
             images: each as for `estimate`.
             options: as for `estimate`.
-            in_flight: requests under way at a time.
+            in_flight: number of concurrent requests.
         """
-        own = self._or_own(options)  # here, so that a mistake in it is raised at once
-        return (poses for _, poses in in_order(lambda image: self.estimate(image, own), images, in_flight))
+        own = self._or_own(options)  # here, so that wrong options raise before the first answer is asked for
+        return in_order(lambda image: self.estimate(image, own), images, in_flight)
 
     def attempt_many(
         self, images: Iterable[Image], options: AnyOptions | None = None, *, in_flight: int = 8
     ) -> Iterator[Poses | Exception]:
-        """Do as `estimate_many` does, but yield a failure in the place of its image: `PoseClientError`, OSError, ..."""
+        """Yield as `estimate_many` does, with the exception in the place of an image that failed."""
         own = self._or_own(options)
 
-        def estimate(image: Image) -> Poses:
-            return self.estimate(image, own)
+        def attempt(image: Image) -> Poses | Exception:
+            try:
+                return self.estimate(image, own)
+            except PICTURE_FAILURES as error:
+                return error
 
-        work = attempting(estimate)
-        return (outcome for _, outcome in in_order(work, images, in_flight))
+        return in_order(attempt, images, in_flight)
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Return whether the server answers and serves the client's model; never raises `PoseClientError`."""
         return cast(bool, self._run(self._ready_call(timeout_s)))
 
     def info(self, *, timeout_s: float | None = None) -> ServerInfo:
-        """Return what the server serves, as far as it tells."""
+        """Return what the server serves, as far as its open APIs show it."""
         return cast(ServerInfo, self._run(self._info_call(timeout_s)))
 
     def close(self) -> None:
@@ -111,9 +113,7 @@ class PoseClient(BaseClient):
     def __enter__(self: _Client) -> _Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _run(self, call: Call) -> Any:

@@ -17,9 +17,9 @@ FIELDS = {
     "left_hand": "lefthand_kpts",
     "right_hand": "righthand_kpts",
 }
-"""Part -> field of annotations and results in COCO-WholeBody's format."""
+"""Part of the body -> its field in annotations and results of COCO-WholeBody's format."""
 
-_CLEAR = 0.2
+_CLEAR = 0.2  # score above which a keypoint counts
 
 
 def instance_scores(
@@ -32,7 +32,7 @@ def instance_scores(
         keypoint_scores: (N, K) keypoint scores.
 
     Returns:
-        (N,) float32: box score times the mean of the keypoint scores above 0.2; 0 where there is none.
+        (N,) float32: box score times the mean of the keypoint scores above 0.2; 0 where no score is above it.
 
     Source: MMPose, CocoMetric with score_mode bbox_keypoint and keypoint_score_thr 0.2.
     """
@@ -72,7 +72,7 @@ def _xywh(bbox_xyxy: npt.NDArray[np.float64]) -> list[float]:
 
 
 def _fields(count: int) -> dict[str, tuple[int, int]]:
-    """Return field -> (first, end): one field, except for 133 points, which COCO-WholeBody spreads over five."""
+    """Return field -> (first row, end row) of `count` keypoints; COCO-WholeBody spreads its 133 over five fields."""
     known = find_keypoint_set(count)
     if known is None or known.name != "coco_wholebody":
         return {"keypoints": (0, count)}

@@ -1,4 +1,4 @@
-"""How the connection is made: addresses, load balancing, keepalive, TLS, headers."""
+"""Settings of the gRPC connection: address, load balancing, keepalive, TLS, headers."""
 
 import os
 from collections.abc import Mapping
@@ -13,16 +13,32 @@ DEFAULT_URL = "localhost:8001"
 _TARGETS = ("dns", "ipv4", "ipv6", "unix", "unix-abstract", "vsock")  # the schemes of gRPC's naming document
 _WITHOUT_PORT = ("unix", "unix-abstract", "vsock")
 _NO_LIMIT = -1
-# Triton's defaults count a ping as abuse when it comes within 5 minutes of the last, or while no call is running.
+# By Triton's defaults, pings less than 5 minutes apart, or while no call runs, are abuse.
 _KEEPALIVE_MS = 310_000
+
+_CHANNEL_OPTIONS: list[tuple[str, int | str]] = [
+    ("grpc.max_send_message_length", _NO_LIMIT),
+    ("grpc.max_receive_message_length", _NO_LIMIT),
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 0),
+    # a restarted server is back in seconds, but gRPC's default pauses grow to two minutes
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.dns_min_time_between_resolutions_ms", 5_000),
+    # otherwise the channels of one process share connections, and so a single server
+    ("grpc.use_local_subchannel_pool", 1),
+]
 
 
 @dataclass(frozen=True)
 class Tls:
-    """An encrypted connection. All three are PEM files.
+    """Certificates and key of an encrypted connection, as paths of PEM files.
 
     Attributes:
-        root_certificates: whom to trust; None for gRPC's own list.
+        root_certificates: trusted roots; None for gRPC's own list.
         private_key: this client's key, for mutual TLS.
         certificate_chain: this client's certificate, for mutual TLS.
     """
@@ -33,11 +49,11 @@ class Tls:
 
 
 def transport_arguments(url: str, tls: Tls | None) -> dict[str, Any]:
-    """Return the constructor's arguments of either of tritonclient's gRPC clients.
+    """Return the constructor arguments that both of tritonclient's gRPC clients take.
 
     Args:
-        url: `host:port`, or what gRPC calls a target: `dns:///host:port` for every address behind a name,
-            `ipv4:a:port,b:port` for a list. Calls take turns among the servers that are connected.
+        url: `host:port`, or a gRPC target: `dns:///host:port` for every address behind a name, `ipv4:a:port,b:port` for
+            a list. Calls take turns among the servers that are connected.
         tls: None for an unencrypted connection.
 
     Raises:
@@ -45,18 +61,18 @@ def transport_arguments(url: str, tls: Tls | None) -> dict[str, Any]:
         ValueError: see `check_url`.
     """
     check_url(url)
-    arguments: dict[str, Any] = {"url": url, "channel_args": _channel_options()}
+    arguments: dict[str, Any] = {"url": url, "channel_args": _CHANNEL_OPTIONS}
     return arguments if tls is None else arguments | {"ssl": True} | _readable_files(tls)
 
 
 def check_url(url: str) -> None:
-    """Refuse what gRPC would take for the name of a host, or send to port 443.
+    """Refuse addresses that gRPC would misread: it takes an unknown scheme for a host name, and 443 for the port.
 
     Args:
         url: as for `transport_arguments`.
 
     Raises:
-        ValueError: the scheme is none of gRPC's, a host or a port is missing, or a port is out of range.
+        ValueError: gRPC does not know the scheme, a host or a port is missing, or a port is out of range.
     """
     scheme, colon, rest = url.partition(":")
     if rest.startswith("//") and scheme not in _TARGETS:
@@ -67,7 +83,7 @@ def check_url(url: str) -> None:
     if not colon or scheme not in _TARGETS:
         _check_address(url, url)
     elif scheme not in _WITHOUT_PORT:
-        path = rest[2:].partition("/")[2] if rest.startswith("//") else rest  # after //, the DNS server to ask
+        path = rest[2:].partition("/")[2] if rest.startswith("//") else rest  # between // and /: a DNS server
         for address in path.split(","):
             _check_address(address, url)
 
@@ -83,7 +99,7 @@ def _check_address(address: str, url: str) -> None:
 
 
 def grpc_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return `headers` with the lower-case names that gRPC insists on."""
+    """Return `headers` with lower-case names, which gRPC requires."""
     return {name.lower(): value for name, value in (headers or {}).items()}
 
 
@@ -92,21 +108,3 @@ def _readable_files(tls: Tls) -> dict[str, str]:
     for path in files.values():
         open(path, "rb").close()
     return files
-
-
-def _channel_options() -> list[tuple[str, int | str]]:
-    return [
-        ("grpc.max_send_message_length", _NO_LIMIT),
-        ("grpc.max_receive_message_length", _NO_LIMIT),
-        ("grpc.lb_policy_name", "round_robin"),
-        ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.keepalive_permit_without_calls", 0),
-        # a server that restarts is back in seconds; gRPC's own pauses grow to two minutes
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 1_000),
-        ("grpc.dns_min_time_between_resolutions_ms", 5_000),
-        # channels of one process would share connections, and with them one server
-        ("grpc.use_local_subchannel_pool", 1),
-    ]

@@ -1,4 +1,4 @@
-"""People drawn into pictures: sides by colour family, body, feet, hands and face by tone and line width."""
+"""Drawing of people. Colour families show the sides; tone and line width show body, feet, hands and face."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ Color: TypeAlias = tuple[int, int, int]
 Labels: TypeAlias = Literal["none", "index", "score"]
 
 DEFAULT_THRESHOLD = 0.3
-"""Keypoints with a lower SimCC score are left out: COCO's metric counts from 0.2 on, sharp points reach 0.6 to 0.9."""
+"""Keypoints with a lower SimCC score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
 
 PARTS = ("body", "hands", "face", "feet")
 LABELS: tuple[Labels, ...] = get_args(Labels)
@@ -31,33 +31,33 @@ _COLORS: dict[str, dict[str, Color]] = {
     "face": {"left": (90, 255, 255), "right": (90, 255, 255), "center": (90, 255, 255)},
 }
 _WIDTHS = {"body": 1.0, "foot": 0.7, "head": 0.45, "hand": 0.25, "face": 0.2}  # of the person's line width
-_PART_OF = {"body": "body", "head": "body", "foot": "feet", "hand": "hands", "face": "face"}  # -> one of PARTS
+_PART_OF = {"body": "body", "head": "body", "foot": "feet", "hand": "hands", "face": "face"}  # look -> one of PARTS
 _HEAD = {"nose", "left_eye", "right_eye", "left_ear", "right_ear"}
 _SIZE_PER_WIDTH = 75.0  # a person of 75 x 75 pixels has lines of one pixel
-_RIM_FROM = 0.9  # pixels of line width
+_RIM_FROM = 0.9  # pixels of line width, from which on lines have a dark rim
 _OUTLINE: Color = (25, 25, 25)
 _BOX: Color = (235, 235, 235)
 _BOX_WIDTH = 0.5  # of the person's line width
-_TEXT_HEIGHTS = (10.0, 28.0)  # pixels, of a small and of a large person
-_TEXT_PER_SIZE = 0.08
+_TEXT_HEIGHTS = (10.0, 28.0)  # smallest and largest, in pixels
+_TEXT_PER_SIZE = 0.08  # of the person's size
 _SUBPIXEL_BITS = 4
 
-# The 68 points of a face, in their order: jaw, eyebrows, bridge and wings of the nose; eyes, outer and inner lip.
+# Rows of the 68 face keypoints. Open lines: jaw, eyebrows, bridge and wings of the nose. Closed: eyes and lips.
 _FACE_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
 _FACE_CLOSED = ((36, 42), (42, 48), (48, 60), (60, 68))
 
 
 @dataclass(frozen=True)
 class DrawOptions:
-    """What is drawn of each person, and how.
+    """Options of `draw_poses`.
 
     Attributes:
-        threshold: keypoints with a lower score are left out.
-        parts: which of `body`, `hands`, `face` and `feet`; a line from the body to a hand or foot is of the latter.
-        boxes: whether the box is drawn too.
-        labels: the text at the box: `none`, `index` (the person's row in `Poses`) or `score` (the box's).
-        line_width: pixels of the body's lines; hands, face and feet are thinner in proportion. None: the larger the
-            person, the wider.
+        threshold: keypoints with a lower score are not drawn.
+        parts: some of `body`, `hands`, `face` and `feet`; a line from the body to a hand or foot belongs to the latter.
+        boxes: whether the boxes are drawn, too.
+        labels: text at the box: `none`, `index` (the person's row in `Poses`) or `score` (of the box).
+        line_width: pixels of the body's lines; hands, face and feet are thinner in proportion. None for a width that
+            grows with the person.
 
     Raises:
         ValueError: a part or a label is unknown, `parts` is empty, or `line_width` is not above 0.
@@ -78,18 +78,13 @@ class DrawOptions:
             raise ValueError(f"line_width {self.line_width!r}: give pixels above 0, or None")
 
 
-@dataclass(frozen=True)
-class _Stroke:
-    """A line between two rows of keypoints, or a dot at one."""
-
-    rows: tuple[int, ...]
-    part: str
-    side: str
+_Stroke: TypeAlias = tuple[str, str, tuple[int, ...]]
+"""Part, side, and the keypoint rows: two of a line, one of a dot."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """Lines (M, 2), or dots (M, 1), of one look: rows of keypoints."""
+    """Keypoint rows of the lines (M, 2), or dots (M, 1), that share a colour and a width."""
 
     rows: npt.NDArray[np.int_]
     part: str
@@ -108,13 +103,13 @@ def draw_poses(
     Args:
         image_bgr: (H, W, 3) uint8, the upright picture.
         poses: its people.
-        threshold: keypoints with a lower score are left out; None for that of `options`.
-        options: what is drawn, and how.
-        labels: one ASCII text for each person, such as a track's number, in the place of `options.labels`.
+        threshold: keypoints with a lower score are not drawn; None for the threshold of `options`.
+        options: parts, boxes, labels and line width.
+        labels: one ASCII text for each person, such as a track's number; replaces `options.labels`.
 
     Raises:
         ModuleNotFoundError: OpenCV is not installed (extra `draw`).
-        ValueError: `labels` are more or fewer than the people.
+        ValueError: `labels` and `poses` differ in length.
     """
     canvas = np.ascontiguousarray(image_bgr).copy()
     draw_onto(canvas, poses, options if threshold is None else replace(options, threshold=threshold), labels)
@@ -122,7 +117,7 @@ def draw_poses(
 
 
 def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequence[str] | None = None) -> None:
-    """Do as `draw_poses` does, on the picture itself."""
+    """Draw as `draw_poses` does, on `canvas` itself: (H, W, 3) uint8 BGR."""
     cv2 = opencv("drawing")
     texts = _texts(poses, options.labels) if labels is None else labels
     if len(texts) != len(poses):
@@ -156,7 +151,7 @@ def _draw_box(cv2: Any, canvas: Pixels, bbox_xyxy: FloatArray, width: float) -> 
 
 
 def _draw_label(cv2: Any, canvas: Pixels, bbox_xyxy: FloatArray, text: str, size: float) -> None:
-    """Write above the box's left upper corner, inside it where there is no room above, and never off the picture."""
+    """Write above the upper left corner of the box; without room above, inside the box, and always on the picture."""
     height = float(np.clip(size * _TEXT_PER_SIZE, *_TEXT_HEIGHTS))
     font, thickness = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(height / 10))
     scale = cv2.getFontScaleFromHeight(font, round(height), thickness)
@@ -179,7 +174,7 @@ def _draw_person(
 ) -> None:
     fixed = np.rint(np.nan_to_num(points).clip(-1e6, 1e6) * 2.0**_SUBPIXEL_BITS).astype(np.int32)
     visible = [(run, fixed[run.rows[shown[run.rows].all(axis=1)]]) for run in runs]
-    for run, ends in visible:  # a dark rim keeps lines legible on any background; thin ones would drown in it
+    for run, ends in visible:  # a dark rim keeps lines legible on any background, but would hide thin ones
         if width * _WIDTHS[run.part] >= _RIM_FROM:
             _draw(cv2, canvas, ends, _OUTLINE, width * _WIDTHS[run.part] + 2)
     for run, ends in visible:
@@ -187,7 +182,7 @@ def _draw_person(
 
 
 def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, width: float) -> None:
-    """Draw lines between the ends (M, 2, 2), or dots where they are (M, 1, 2), in one call where that is possible."""
+    """Draw lines (M, 2, 2), all in one call, or dots (M, 1, 2)."""
     if ends.shape[1] == 2:
         cv2.polylines(canvas, list(ends), False, color, max(1, round(width)), cv2.LINE_AA, _SUBPIXEL_BITS)
         return
@@ -198,26 +193,26 @@ def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, w
 
 @functools.cache
 def _runs(count: int) -> tuple[_Run, ...]:
-    """Return what is drawn for `count` keypoints; all of one look together, which saves most of the calls."""
+    """Return the strokes for `count` keypoints, grouped by colour and width: this saves most calls of OpenCV."""
     looks: dict[tuple[str, str, int], list[tuple[int, ...]]] = {}
-    for stroke in _strokes(find_keypoint_set(count), count):
-        looks.setdefault((stroke.part, stroke.side, len(stroke.rows)), []).append(stroke.rows)
-    return tuple(_Run(np.array(rows), part, side) for (part, side, _), rows in looks.items())
+    for part, side, rows in _strokes(find_keypoint_set(count), count):
+        looks.setdefault((part, side, len(rows)), []).append(rows)
+    return tuple(_Run(np.array(group), part, side) for (part, side, _), group in looks.items())
 
 
 def _strokes(known: KeypointSet | None, count: int) -> Iterator[_Stroke]:
-    """Yield lines, then dots, face first: what matters most is drawn last."""
+    """Yield lines, then dots, the face first: later strokes cover earlier ones."""
     if known is None:
-        yield from (_Stroke((row,), "body", "center") for row in range(count))
+        yield from (("body", "center", (row,)) for row in range(count))
         return
     part = _part_of(known)
-    first = known.parts.get("face", (0, 0))[0]
     if "face" in known.parts:
-        yield from (_Stroke((first + a, first + b), "face", "center") for a, b in _face_edges())
+        first = known.parts["face"][0]
+        yield from (("face", "center", (first + a, first + b)) for a, b in _face_edges())
     for a, b in known.edges:
-        names = {part(a), part(b)} - {"body"}  # a line from the body to a foot or an ear is of the foot, the ear
-        yield _Stroke((a, b), max(names, default="body"), _shared(known.sides[a], known.sides[b]))
-    yield from (_Stroke((row,), part(row), known.sides[row]) for row in range(len(known)) if part(row) != "face")
+        names = {part(a), part(b)} - {"body"}  # a line from the body to a foot or an ear belongs to the foot or the ear
+        yield max(names, default="body"), _shared(known.sides[a], known.sides[b]), (a, b)
+    yield from ((part(row), known.sides[row], (row,)) for row in range(len(known)) if part(row) != "face")
 
 
 def _part_of(known: KeypointSet) -> Callable[[int], str]:
@@ -227,7 +222,7 @@ def _part_of(known: KeypointSet) -> Callable[[int], str]:
 
 
 def _shared(a: str, b: str) -> str:
-    """Return the side of a line between points of sides `a` and `b`."""
+    """Return the side of a line between keypoints of the sides `a` and `b`."""
     sides = {a, b} - {"center"}
     return sides.pop() if len(sides) == 1 else "center"
 

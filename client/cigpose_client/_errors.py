@@ -1,12 +1,12 @@
-"""What can go wrong, as one tree, and the one function that sorts tritonclient's errors into it.
+"""The exceptions, as one tree, and the one function that translates tritonclient's errors to them.
 
 PoseClientError
-├── ServerUnavailable   nobody answers at that address, or the connection broke; a later try may succeed
+├── ServerUnavailable   no server answers at that address, or the connection broke; a later try may succeed
 ├── Overloaded          the server's queue is full; a later try may succeed
-├── ModelNotReady       the server answers, but does not (or not now) serve that model
-├── DeadlineExceeded    no answer within the time given
-├── RequestRejected     the request is wrong (no picture, option out of range, ...); the message says what
-└── ServerFailed        everything else that the server reports
+├── ModelNotReady       the server answers, but does not serve that model, or not yet
+├── DeadlineExceeded    no answer within the timeout
+├── RequestRejected     the request is invalid (no picture, option out of range, ...); the message names the mistake
+└── ServerFailed        every other error of the server
 """
 
 import re
@@ -20,9 +20,9 @@ class PoseClientError(Exception):
 
     Attributes:
         problem: what happened.
-        remedy: what to do about it, in terms of the client's parameters; empty when that is not known.
-        status: name of the gRPC status, such as `INVALID_ARGUMENT`; empty when the error arose in the client.
-        transient: whether the same call may succeed a little later.
+        remedy: what to do about it, in terms of the client's parameters; empty when no remedy is known.
+        status: name of the gRPC status, such as `INVALID_ARGUMENT`; empty for an error of the client itself.
+        transient: whether the same call may succeed later.
     """
 
     def __init__(self, problem: str, *, remedy: str = "", status: str = "", transient: bool = False):
@@ -34,7 +34,7 @@ class PoseClientError(Exception):
 
 
 class ServerUnavailable(PoseClientError):
-    """Nobody answers at that address, or the connection broke."""
+    """No server answers at that address, or the connection broke."""
 
 
 class Overloaded(PoseClientError):
@@ -42,15 +42,15 @@ class Overloaded(PoseClientError):
 
 
 class ModelNotReady(PoseClientError):
-    """The server answers, but does not, or not at the moment, serve that model."""
+    """The server answers, but does not serve that model, or not yet."""
 
 
 class DeadlineExceeded(PoseClientError):
-    """No answer came within the time given."""
+    """No answer arrived within the timeout."""
 
 
 class RequestRejected(PoseClientError):
-    """The server refused the request as wrong; the message says what is wrong with it."""
+    """The server rejected the request as invalid; the message names the mistake."""
 
 
 class ServerFailed(PoseClientError):
@@ -58,23 +58,23 @@ class ServerFailed(PoseClientError):
 
 
 PICTURE_FAILURES = (PoseClientError, OSError, ValueError)
-"""What may be wrong with one picture while the next one is fine."""
+"""Errors of a single picture, after which the next one may succeed."""
 
 _BY_STATUS: dict[str, type[PoseClientError]] = {
-    "CANCELLED": ServerUnavailable,  # by a server that goes away: who cancels here gets no error of ours
+    "CANCELLED": ServerUnavailable,  # sent by a server that is shutting down; local cancellation never gets here
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "INVALID_ARGUMENT": RequestRejected,
     "NOT_FOUND": ModelNotReady,
     "UNAVAILABLE": ServerUnavailable,
 }
-# Sentences by which Triton tells apart what shares one status: (status, text, kind, transient).
+# Triton's texts for errors that share one status: (status, text, kind, transient).
 _BY_SENTENCE = (
     ("UNAVAILABLE", "exceeds maximum queue size", Overloaded, True),
-    ("UNAVAILABLE", "request timeout expired", Overloaded, True),  # it has waited in the queue for too long
+    ("UNAVAILABLE", "request timeout expired", Overloaded, True),  # in the server's queue
     ("UNAVAILABLE", "protocol is restricted", RequestRejected, False),
     ("UNAVAILABLE", "is not at ready state", ModelNotReady, True),
     ("UNAVAILABLE", "is not found", ModelNotReady, False),
-    ("", "no available versions", ModelNotReady, True),  # a server that is stopping or reloading
+    ("", "no available versions", ModelNotReady, True),  # while the server stops or reloads
 )
 _REMEDIES: dict[type[PoseClientError], str] = {
     ServerUnavailable: "is the server running, and is url its gRPC address?",
@@ -83,20 +83,19 @@ _REMEDIES: dict[type[PoseClientError], str] = {
     DeadlineExceeded: "raise timeout_s, or lower in_flight",
 }
 
-
 _REFUSED = "connection refused"
-_ADDRESS = re.compile(r"last error: \w+: (\S+): ")  # of the server to which there is no connection
+_ADDRESS = re.compile(r"last error: \w+: (\S+): ")  # in gRPC's message: the address that failed last
 
 
 @dataclass(frozen=True)
 class _Break:
-    """Why there is no connection.
+    """One cause of a broken connection.
 
     Attributes:
         texts: gRPC's message, in lower case, holds all of these.
-        problem: the sentence for it, without the address.
+        problem: sentence about the cause, without the address.
         remedy: as in `PoseClientError`.
-        transient: False when waiting cannot help.
+        transient: False when a retry cannot help.
     """
 
     texts: tuple[str, ...]
@@ -122,9 +121,9 @@ _BREAKS = (
         "give Triton's gRPC port in url, 8001 by default",
         transient=False,
     ),
-    _Break(  # transient, because the published port of a container that starts does the same
+    _Break(  # transient, because the published port of a starting container does the same
         ("last error", "socket closed"),
-        "the server closes the connection at once",
+        "the server closes the connection immediately",
         "if it expects TLS, give tls=Tls(), for mutual TLS with private_key and certificate_chain",
     ),
 )
@@ -133,13 +132,13 @@ _BREAKS = (
 def translate(
     error: InferenceServerException, url: str = "", timeout_s: float = 0.0, tried_s: float = 0.0
 ) -> PoseClientError:
-    """Return the error of this library that says the same as tritonclient's `error`.
+    """Translate an error of tritonclient to one of this library.
 
     Args:
-        error: what tritonclient raised.
-        url: the server's address, named in messages that are about the connection.
-        timeout_s: the time that the call was given.
-        tried_s: the time for which it was sent again; 0 after a single try.
+        error: raised by tritonclient.
+        url: the server's address, for messages about the connection.
+        timeout_s: the call's timeout, in seconds.
+        tried_s: seconds of retries; 0 after a single try.
     """
     status = (error.status() or "").removeprefix("StatusCode.")
     problem = error.message() or "the server gave no reason"
@@ -158,7 +157,7 @@ def translate(
 class Failures:
     """The latest failure of each address behind one name: `localhost` is often 127.0.0.1 and ::1, one of them unused.
 
-    gRPC reports one address at a time. That one refuses connections says less than how another one fails.
+    gRPC reports one address at a time. A refused connection says less than the failure of another address.
     """
 
     def __init__(self) -> None:

@@ -1,21 +1,31 @@
-"""Libraries that only some uses need, imported at the moment of that use; the error names the extra to install."""
+"""Optional libraries, imported at the moment of use. The error for a missing one names the extra to install."""
 
 import importlib
+import importlib.util
 from typing import Any
 
 
 def opencv(purpose: str) -> Any:
-    """Return the module `cv2`, or raise ModuleNotFoundError that says what `purpose` needs it and how to get it."""
+    """Return the module `cv2`.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the text names `purpose` and the extra.
+    """
     return _module("cv2", purpose, "draw")
 
 
+def has_opencv() -> bool:
+    """Return whether `cv2` is installed."""
+    return importlib.util.find_spec("cv2") is not None
+
+
 def supervision() -> Any:
-    """Return the module `supervision`, or raise ModuleNotFoundError that says how to get it."""
+    """Return the module `supervision`. Raises: see `opencv`."""
     return _module("supervision", "to_supervision()", "supervision")
 
 
 def pycocotools() -> tuple[Any, Any]:
-    """Return pycocotools' modules `coco` and `cocoeval`, or raise ModuleNotFoundError that says how to get them."""
+    """Return pycocotools' modules `coco` and `cocoeval`. Raises: see `opencv`."""
     coco, cocoeval = (_module(f"pycocotools.{part}", "evaluation", "evaluate") for part in ("coco", "cocoeval"))
     return coco, cocoeval
 

@@ -1,4 +1,4 @@
-"""Pictures on their way to the server: files and encoded bytes as they are, pixels as lossless BMP or as JPEG."""
+"""Encoding of images for a request: files and encoded bytes are sent unchanged, pixels as lossless BMP or as JPEG."""
 
 import os
 import struct
@@ -8,19 +8,19 @@ from typing import Any, Literal, Protocol, TypeAlias, get_args
 import numpy as np
 import numpy.typing as npt
 
-from cigpose_client._extras import opencv
+from cigpose_client._extras import has_opencv, opencv
 from cigpose_client._protocol import MAX_PICTURE_BYTES
 
 
 class SupportsArray(Protocol):
-    """What numpy can read as an array."""
+    """An object that numpy reads as an array."""
 
     def __array__(self) -> Any:
         """Return the array."""
 
 
 class PilImage(Protocol):
-    """The part of `PIL.Image.Image` that is used here; Pillow itself is no dependency."""
+    """The part of `PIL.Image.Image` that is used here; Pillow itself is not a dependency."""
 
     @property
     def mode(self) -> str:
@@ -42,19 +42,19 @@ _BMP_HEADER = 14 + 40
 
 
 def encoded(image: Image, array_format: ArrayFormat = "auto") -> bytes:
-    """Return the bytes that carry `image` to the server.
+    """Return the encoded picture that a request carries.
 
     Args:
-        image: a path, encoded bytes, (H, W, 3) uint8 BGR pixels as an array or as anything with `__array__`, or a PIL
-            image, which is turned upright and converted to RGB.
-        array_format: how pixels travel: `bmp` loses nothing and needs no encoder, `jpeg` (quality 95) is smaller,
-            `auto` is `bmp` up to the server's limit and `jpeg` above it.
+        image: a path, encoded bytes, (H, W, 3) uint8 BGR pixels (numpy, or any object with `__array__`), or a PIL
+            image, which is turned upright by its EXIF orientation.
+        array_format: encoding of pixels: `bmp` is lossless and needs no encoder, `jpeg` (quality 95) is smaller, `auto`
+            is `bmp` up to the server's limit and `jpeg` above it.
 
     Raises:
         ModuleNotFoundError: `array_format` is `jpeg`, and OpenCV is not installed.
         OSError: the file cannot be read.
-        TypeError: `image` is none of these kinds, or pixels are not uint8.
-        ValueError: pixels are not (H, W, 3), or there are none, or they are too large to go as BMP.
+        TypeError: `image` has another type, or the pixels are not uint8.
+        ValueError: the pixels are not (H, W, 3), are empty, or exceed the server's limit as BMP.
     """
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
@@ -63,14 +63,23 @@ def encoded(image: Image, array_format: ArrayFormat = "auto") -> bytes:
             return file.read()
     image_bgr = _pixels(image)
     _check_pixels(image_bgr)
-    return _jpeg(image_bgr) if _goes_as_jpeg(image_bgr, array_format) else _bmp(image_bgr)
+    size = _BMP_HEADER + image_bgr.shape[0] * _stride(image_bgr)
+    if array_format == "jpeg" or (array_format == "auto" and size > MAX_PICTURE_BYTES and has_opencv()):
+        return _jpeg(image_bgr)
+    if size > MAX_PICTURE_BYTES:
+        raise ValueError(
+            f"pixels of shape {image_bgr.shape} are {size} bytes as BMP, over the server's limit of "
+            f"{MAX_PICTURE_BYTES}; send them with array_format='jpeg', which needs OpenCV: "
+            "pip install 'cigpose-client[draw]'"
+        )
+    return _bmp(image_bgr)
 
 
 def checked_format(array_format: ArrayFormat) -> ArrayFormat:
     """Return `array_format`.
 
     Raises:
-        ValueError: there is no such format.
+        ValueError: the format is unknown.
     """
     if array_format not in get_args(ArrayFormat):
         raise ValueError(f"array_format {array_format!r} is unknown; known: {', '.join(get_args(ArrayFormat))}")
@@ -78,7 +87,7 @@ def checked_format(array_format: ArrayFormat) -> ArrayFormat:
 
 
 def _pixels(image: Any) -> npt.NDArray[np.uint8]:
-    pil = sys.modules.get("PIL.Image")  # a caller that has such an image has imported it
+    pil = sys.modules.get("PIL.Image")  # imported already, if the image is one of Pillow's
     if pil is not None and isinstance(image, pil.Image):
         return _upright_bgr(image)
     if hasattr(image, "__array__"):
@@ -90,10 +99,10 @@ def _pixels(image: Any) -> npt.NDArray[np.uint8]:
 
 
 def _upright_bgr(image: Any) -> npt.NDArray[np.uint8]:
-    """Return a PIL image as the server would decode its file: upright by its EXIF orientation, transparency on white.
+    """Return (H, W, 3) uint8, as the server decodes the image's file: upright, with transparency on white.
 
     Raises:
-        TypeError: the mode's numbers have no fixed range.
+        TypeError: the values of the image's mode have no fixed range.
     """
     from PIL import Image, ImageOps
 
@@ -116,36 +125,9 @@ def _check_pixels(image_bgr: npt.NDArray[np.uint8]) -> None:
         raise ValueError(f"pixels must have the shape (H, W, 3) with H and W at least 1, not {image_bgr.shape}{remedy}")
 
 
-def _goes_as_jpeg(image_bgr: npt.NDArray[np.uint8], array_format: ArrayFormat) -> bool:
-    """Return whether the pixels travel as JPEG.
-
-    Raises:
-        ValueError: as BMP they are over the limit, and JPEG is not allowed or OpenCV is missing.
-    """
-    if array_format == "jpeg":
-        return True
-    height, width = image_bgr.shape[:2]
-    size = _BMP_HEADER + height * _stride(width)
-    if size <= MAX_PICTURE_BYTES:
-        return False
-    if array_format == "auto" and _has_opencv():
-        return True
-    raise ValueError(
-        f"pixels of shape {image_bgr.shape} are {size} bytes as BMP, over the server's limit of {MAX_PICTURE_BYTES}; "
-        "send them with array_format='jpeg', which needs OpenCV: pip install 'cigpose-client[draw]'"
-    )
-
-
-def _has_opencv() -> bool:
-    try:
-        opencv("sending arrays as JPEG")
-    except ModuleNotFoundError:
-        return False
-    return True
-
-
-def _stride(width: int) -> int:
-    return (width * 3 + 3) // 4 * 4
+def _stride(image_bgr: npt.NDArray[np.uint8]) -> int:
+    """Return the bytes of one row of a BMP."""
+    return (image_bgr.shape[1] * 3 + 3) // 4 * 4
 
 
 def _bmp(image_bgr: npt.NDArray[np.uint8]) -> bytes:
@@ -154,11 +136,11 @@ def _bmp(image_bgr: npt.NDArray[np.uint8]) -> bytes:
     Source: the BITMAPFILEHEADER and BITMAPINFOHEADER structures of the Windows GDI documentation.
     """
     height, width = image_bgr.shape[:2]
-    stride, offset = _stride(width), _BMP_HEADER
+    stride, offset = _stride(image_bgr), _BMP_HEADER
     size = height * stride
     file_header = struct.pack("<2sIHHI", b"BM", offset + size, 0, 0, offset)
     info_header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, size, 0, 0, 0, 0)
-    data = np.zeros(offset + size, np.uint8)  # one array, so that a large frame is copied as seldom as possible
+    data = np.zeros(offset + size, np.uint8)  # one array, to copy a large frame as few times as possible
     data[:offset] = np.frombuffer(file_header + info_header, np.uint8)
     data[offset:].reshape(height, stride)[:, : width * 3] = image_bgr[::-1].reshape(height, width * 3)
     return data.tobytes()

@@ -1,4 +1,4 @@
-"""What a server serves, as far as it tells: production servers close the calls that tell more."""
+"""What a server serves, as far as its open APIs show it: in production some of them are closed."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class ServedModel:
     """One ensemble that turns pictures into poses.
 
     Attributes:
-        name: to be given as `PoseClient(model=...)`.
-        network: the pose network behind it; None when the server does not tell.
+        name: the value for `PoseClient(model=...)`.
+        network: the ensemble's pose network; None when the server does not report it.
         keypoints: K, the number of keypoints of each person.
-        keypoint_set: name of the keypoint set; None when no known set has K points.
-        max_persons: the most people, or given boxes, of one request; None when the server does not tell.
-        kind: `top_down`, `bottom_up` or `lifted`; None when the server does not tell.
+        keypoint_set: name of the keypoint set; None when no known set has K keypoints.
+        max_persons: limit of people, or given boxes, in one request; None when the server does not report it.
+        kind: `top_down`, `bottom_up` or `lifted`; None when the server does not report it.
     """
 
     name: str
@@ -40,13 +40,13 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """A server and what it serves.
+    """A server and its pose ensembles.
 
     Attributes:
-        name: the server's own name for itself.
-        version: its version.
-        models: what it serves, the default first.
-        complete: False when the server keeps its list to itself; `models` is then the client's own alone.
+        name: the server's name, as it reports it.
+        version: the server's version.
+        models: the pose ensembles, the default first.
+        complete: False when the server does not list its models; `models` then holds only the client's own.
     """
 
     name: str
@@ -56,11 +56,11 @@ class ServerInfo:
 
 
 def info_call(ask: Ask, own: str) -> Call:
-    """Ask the server what it serves.
+    """Return the steps of `info`; the result is a `ServerInfo`.
 
     Args:
-        ask: makes the call of one of the transport's methods.
-        own: the client's ensemble, asked for when the server keeps its list to itself.
+        ask: returns the call of a method of the transport.
+        own: the client's ensemble, described alone when the server does not list its models.
     """
     server = yield from ask("get_server_metadata", {})
     names = yield from _names(ask)
@@ -73,9 +73,9 @@ def info_call(ask: Ask, own: str) -> Call:
 
 
 def _names(ask: Ask) -> Generator[Any, Any, tuple[str, ...] | None]:
-    """Return the ensembles that find people, as the default one's configuration or else the server lists them.
+    """Return the pose ensembles that the default one's configuration lists, or else the repository index.
 
-    None when neither is shown.
+    None when both are closed.
     """
     networks = (yield from _parameters(ask, DEFAULT)).get("networks")
     if networks:
@@ -87,7 +87,7 @@ def _names(ask: Ask) -> Generator[Any, Any, tuple[str, ...] | None]:
 
 
 def _parameters(ask: Ask, name: str) -> Generator[Any, Any, dict[str, str]]:
-    """Return what the configuration of a model tells in its parameters; nothing when the server keeps it to itself."""
+    """Return the parameters in a model's configuration; empty when the server does not show it."""
     config = yield from _if_allowed(ask("get_model_config", {"model_name": name}))
     return {} if config is None else {key: value.string_value for key, value in config.config.parameters.items()}
 
@@ -99,14 +99,14 @@ def _if_allowed(call: Call) -> Generator[Any, Any, Any]:
         return None
 
 
-def _model(metadata: Any, told: dict[str, str]) -> ServedModel:
+def _model(metadata: Any, parameters: dict[str, str]) -> ServedModel:
     count = next(int(output.shape[1]) for output in metadata.outputs if output.name == "keypoint_scores")
     known = find_keypoint_set(count)
     return ServedModel(
         name=metadata.name,
-        network=told.get("network"),
+        network=parameters.get("network"),
         keypoints=count,
-        keypoint_set=told.get("keypoint_set", known.name if known else None),
-        max_persons=int(told["max_persons"]) if "max_persons" in told else None,
-        kind=told.get("kind"),
+        keypoint_set=parameters.get("keypoint_set", known.name if known else None),
+        max_persons=int(parameters["max_persons"]) if "max_persons" in parameters else None,
+        kind=parameters.get("kind"),
     )

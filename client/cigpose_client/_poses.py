@@ -1,4 +1,4 @@
-"""What the server answers, as arrays with names, and person by person."""
+"""The server's answers as named arrays, and person by person."""
 
 import dataclasses
 import operator
@@ -19,7 +19,7 @@ _Answer = TypeVar("_Answer", bound="Detections")
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One of `Detections`.
+    """One person of `Detections`.
 
     Attributes:
         bbox: (4,) left, top, right, bottom in pixels of the upright picture.
@@ -32,7 +32,7 @@ class Detection:
 
 @dataclass(frozen=True, eq=False)
 class Person(Detection):
-    """One of `Poses`. `person["nose"]` is x, y and score of the keypoint of that name.
+    """One person of `Poses`. `person["nose"]` returns x, y and score of the keypoint of that name.
 
     Attributes:
         keypoints: (K, 2) x, y in pixels of the upright picture.
@@ -60,7 +60,7 @@ class Person(Detection):
 class Detections:
     """The people of one picture, without keypoints. All arrays are float32; pixels are those of the upright picture.
 
-    It is a sequence as well: `detections[0]` is a `Detection`, a slice has the same type as the whole.
+    A sequence as well: `detections[0]` is a `Detection`, and a slice has the same type as the whole.
 
     Attributes:
         bboxes: (N, 4) left, top, right, bottom in pixels; best score first, or in the order of the given boxes.
@@ -95,11 +95,11 @@ class Detections:
         return Detection(self.bboxes[row], float(self.bbox_scores[row]))
 
     def select(self: _Answer, score: float) -> _Answer:
-        """Return only the people whose bbox score is at least `score`."""
+        """Return the people whose bbox score is at least `score`."""
         return self.take(np.flatnonzero(self.bbox_scores >= score))
 
     def take(self: _Answer, people: Sequence[int] | npt.NDArray[np.intp]) -> _Answer:
-        """Return only `people`, by their indices, in that order."""
+        """Return the people at the rows `people`, in that order."""
         rows = np.asarray(people, np.intp)
         arrays: dict[str, Any] = {
             name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
@@ -119,7 +119,7 @@ class Poses(Detections):
     keypoints: FloatArray
     keypoint_scores: FloatArray
 
-    if TYPE_CHECKING:  # the inherited methods, with the elements' type
+    if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
 
         @overload
         def __getitem__(self, index: SupportsIndex) -> Person: ...
@@ -133,7 +133,7 @@ class Poses(Detections):
 
     @property
     def keypoint_set(self) -> KeypointSet | None:
-        """The keypoint convention, known by the number of points; None when no known set has that many."""
+        """The keypoint set with K keypoints; None when no known set has that many."""
         return find_keypoint_set(self.keypoints.shape[1])
 
     @property
@@ -143,16 +143,16 @@ class Poses(Detections):
 
     @property
     def instance_scores(self) -> FloatArray:
-        """(N,) score by which COCO evaluation ranks people: box score times the mean of the clear keypoint scores."""
+        """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2."""
         return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
 
     def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
-        """Return one entry of the COCO (for 133 points COCO-WholeBody) results format for each person.
+        """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.
 
         Args:
             image_id: the picture's id in the annotation file.
-            bbox: whether an entry holds the person's box, left, top, width, height. Where it does, pycocotools takes
-                the size of a person in AP (M) and AP (L) of keypoints from the box, without it from the keypoints.
+            bbox: whether entries hold the person's box as left, top, width, height. pycocotools then takes the size of
+                a person, for AP (M) and AP (L), from the box; otherwise from the keypoints.
         """
         boxes = self.bboxes if bbox else [None] * len(self)
         people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
@@ -161,7 +161,7 @@ class Poses(Detections):
     def to_supervision(self) -> Any:
         """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0.
 
-        supervision knows the skeleton of 17 points only: `EdgeAnnotator(edges=poses.supervision_edges)` draws any.
+        supervision knows the skeleton of 17 keypoints only; `EdgeAnnotator(edges=poses.supervision_edges)` draws any.
 
         Raises:
             ModuleNotFoundError: the library `supervision` is not installed.
@@ -175,5 +175,5 @@ class Poses(Detections):
 
     @property
     def supervision_edges(self) -> list[tuple[int, int]]:
-        """The skeleton as supervision counts, from 1: an argument of its `EdgeAnnotator`. Empty for an unknown set."""
+        """The skeleton for supervision's `EdgeAnnotator`, with rows counted from 1. Empty for an unknown set."""
         return [(a + 1, b + 1) for a, b in self.keypoint_set.edges] if self.keypoint_set else []

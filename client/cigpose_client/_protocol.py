@@ -11,12 +11,12 @@ import numpy.typing as npt
 from cigpose_client._errors import ServerFailed
 from cigpose_client._poses import Detections, FloatArray, Poses
 
-if TYPE_CHECKING:  # gRPC is imported with the first client, not with this package: see `BaseClient._connect`
+if TYPE_CHECKING:  # gRPC is imported with the first client, see `BaseClient._connect`
     from tritonclient.grpc import InferInput, InferResult
 
 DEFAULT = "pose"
 MAX_PICTURE_BYTES = 32_000_000
-"""The contract's limit of an encoded picture."""
+"""The contract's limit for an encoded picture."""
 
 _FROM_BOXES = "pose_from_boxes"
 _DETECTION_OUTPUTS = ("bboxes", "bbox_scores", "persons_detected")
@@ -25,12 +25,12 @@ _POSE_OUTPUTS = (*_DETECTION_OUTPUTS, "keypoints", "keypoint_scores")
 
 @dataclass(frozen=True)
 class Options:
-    """What a request may ask of the detector; None leaves the server's default. The server checks the ranges.
+    """Options of a request; None selects the server's default. The server checks the ranges.
 
     Attributes:
-        bbox_threshold: people with a lower detector score are left out (server's default 0.5).
-        nms_threshold: of two boxes that overlap by more than this IoU, the better one stays (0.45).
-        max_persons: at most so many people, the best-scored (32).
+        bbox_threshold: people with a lower detector score are dropped (server's default 0.5).
+        nms_threshold: of two boxes with a larger IoU, the one with the better score is kept (0.45).
+        max_persons: limit of people; those with the best scores are kept (32).
     """
 
     bbox_threshold: float | None = None
@@ -51,7 +51,7 @@ def as_options(options: AnyOptions | None) -> Options:
     """Return `options` as `Options`; for None, the server's defaults.
 
     Raises:
-        TypeError: `options` is of another type, or a value is no number.
+        TypeError: `options` has another type, or a value is not a number.
         ValueError: a key is not an option.
     """
     known = tuple(Options.__dataclass_fields__)
@@ -84,7 +84,7 @@ def pose_ensembles(networks: str) -> tuple[str, ...]:
     """Return the ensembles that find people and their keypoints by themselves, the default one first.
 
     Args:
-        networks: the parameter `networks` of any ensemble: the repository's networks, parted by commas.
+        networks: the parameter `networks` of any ensemble: the repository's networks, separated by commas.
     """
     return (DEFAULT, *(f"{DEFAULT}_{network}" for network in networks.split(",")))
 
@@ -114,7 +114,7 @@ def parse_poses(answer: "InferResult") -> Poses:
     """Return the answer to a `pose_request` or `boxes_request`.
 
     Raises:
-        ServerFailed: the answer does not keep the contract.
+        ServerFailed: the answer violates the contract.
     """
     keypoints, scores = _floats(answer, "keypoints"), _floats(answer, "keypoint_scores")
     if keypoints.shape != (*scores.shape, 2):
@@ -126,7 +126,7 @@ def parse_detections(answer: "InferResult") -> Detections:
     """Return the people in the answer to any request.
 
     Raises:
-        ServerFailed: the answer does not keep the contract.
+        ServerFailed: the answer violates the contract.
     """
     count = int(_tensor(answer, "persons_detected").reshape(-1)[0])
     return Detections(_floats(answer, "bboxes"), _floats(answer, "bbox_scores"), count)
@@ -136,7 +136,7 @@ def checked_boxes(boxes: npt.ArrayLike) -> FloatArray:
     """Return `boxes` as (N, 4) float32: left, top, right, bottom in pixels. An empty list is (0, 4).
 
     Raises:
-        ValueError: the shape is another one.
+        ValueError: the boxes have another shape.
     """
     bboxes_xyxy = np.ascontiguousarray(boxes, np.float32)
     if bboxes_xyxy.size == 0:
@@ -164,7 +164,7 @@ def stitch(parts: list[Poses]) -> Poses:
 def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], options: Options) -> dict[str, Any]:
     from tritonclient.grpc import InferRequestedOutput
 
-    # As strings: the contract takes them, and servers before 24.08 know no floating-point parameters.
+    # as strings, because servers before 24.08 do not know floating-point parameters
     parameters = {name: str(value) for name, value in vars(options).items() if value is not None}
     wanted = [InferRequestedOutput(name) for name in outputs]
     return {"model_name": model, "inputs": inputs, "outputs": wanted, "parameters": parameters}
@@ -181,7 +181,7 @@ def _input(name: str, datatype: str, array: npt.NDArray[Any]) -> "InferInput":
 
 
 def _floats(answer: "InferResult", name: str) -> FloatArray:
-    # tritonclient before 2.71 makes float64 of an empty FP32 tensor
+    # tritonclient before 2.71 returns float64 for an empty FP32 tensor
     return np.asarray(_tensor(answer, name), np.float32)
 
 

@@ -1,7 +1,7 @@
-"""One call to the server with its deadline and retries, free of I/O, so that both clients share the rules.
+"""One call to the server with its deadline and retries. It does no I/O, so that both clients share the rules.
 
-A `Call` is a generator. It yields what to do next (`Send` or `Sleep`), is given the answer or the error, and returns
-the result. A client is a loop of a few lines around `advance`.
+A `Call` is a generator. It yields the next step (`Send` or `Sleep`), receives the answer or the error of that step, and
+returns the result. A client is a loop of a few lines around `advance`.
 """
 
 import random
@@ -15,19 +15,19 @@ from tritonclient.utils import InferenceServerException
 
 from cigpose_client._errors import Failures, PoseClientError, translate
 
-_QUEUE_SHARE = 0.5  # of the time that is left
+_QUEUE_SHARE = 0.5  # of the remaining time, which a request may wait in the server's queue
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How long to wait before trying again, where that can help; the call's time is the limit.
+    """Pauses between the tries of a call. Only transient errors are retried, and only within the call's timeout.
 
-    The pause doubles with each try and is drawn between half of its value and the whole, so that the clients of a
-    server that comes back do not all return at once.
+    The pause doubles with each try. It is drawn from the upper half of its value, so that the clients of a restarted
+    server do not all return at the same moment.
 
     Attributes:
-        first_pause_s: longest pause before the second try, in seconds; with less time left, nothing is sent again.
-        longest_pause_s: limit of all pauses, in seconds.
+        first_pause_s: longest pause before the second try, in seconds; with less time left, a call is not retried.
+        longest_pause_s: limit of each pause, in seconds.
     """
 
     first_pause_s: float = 0.1
@@ -44,8 +44,8 @@ class Limit:
     """The time that a call may take, retries included.
 
     Attributes:
-        timeout_s: all of it, in seconds.
-        start_s: when the call began, on the clock `time.monotonic`.
+        timeout_s: seconds from start to deadline.
+        start_s: start of the call on the clock `time.monotonic`.
     """
 
     timeout_s: float
@@ -58,7 +58,7 @@ class Limit:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the call has to be over; below 0 after that."""
+        """Seconds until the deadline; negative after it."""
         return self.timeout_s - self.spent_s
 
 
@@ -90,14 +90,14 @@ Call: TypeAlias = Generator[Send | Sleep, Any, Any]
 
 
 def call(method: str, arguments: dict[str, Any], *, limit: Limit, retry: Retry | None, url: str) -> Call:
-    """Send one request, again where that can help, until the limit.
+    """Send one request, and retry it after transient errors until the deadline.
 
     Args:
         method: name of the transport's method.
         arguments: its keyword arguments.
-        limit: when to give up, pauses included.
+        limit: deadline of all tries and pauses.
         retry: None for a single try.
-        url: the server's address, for messages.
+        url: the server's address, for error messages.
 
     Raises:
         PoseClientError: the last failure, with tritonclient's error as `__cause__`.
@@ -105,7 +105,7 @@ def call(method: str, arguments: dict[str, Any], *, limit: Limit, retry: Retry |
     failures = Failures()
     for tries in count(1):
         left_s = max(limit.left_s, 0.001)
-        # a request that has waited for so long would be answered too late: the server refuses it instead
+        # the server rejects a request that has queued for longer: its answer would miss the deadline
         queue = {"timeout": int(_QUEUE_SHARE * left_s * 1e6)} if method == "infer" else {}  # microseconds
         try:
             return (yield Send(method, arguments | queue, left_s))
@@ -115,12 +115,12 @@ def call(method: str, arguments: dict[str, Any], *, limit: Limit, retry: Retry |
             left_s = limit.left_s
             if retry is None or not error.transient or left_s <= retry.first_pause_s:
                 raise translate(cause, url, limit.timeout_s, limit.spent_s if tries > 1 else 0.0) from cause
-        # a long pause near the end is cut, so that the rest of the time is used, too
+        # near the deadline the pause is cut, so that another try fits in
         yield Sleep(min(retry.pause_s(tries, random.random()), left_s / 2), error)
 
 
 def advance(steps: Call, outcome: Any = None) -> Send | Sleep | Done:
-    """Tell the call what came of its last step (an answer, or tritonclient's error) and return its next one."""
+    """Pass the outcome of the last step (an answer, or tritonclient's error) to the call, and return its next step."""
     try:
         if isinstance(outcome, InferenceServerException):
             return steps.throw(outcome)

@@ -1,4 +1,4 @@
-"""Output files: never an input, and complete or absent. Used by this distribution's command and by the checkout's."""
+"""Output files: never an input, and either complete or absent. Shared with the commands of the checkout."""
 
 import hashlib
 import os
@@ -24,17 +24,17 @@ _LONGEST_NAME = 240  # bytes, which leaves room for the rest of a temporary name
 
 
 class OutputRefused(ValueError):
-    """An output would destroy something: an input, another output, or a folder that this project did not make."""
+    """An output would overwrite an input, another output, or files that this project did not write."""
 
 
 def check_outputs(outputs: Iterable[PathLike], inputs: Iterable[PathLike] = ()) -> None:
-    """Refuse outputs that are inputs, or one another; call it before anything is opened.
+    """Refuse outputs that are an input or another output. Call it before any file is opened.
 
-    Files are compared by identity, so links and other spellings of a path are found. An output that is a folder must
-    not be an input; files inside it are the caller's to list.
+    Files are compared by identity, so links and other spellings of a path are detected. Folders are compared as such:
+    list the files inside them to compare those.
 
     Raises:
-        OutputRefused: two paths are one file; the message names both.
+        OutputRefused: two paths name one file; the message names both.
     """
     known = {_identity(path): f"the input {os.fspath(path)}" for path in inputs}
     for path in outputs:
@@ -47,21 +47,21 @@ def check_outputs(outputs: Iterable[PathLike], inputs: Iterable[PathLike] = ()) 
 
 
 def check_apart(output: PathLike, folder: PathLike) -> None:
-    """Refuse an output folder that is, holds or lies in the folder which is searched for inputs.
+    """Refuse an output folder that is, contains or lies in the input folder.
 
     Raises:
-        OutputRefused: one of the folders is, or lies in, the other.
+        OutputRefused: the folders are the same, or one lies in the other.
     """
     written, read = (Path(os.path.realpath(path)) for path in (output, folder))
     ancestors = {_identity(path) for path in (written, *written.parents)}
     if _identity(read) in ancestors or _identity(written) in {_identity(path) for path in (read, *read.parents)}:
         raise OutputRefused(
-            f"{os.fspath(output)} and the input folder {os.fspath(folder)} lie in one another; choose a folder apart"
+            f"{os.fspath(output)} overlaps the input folder {os.fspath(folder)}; choose a separate output folder"
         )
 
 
 def is_special(path: PathLike) -> bool:
-    """Return whether `path` exists and is neither a file nor a folder: a pipe, a terminal, /dev/null."""
+    """Return whether `path` exists and is neither a file nor a folder, but a pipe, a terminal or /dev/null."""
     try:
         mode = os.stat(path).st_mode
     except OSError:
@@ -70,17 +70,17 @@ def is_special(path: PathLike) -> bool:
 
 
 class Part:
-    """A temporary file beside its target, which takes the target's place when it is complete.
+    """A temporary file beside its target, which replaces the target when it is complete.
 
-    A killed process leaves it behind; `leftovers` finds it. Folders above the target are made, and a link is followed:
-    the file that it names is replaced.
+    A killed process leaves the temporary file behind, and `leftovers` finds it. Missing folders above the target are
+    created. A link is followed: the file that it names is replaced.
 
     Attributes:
-        target: the file to be replaced.
-        path: the temporary file, empty at first. It has the target's ending, and its name begins with a dot.
+        target: the file to replace.
+        path: the temporary file, empty at first. It has the target's suffix, and its name begins with a dot.
 
     Raises:
-        OSError: no file can be made there.
+        OSError: the temporary file cannot be created.
     """
 
     def __init__(self, path: PathLike):
@@ -93,40 +93,40 @@ class Part:
         try:
             self._lock = open(self.path, "xb")
         except OSError as error:
-            error.filename = os.fspath(path)  # nobody knows the temporary name
+            error.filename = os.fspath(path)  # the caller does not know the temporary name
             raise
-        if not _lock(self._lock) or fcntl is None:  # Windows replaces no open file
+        if not _lock(self._lock) or fcntl is None:  # Windows cannot replace an open file
             self._lock.close()
 
     def place(self) -> None:
-        """Put the file in the place of its target."""
+        """Replace the target; its permissions are kept."""
         if self.target.exists():
             shutil.copymode(self.target, self.path)
         os.replace(self.path, self.target)
         self._lock.close()
 
     def discard(self) -> None:
-        """Remove the file; the target stays as it was."""
+        """Remove the temporary file, unless `place` was called; the target is unchanged."""
         self.path.unlink(missing_ok=True)
         self._lock.close()
 
     def leave(self) -> None:
-        """Leave the file where `leftovers` finds it; the target stays as it was."""
+        """Keep the temporary file for `leftovers`; the target is unchanged."""
         self._lock.close()
 
 
 @contextmanager
 def replacing(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Yield a file that takes the place of `path` when the block ends, and vanishes when the block raises.
+    """Yield a file that replaces `path` when the block ends, and is removed when the block raises.
 
-    Pipes and devices are written to as they are; for all else see `Part`.
+    Pipes and devices are written directly; for files see `Part`.
 
     Args:
         path: the target.
         mode: `wb`, or `w` for UTF-8 text.
 
     Raises:
-        OSError: the file cannot be written; the old one is left as it was.
+        OSError: the file cannot be written; the old one is unchanged.
     """
     encoding = None if "b" in mode else "utf-8"
     if is_special(path):
@@ -138,13 +138,12 @@ def replacing(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
         with open(part.path, mode, encoding=encoding) as stream:
             yield stream
         part.place()
-    except BaseException:
+    finally:
         part.discard()
-        raise
 
 
 def write_file(path: PathLike, content: bytes | str) -> None:
-    """Write `content` to `path`, whole or not at all. Raises: see `replacing`; the error names `path`."""
+    """Write all of `content` to `path`, or nothing. Raises: see `replacing`; the error names `path`."""
     try:
         with replacing(path, "wb" if isinstance(content, bytes) else "w") as stream:
             stream.write(content)
@@ -156,28 +155,28 @@ def write_file(path: PathLike, content: bytes | str) -> None:
 def leftovers(paths: Iterable[PathLike]) -> list[Path]:
     """Return the temporary files that killed processes left beside these targets, the newest first.
 
-    Those of processes that still run are left out, where the system has file locks.
+    Where the system has file locks, those of running processes are excluded.
     """
     targets = {Path(os.path.realpath(path)) for path in paths}
     wanted = {(target.parent, *_label(target)) for target in targets}
-    found = []
+    parts = []
     for folder in {target.parent for target in targets if os.access(target.parent, os.R_OK)}:
         matches = ((path, _PART.fullmatch(path.name)) for path in folder.iterdir())
-        found += [path for path, match in matches if match and (folder, match[1], match[2] or "") in wanted]
-    return sorted((path for path in found if _is_free(path)), key=lambda path: -path.stat().st_mtime_ns)
+        parts += [path for path, match in matches if match and (folder, match[1], match[2] or "") in wanted]
+    return sorted((path for path in parts if _is_free(path)), key=lambda path: -path.stat().st_mtime_ns)
 
 
 def claim_folder(path: PathLike, entries: Iterable[str]) -> Path:
-    """Make `path` a folder in which none of `entries` exists, and return it. Nothing else in it is touched.
+    """Create the folder `path`, or remove `entries` from it, and return it. Nothing else in it is changed.
 
-    Entries that an earlier run wrote after its own claim are removed; the claim is a marker file in the folder.
+    Only entries that an earlier run has claimed are removed. The claims are in a marker file in the folder.
 
     Args:
         path: the folder.
-        entries: names of the files and folders that the caller is about to write into it.
+        entries: names of the files and folders that the caller will write into it.
 
     Raises:
-        OutputRefused: `path` is a file, or holds one of `entries` that was not written after a claim.
+        OutputRefused: `path` is a file, or contains one of `entries` that no earlier run has claimed.
     """
     folder = Path(path)
     if folder.exists() and not folder.is_dir():
@@ -196,14 +195,14 @@ def claim_folder(path: PathLike, entries: Iterable[str]) -> Path:
 
 
 def _label(target: Path) -> tuple[str, str]:
-    """Return the stem and the ending by which a target's temporary files are named; file systems allow 255 bytes."""
+    """Return the stem and the suffix of a target's temporary files; a long stem is hashed, to fit into 255 bytes."""
     if len(os.fsencode(target.name)) <= _LONGEST_NAME:
         return target.stem, target.suffix
     return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32], target.suffix[:16]
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Lock `file` until it is closed, and return whether that was possible; without file locks it always is."""
+    """Lock `file` until it is closed, and return whether no other process holds the lock; True without file locks."""
     try:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,13 +217,13 @@ def _is_free(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             return _lock(file)
-    except OSError:  # gone, or not readable
+    except OSError:  # removed, or not readable
         return False
 
 
 def _identity(path: PathLike) -> object:
     try:
         status = os.stat(path)
-    except OSError:  # not there yet: its name, with every link resolved
+    except OSError:  # does not exist yet: compare its name, with every link resolved
         return os.path.realpath(path)
     return status.st_dev, status.st_ino

@@ -1,4 +1,4 @@
-"""A server that speaks the v2 protocol over real gRPC and answers by rule, so that tests need no model."""
+"""A server that speaks the v2 protocol over real gRPC and answers by rule, so that tests need no network."""
 
 import struct
 import threading
@@ -18,7 +18,7 @@ STOPPING = (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'pose' has no
 
 @dataclass
 class Request:
-    """What one ModelInfer call carried."""
+    """Content of one ModelInfer call."""
 
     model: str
     picture: bytes
@@ -36,12 +36,12 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     Attributes:
         failures: (status, message) to answer before the next requests, first to last.
         delay_s: seconds before each answer, or a function of the picture.
-        max_boxes: more are refused.
+        max_boxes: limit of boxes in one request.
         closed: which of "model-repository" and "model-config" are not shown; behind the edge proxy, both.
-        bottom_up: ensembles that have no twin for given boxes.
-        networks: the configuration's list of networks, parted by commas; empty for servers that have none.
-        requests: what was asked.
-        most_at_once: the largest number of requests under way at one time.
+        bottom_up: ensembles without a twin for given boxes.
+        networks: the list of networks in the configuration, separated by commas; empty for no list.
+        requests: the requests so far.
+        most_at_once: largest number of concurrent requests.
     """
 
     failures: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
@@ -123,7 +123,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
 
 def people(request: Request, points: int) -> dict[str, np.ndarray]:
-    """Return the outputs for a request; every number can be foretold."""
+    """Return the outputs for a request; tests can compute every number."""
     boxes = request.boxes
     if boxes is None:
         count = int(request.picture) if request.picture.isdigit() else 2

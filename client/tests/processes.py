@@ -24,13 +24,13 @@ def started(*argv, **options):
 
 
 def ran(*argv, **options):
-    """Run the command and return the process, with what it wrote to stderr."""
+    """Run the command and return the process with its stderr."""
     command = [sys.executable, "-m", "cigpose_client", *map(str, argv)]
     return subprocess.run(command, env=_environment(), stderr=subprocess.PIPE, text=True, check=False, **options)
 
 
 def ran_on_a_full_disk(limit, *argv, ffmpeg="", **options):
-    """Run the command where no file may have more than `limit` bytes, with ffmpeg at a path, or without it."""
+    """Run the command with a limit of bytes for each file; `ffmpeg` is its path, or empty for none."""
     command = [sys.executable, "-c", _LIMITED, str(limit), ffmpeg, *map(str, argv)]
     return subprocess.run(command, env=_environment(), stderr=subprocess.PIPE, text=True, check=False, **options)
 

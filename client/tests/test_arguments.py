@@ -1,4 +1,4 @@
-"""What all subcommands share: the help, the wait for a server, and remedies in the command's words."""
+"""Common to all subcommands: the help, the report of a missing server, and remedies that name options."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def test_help_shows_the_defaults(capsys, command):
 
 
 @pytest.mark.parametrize("command", ["image", "folder", "video", "camera", "evaluate", "info", "check"])
-def test_a_dead_server_is_reported_at_once_and_once(tmp_path, monkeypatch, command):
+def test_a_dead_server_is_reported_immediately_and_once(tmp_path, monkeypatch, command):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), np.full((240, 320, 3), 90, np.uint8))
     clip = tmp_path / "clip.avi"
@@ -57,14 +57,14 @@ def test_a_dead_server_is_reported_at_once_and_once(tmp_path, monkeypatch, comma
     assert main([str(word) for word in argv]) == 1
     waiting = "waiting for 127.0.0.1:1; nobody listens there yet"
     assert err.getvalue().count(waiting) == 1
-    assert err.first_s < min(2, err.last_s - 0.2)  # it was tried again after that
+    assert err.first_s < min(2, err.last_s - 0.2)  # retries followed the report
     *_, problem, remedy = err.getvalue().splitlines()
     assert re.search(r"no answer from 127.0.0.1:1: nobody listens there .*, tried for \d\.\d+ s", problem)
     assert remedy == "  is the server running, and is --url its gRPC address?"
 
 
 class TimedStream(io.StringIO):
-    """Knows when it was written to, first and last, in seconds after it was made."""
+    """Records the times of its first and last write, in seconds since its creation."""
 
     def __init__(self):
         super().__init__()

@@ -21,14 +21,14 @@ def public(kind):
     return {name: member for name, member in vars(kind).items() if not name.startswith("_")}
 
 
-def test_it_has_the_names_and_arguments_of_the_synchronous_client():
+def test_methods_and_arguments_match_the_synchronous_client():
     ours, theirs = public(AsyncPoseClient), public(PoseClient)
     assert set(ours) == set(theirs)
     for name, member in ours.items():
         assert list(inspect.signature(member).parameters) == list(inspect.signature(theirs[name]).parameters)
 
 
-def test_the_answers_are_those_of_the_synchronous_client(server, client):
+def test_answers_match_the_synchronous_client(server, client):
     async def use(other):
         return await other.estimate(b"3"), await other.detect(b"2"), await other.estimate_boxes(b"x", [[0, 0, 9, 9]])
 
@@ -54,7 +54,7 @@ def test_retries_follow_the_same_rules(server):
     assert run(server, use) == 2
 
 
-def test_url_options_and_on_retry_are_those_of_the_synchronous_client(server):
+def test_settings_match_the_synchronous_client(server):
     server.failures, reasons = [OVERLOADED] * 2, []
 
     async def use(client):
@@ -80,7 +80,7 @@ def test_is_ready(server):
     assert not run(server, lambda client: client.is_ready(), model="nope")
 
 
-def test_many_are_answered_in_order_and_at_once(server):
+def test_many_images_are_answered_concurrently_and_in_order(server):
     server.delay_s = lambda picture: 0.1 if picture == b"0" else 0.01
 
     async def use(client):
@@ -113,7 +113,7 @@ def test_failures_are_values_on_request(server):
     assert isinstance(outcomes[2], FileNotFoundError)
 
 
-def test_cancelling_a_call_returns_at_once(server):
+def test_a_cancelled_call_returns_immediately(server):
     server.delay_s = 1.0
 
     async def use(client):

@@ -20,7 +20,7 @@ def boxes_sent(server):
 
 
 @pytest.mark.parametrize("form", ["json", "jsonl"])
-def test_what_the_command_wrote_can_be_given_back(server, folder, tmp_path, capsys, form):
+def test_output_is_accepted_as_boxes(server, folder, tmp_path, capsys, form):
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["folder", str(folder), "--url", server.url, "--format", form, "--json", str(first)]) == 0
     argv = ["--boxes", str(first), "--format", form, "--json", str(second)]
@@ -57,7 +57,7 @@ def test_pictures_that_failed_have_no_boxes(tmp_path):
 def test_boxes_of_other_pictures_are_a_mistake(server, folder, tmp_path, capsys):
     (tmp_path / "b.jsonl").write_text('{"picture": "other.jpg", "people": [{"bbox": [1, 2, 3, 4], "bbox_score": 1}]}')
     assert main(["folder", str(folder), "--url", server.url, "--boxes", str(tmp_path / "b.jsonl")]) == 1
-    assert "none of the pictures" in capsys.readouterr().err
+    assert "its names must be those of the pictures" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_boxes_of_other_pictures_are_a_mistake(server, folder, tmp_path, capsys)
     [
         (b"nonsense", "JSON was expected, found 'nonsense'"),
         (b"\x89PNG", "JSON was expected, found "),
-        (b"", "an empty file was found"),
+        (b"", "the file is empty"),
         (b"[1]", "an object with bbox, score or people was expected, found 1"),
         (b'[{"image_id": 1}]', 'an object without bbox, score was found: {"image_id": 1}'),
         (b'[{"image_id": 1, "bbox": 5, "score": 1}]', "a bbox of four numbers and a score were expected, found "),

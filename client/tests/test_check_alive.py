@@ -33,7 +33,7 @@ def test_a_busy_server_is_alive(error):
         ServerUnavailable("no answer from localhost:8001: Connection refused"),
     ],
 )
-def test_a_broken_one_is_not(error):
+def test_a_broken_server_is_not_alive(error):
     assert not is_busy(error)
 
 
@@ -58,7 +58,7 @@ def test_a_dead_step_fails(server, capsys):
     assert "FAILED  pose" in capsys.readouterr().out
 
 
-def test_a_refused_connection_fails_at_once():
+def test_a_refused_connection_fails_fast():
     started = time.monotonic()
     assert main(["check", "--alive", "--url", "localhost:1"]) == 1
     assert time.monotonic() - started < 5

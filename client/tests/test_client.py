@@ -23,7 +23,7 @@ def test_estimate_returns_the_arrays_of_the_contract(client, server):
     assert server.requests[0].picture == b"3"
 
 
-def test_nobody_is_a_normal_answer_of_float32(client):
+def test_an_empty_answer_is_float32(client):
     poses = client.estimate(b"0")
     assert len(poses) == 0
     assert poses.keypoints.shape == (0, 133, 2)
@@ -39,12 +39,11 @@ def test_a_path_is_sent_as_it_is(client, server, tmp_path):
 
 
 def test_detect_asks_for_no_keypoints(client, server):
-    found = client.detect(b"3")
-    assert len(found) == 3
+    assert len(client.detect(b"3")) == 3
     assert server.requests[0].outputs == ("bboxes", "bbox_scores", "persons_detected")
 
 
-def test_half_of_the_time_may_pass_in_the_servers_queue(client, server):
+def test_half_of_the_timeout_is_the_queue_limit(client, server):
     client.estimate(b"1", timeout_s=3.0)
     assert 1_000_000 < server.requests[0].queue_us <= 1_500_000
 
@@ -87,9 +86,9 @@ KNOWN = "bbox_threshold, nms_threshold, max_persons"
         (0.4, TypeError, f"options must be Options or a mapping of {KNOWN}, not 0.4"),
     ],
 )
-def test_a_mistake_in_the_options_is_named_before_anything_is_sent(client, server, options, kind, words):
-    calls = (client.estimate, client.detect, lambda _, it: client.attempt_many([b"1"], it))
-    for call in (*calls, lambda _, it: PoseClient(options=it)):
+def test_wrong_options_are_refused_before_sending(client, server, options, kind, words):
+    calls = (client.estimate, client.detect, lambda _, options: client.attempt_many([b"1"], options))
+    for call in (*calls, lambda _, options: PoseClient(options=options)):
         with pytest.raises(kind, match=words):
             call(b"1", options)
     assert not server.requests
@@ -123,9 +122,9 @@ def test_given_boxes_keep_their_order(client):
     np.testing.assert_array_equal(poses.bboxes, boxes)
 
 
-def test_more_boxes_than_the_limit_are_split_and_stitched_in_order(client, server):
+def test_many_boxes_are_split_and_stitched_in_order(client, server):
     boxes = np.arange(4 * 70, dtype=np.float32).reshape(70, 4)
-    server.delay_s = lambda _: 0.05 if len(server.requests) == 1 else 0.0  # the first run comes last
+    server.delay_s = lambda _: 0.05 if len(server.requests) == 1 else 0.0  # the first part is answered last
     poses = client.estimate_boxes(b"x", boxes)
     assert sorted(len(request.boxes) for request in server.requests) == [6, 32, 32]
     np.testing.assert_array_equal(poses.bboxes, boxes)
@@ -133,29 +132,29 @@ def test_more_boxes_than_the_limit_are_split_and_stitched_in_order(client, serve
     assert poses.persons_detected == 70
 
 
-def test_a_limit_that_is_set_too_high_is_the_servers_to_refuse(server):
+def test_the_server_rejects_too_many_boxes(server):
     with PoseClient(server.url, max_boxes=64) as client, pytest.raises(RequestRejected, match="at most 32 boxes"):
         client.estimate_boxes(b"x", np.zeros((40, 4)))
 
 
 @pytest.mark.parametrize("boxes", [np.zeros((2, 5)), np.zeros(4)])
-def test_boxes_of_another_shape_are_refused_here(client, boxes):
+def test_boxes_of_another_shape_are_refused(client, boxes):
     with pytest.raises(ValueError, match=r"shape \(N, 4\), not"):
         client.estimate_boxes(b"x", boxes)
 
 
 def test_threads_share_a_client(client):
-    found = [0] * 8
+    counts = [0] * 8
 
     def ask(count):
-        found[count] = len(client.estimate(str(count).encode()))
+        counts[count] = len(client.estimate(str(count).encode()))
 
     threads = [threading.Thread(target=ask, args=(count,)) for count in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == list(range(8))
+    assert counts == list(range(8))
 
 
 def test_retries_are_counted(client, server):
@@ -166,7 +165,7 @@ def test_retries_are_counted(client, server):
     assert time.monotonic() - start < 1
 
 
-def test_without_a_url_the_client_asks_where_the_command_asks(capsys):
+def test_client_and_command_have_the_same_default_url(capsys):
     with PoseClient(model="body") as client:
         assert client.url == DEFAULT_URL == "localhost:8001"
     assert main(["info", "--help"]) == 0
@@ -190,7 +189,7 @@ def test_without_a_url_the_client_asks_where_the_command_asks(capsys):
         ("localhost:8001/", "'8001/' is not a number"),
     ],
 )
-def test_an_address_that_gRPC_would_misread_is_refused_at_once(kind, url, words):
+def test_addresses_that_grpc_would_misread_are_refused(kind, url, words):
     with pytest.raises(ValueError, match=words) as caught:
         kind(url)
     assert repr(url) in str(caught.value)
@@ -208,7 +207,7 @@ def test_an_address_that_gRPC_would_misread_is_refused_at_once(kind, url, words)
         "unix:/run/pose.sock",
     ],
 )
-def test_the_addresses_of_gRPC_are_taken(url):
+def test_grpc_targets_are_accepted(url):
     PoseClient(url).close()
 
 
@@ -220,7 +219,7 @@ def test_each_retry_is_reported_with_its_reason(server):
     assert [type(reason) for reason in reasons] == [Overloaded] * 2
 
 
-def test_what_on_retry_raises_ends_the_call(server):
+def test_an_exception_from_on_retry_ends_the_call(server):
     def stop(error):
         raise error
 
@@ -235,7 +234,7 @@ def test_a_missing_tls_file_is_named(tmp_path):
         PoseClient("localhost:1", tls=Tls(root_certificates=tmp_path / "nowhere.pem"))
 
 
-def test_is_ready_says_no_instead_of_raising(server, client):
+def test_is_ready_returns_false_instead_of_raising(server, client):
     assert client.is_ready()
     with PoseClient(server.url, model="nope") as other:
         assert not other.is_ready()
@@ -250,7 +249,7 @@ def test_servers_of_a_list_take_turns(server):
         with PoseClient(f"ipv4:{server.url},{second.url}") as client:
             deadline_s = time.monotonic() + 5
             while not (server.requests and second.requests) and time.monotonic() < deadline_s:
-                client.estimate(b"1")  # the first calls may meet only one server that is connected yet
+                client.estimate(b"1")  # at the first calls, only one server may be connected
             server.requests.clear()
             second.requests.clear()
             for _ in range(10):
@@ -264,5 +263,5 @@ def test_all_runs_of_a_split_share_one_deadline(client, server):
     server.delay_s = 0.15
     start_s = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        client.estimate_boxes(b"x", np.zeros((32 * 12, 4)), timeout_s=0.25)  # 12 runs, 4 at a time
+        client.estimate_boxes(b"x", np.zeros((32 * 12, 4)), timeout_s=0.25)  # 12 requests, 4 at a time
     assert time.monotonic() - start_s < 0.4

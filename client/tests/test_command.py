@@ -100,7 +100,8 @@ def test_a_folder_takes_the_drawing_of_one_picture(run, photo, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("output", "words"), [("one.png", "give a folder"), ("-", "only one drawn picture"), ("folder", "run them apart")]
+    ("output", "words"),
+    [("one.png", "give a folder"), ("-", "only one drawn picture"), ("folder", "draw them in separate runs")],
 )
 def test_impossible_places_for_drawings_are_refused(run, photo, tmp_path, output, words):
     target = output if output == "-" else tmp_path / output
@@ -138,7 +139,7 @@ def test_coco_results_name_pictures_by_number(run, tmp_path):
     assert {"category_id", "keypoints", "score"} <= set(entries[0])
 
 
-def test_folders_below_are_taken_on_request(run, tmp_path):
+def test_recursive_reads_folders_below(run, tmp_path):
     folder = numbered(tmp_path / "in", 1)
     numbered(folder / "sub", 2)
     assert len(run("folder", folder).out.splitlines()) == 1
@@ -176,7 +177,7 @@ def test_requests_sent_again_are_reported(run, server, tmp_path):
     ("argv", "words"),
     [
         (("image", "nowhere.jpg"), "nowhere.jpg"),
-        (("folder", "nowhere"), "nowhere is no folder"),
+        (("folder", "nowhere"), "nowhere is not a folder"),
         (("image", "{photo}", "--model", "nope"), "cigpose-client info"),
         (("image", "{photo}", "--url", "127.0.0.1:1", "--timeout", "0.2"), "is the server running"),
     ],
@@ -201,7 +202,7 @@ def test_help_is_status_0(capsys):
 
 
 def test_a_server_that_restarts_costs_no_picture(run, server, tmp_path):
-    """The server goes away while 60 pictures are on their way, and comes back half a second later."""
+    """The server stops while 60 pictures are being sent, and is back half a second later."""
     handle = start(server)
     state = {"handle": handle}
 

@@ -32,7 +32,7 @@ def painted(drawn):
 
 
 @pytest.mark.parametrize("points", [133, 17, 14, 21])
-def test_every_point_is_visible(points):
+def test_every_keypoint_is_visible(points):
     poses = one_person(points)
     drawn = painted(draw_poses(canvas(), poses))
     x, y = poses.keypoints[0].round().astype(int).T
@@ -48,19 +48,19 @@ def test_every_edge_is_visible(points):
         assert drawn[y - 1 : y + 2, x - 1 : x + 2].any()
 
 
-def test_the_picture_itself_is_left_alone():
+def test_draw_poses_copies_the_picture():
     image_bgr = canvas()
     draw_poses(image_bgr, one_person(17))
     assert (image_bgr == GREY).all()
 
 
-def test_unclear_points_are_left_out():
+def test_unclear_keypoints_are_not_drawn():
     assert not painted(draw_poses(canvas(), one_person(133, score=0.29))).any()
     assert painted(draw_poses(canvas(), one_person(133, score=0.29), threshold=0.2)).any()
 
 
 def test_the_third_argument_is_the_threshold():
-    """... and stands above that of the options."""
+    """It replaces the threshold of the options."""
     poses = one_person(133, score=0.29)
     assert painted(draw_poses(canvas(), poses, 0.2)).any()
     assert painted(draw_poses(canvas(), poses, options=DrawOptions(threshold=0.2))).any()
@@ -76,9 +76,9 @@ def rows_of(*names):
     ("part", "names"),
     [("body", ["body"]), ("hands", ["left_hand", "right_hand"]), ("face", ["face"]), ("feet", ["foot"])],
 )
-def test_a_part_alone_is_drawn_where_its_points_are(part, names):
+def test_a_single_part_is_drawn_at_its_keypoints(part, names):
     poses = one_person(133)
-    poses.keypoints[0] = np.stack([np.arange(133) * 5 + 20, np.full(133, 30)], axis=1)  # one each 5 pixels
+    poses.keypoints[0] = np.stack([np.arange(133) * 5 + 20, np.full(133, 30)], axis=1)  # 5 pixels apart
     poses.keypoints[0, rows_of(*names), 1] = 70
     picture = np.full((100, 700, 3), GREY, np.uint8)
     everything = painted(draw_poses(picture, poses))
@@ -151,7 +151,7 @@ def test_a_label_is_never_off_the_picture(box):
     assert painted(labelled(DrawOptions(labels="score"), box=box)).sum() == full
 
 
-def test_labels_say_what_was_asked_for():
+def test_labels_show_the_requested_text():
     score, index = (labelled(DrawOptions(labels=labels)) for labels in ("score", "index"))
     np.testing.assert_array_equal(score, labelled(labels=["0.87"]))
     np.testing.assert_array_equal(index, labelled(labels=["0"]))
@@ -191,7 +191,7 @@ OPTIONS = ["--threshold 2 --draw-boxes", "--threshold 2 --labels index", "--line
 
 @pytest.fixture
 def drawn_by_command(server, tmp_path, capsys):
-    """Return a function that draws with the command and returns the picture, or the first frame."""
+    """Return a function that draws by the command and returns the picture, or the first frame."""
     cv2.imwrite(str(tmp_path / "photo.png"), canvas(256))
     writer = cv2.VideoWriter(str(tmp_path / "clip.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5.0, (256, 256))
     writer.write(canvas(256))
@@ -250,14 +250,14 @@ def test_lines_grow_with_the_person():
     assert areas[0] < areas[1] < areas[2]
 
 
-def test_points_far_outside_and_not_finite_do_no_harm():
+def test_drawing_survives_extreme_keypoints():
     poses = one_person(133)
     poses.keypoints[0, ::3] = [1e30, -1e30]
     poses.keypoints[0, 1::3] = np.nan
     assert painted(draw_poses(canvas(), poses)).any()
 
 
-def test_nobody_leaves_the_picture_as_it_is():
+def test_no_people_leave_the_picture_unchanged():
     poses = one_person(133).select(2.0)
     assert not painted(draw_poses(canvas(), poses)).any()
 

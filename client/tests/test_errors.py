@@ -25,7 +25,7 @@ LAST = "connections to all backends failing; last error: {}"
 
 @pytest.fixture
 def once(server):
-    """A client that tries only once."""
+    """A client without retries."""
     with PoseClient(server.url, timeout_s=5.0, retry=None) as client:
         yield client
 
@@ -66,7 +66,7 @@ def test_an_error_without_status_or_message_is_still_an_error():
     assert isinstance(translate(InferenceServerException(None)), ServerFailed)
 
 
-def test_nobody_listening_names_the_address():
+def test_a_refused_connection_names_the_address():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{unused.getsockname()[1]}"
@@ -80,7 +80,7 @@ def test_the_clients_own_limit_is_named(server):
         client.estimate(b"1")
 
 
-def test_a_dead_server_names_the_address_the_time_and_the_remedy():
+def test_the_error_names_address_time_and_remedy():
     with PoseClient("127.0.0.1:1", timeout_s=0.5) as client, pytest.raises(ServerUnavailable) as caught:
         client.estimate(b"1")
     assert re.fullmatch(
@@ -125,7 +125,7 @@ def test_each_broken_connection_has_its_cause_and_remedy(message, problem, remed
     assert error.transient is transient
 
 
-def test_of_two_addresses_the_one_that_refuses_says_less():
+def test_a_refused_address_hides_no_other_failure():
     """`localhost` is 127.0.0.1 and ::1; the server listens on one, and gRPC reports one of them at a time."""
     failures = Failures()
     closes, refuses, gone = (
@@ -157,7 +157,7 @@ def test_a_bad_request_is_never_sent_again(client, server):
     assert len(server.requests) == 1
 
 
-def test_an_unknown_model_is_not_waited_for(server):
+def test_unknown_models_are_not_retried(server):
     with PoseClient(server.url, model="nope") as client, pytest.raises(ModelNotReady, match="pose_nope"):
         client.estimate(b"1")
     assert len(server.requests) == 1
@@ -172,7 +172,7 @@ def test_retries_end_at_the_deadline_with_the_last_reason(client, server):
     assert 2 <= len(server.requests) <= 8
 
 
-def test_a_stopping_server_is_waited_for(client, server):
+def test_a_stopping_server_is_retried(client, server):
     server.failures = [STOPPING, (grpc.StatusCode.UNAVAILABLE, "Server is stopping")]
     assert len(client.estimate(b"1")) == 1
     assert client.retries == 2

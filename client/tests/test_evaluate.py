@@ -21,7 +21,7 @@ FIRST_SIX = ("AP", "AP50", "AP75", "APM", "APL", "AR")  # of pycocotools' statis
 
 
 def annotation(number, image, keypoints, **changes):
-    """One person, 100 x 200 pixels, all of whose points are visible; for 133 points in COCO-WholeBody's fields."""
+    """One person of 100 x 200 pixels with visible keypoints; 133 of them in COCO-WholeBody's fields."""
     flat = np.column_stack([keypoints, np.full(len(keypoints), 2)]).ravel().tolist()
     ends = [3 * end for end in itertools.accumulate(SIZES)]
     fields = {"keypoints": flat}
@@ -52,7 +52,7 @@ def set_of(points):
 
 
 def one_point(shift):
-    """A person of one labelled point (the nose), and a result that misses it by `shift` pixels."""
+    """A person with one labelled keypoint (the nose), and a result that misses it by `shift` pixels."""
     data = dataset(17, 1)
     (person,) = data.people
     person["keypoints"] = person["keypoints"][:3] + [0, 0, 0] * 16
@@ -60,7 +60,7 @@ def one_point(shift):
 
 
 def by_pycocotools(data, results):
-    """The first six statistics, by the way that everybody takes: annotations and results as they are."""
+    """The first six statistics of pycocotools, with unchanged annotations and results."""
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
         categories = [{"id": 1, "name": "person"}]
@@ -90,7 +90,7 @@ def test_the_truth_as_prediction_is_perfect(points, rows):
 
 @pytest.mark.parametrize(("similarity", "ap"), [(0.99, 1.0), (0.72, 0.5), (0.52, 0.1), (0.49, 0.0)])
 def test_a_known_similarity_gives_the_ap_computed_by_hand(similarity, ap):
-    """One point of sigma s, missed by d: similarity = exp(-d^2 / ((2 s)^2 * area * 2)); AP is the share of the ten
+    """One keypoint of sigma s, missed by d: similarity = exp(-d^2 / ((2 s)^2 * area * 2)); AP is the share of the ten
     thresholds 0.50, 0.55, ... 0.95 that it reaches."""
     sigma = set_of(17).sigmas[0]
     shift = np.sqrt(-np.log(similarity) * (2 * sigma) ** 2 * 9000.0 * 2)
@@ -98,7 +98,7 @@ def test_a_known_similarity_gives_the_ap_computed_by_hand(similarity, ap):
     assert evaluate(data, results, set_of(17))["body"]["AP"] == pytest.approx(ap)
 
 
-def test_a_wrong_person_between_two_right_ones_costs_what_it_should():
+def test_a_wrong_person_lowers_ap_as_computed_by_hand():
     """Right, wrong, right by score: precision 1 up to recall 0.5 (51 of 101 points), then 2/3."""
     data = dataset(17, 2)
     first, second = data.people
@@ -106,7 +106,7 @@ def test_a_wrong_person_between_two_right_ones_costs_what_it_should():
     assert evaluate(data, results, set_of(17))["body"]["AP"] == pytest.approx((51 + 50 * 2 / 3) / 101)
 
 
-def test_parts_without_points_are_not_counted():
+def test_parts_without_keypoints_are_not_counted():
     data = dataset(133, 2)
     for person in data.people:
         person["face_kpts"] = [0.0] * 3 * 68
@@ -120,7 +120,7 @@ def test_annotations_of_another_set_are_refused():
         evaluate(dataset(17), [], set_of(14))
 
 
-def test_nobody_found_is_zero():
+def test_no_results_give_zero():
     assert evaluate(dataset(17), [], set_of(17))["body"]["AP"] == 0
 
 
@@ -130,7 +130,7 @@ def test_pycocotools_missing_names_the_extra(monkeypatch):
         evaluate(dataset(17), [], set_of(17))
 
 
-def test_of_two_alike_the_better_scored_person_stays():
+def test_duplicates_lose_to_the_better_score():
     random = np.random.default_rng(1)
     keypoints = random.uniform(0, 100, (1, 17, 2))
     everybody = Poses(
@@ -144,7 +144,7 @@ def test_of_two_alike_the_better_scored_person_stays():
     np.testing.assert_allclose(kept.bbox_scores, [0.9, 0.7])
 
 
-def test_boxes_of_the_truth_are_cut_and_crowds_left_out(tmp_path):
+def test_annotated_boxes_are_clipped_and_crowds_dropped(tmp_path):
     data = dataset(17, 1)
     (person,) = data.people
     others = [person | {"iscrowd": 1}, person | {"keypoints": [0] * 51}, person | {"bbox": [-5, 400, 900, 200]}]
@@ -160,7 +160,7 @@ def test_published_numbers():
 
 
 class Files:
-    """Annotations whose truth is what the fake server answers for the annotated boxes."""
+    """Annotations that equal the fake server's answers for the annotated boxes."""
 
     def __init__(self, folder, points):
         self.annotations, self.images = folder / "truth.json", folder / "images"
@@ -205,7 +205,7 @@ def test_the_command_on_boxes_of_a_file_and_of_the_detector(server, tmp_path, ca
     assert "3 pictures answered, 0 failed, 0 left out, 6 people" in capsys.readouterr().err
 
 
-def test_the_numbers_are_those_of_pycocotools_on_the_results_written(server, tmp_path, capsys):
+def test_metrics_equal_pycocotools_on_the_saved_results(server, tmp_path, capsys):
     files, saved = Files(tmp_path, 17), tmp_path / "results.json"
     argv = ("--model", "body", "--boxes", "detector", "--save-results", saved, "--json", tmp_path / "report.json")
     assert main(files.argv(server, *argv)) == 0
@@ -219,7 +219,7 @@ def test_the_numbers_are_those_of_pycocotools_on_the_results_written(server, tmp
 
 
 def test_boxes_in_a_results_file_change_no_number(server, tmp_path, capsys):
-    """`--format coco` and `to_coco` write the box of each person; pycocotools would take sizes from it."""
+    """`--format coco` and `to_coco` write the box of each person, from which pycocotools would take sizes."""
     files, saved = Files(tmp_path, 17), tmp_path / "results.json"
     run = ["evaluate", "--annotations", str(files.annotations), "--json", "-"]
     assert main(files.argv(server, "--model", "body", "--boxes", "detector", "--save-results", saved)) == 0
@@ -235,18 +235,18 @@ def test_boxes_in_a_results_file_change_no_number(server, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("bbox", "different"), [(False, []), (True, ["APM"])])
-def test_pycocotools_gives_the_same_numbers_without_boxes_and_other_sizes_with_them(bbox, different):
-    """Somebody who is not there, better scored than the truth: medium by the keypoints, large by the box."""
+def test_boxes_change_the_sizes_of_pycocotools(bbox, different):
+    """A false person with a better score than the true one: medium by its keypoints, large by its box."""
     data = dataset(17, 1)
     right = np.reshape(data.people[0]["keypoints"], (17, 3))[:, :2]
-    found = Poses(
+    poses = Poses(
         bboxes=np.array([[0, 0, 400, 400], [10, 20, 110, 220]], np.float32),
         bbox_scores=np.array([0.9, 0.5], np.float32),
         persons_detected=2,
         keypoints=np.stack([right / 3 + 300, right]).astype(np.float32),
         keypoint_scores=np.ones((2, 17), np.float32),
     )
-    entries = found.to_coco(1, bbox=bbox)
+    entries = poses.to_coco(1, bbox=bbox)
     ours = evaluate(data, entries, set_of(17))["body"]
     assert ours["APM"] < 1
     theirs = dict(zip(FIRST_SIX, by_pycocotools(data, entries), strict=True))
@@ -295,9 +295,9 @@ def test_mistakes_are_named(tmp_path, capsys, argv, words):
     for name, content in contents.items():
         names[name].write_bytes(content)
     assert main(["evaluate", "--images", str(files.images), *(word.format(**names) for word in argv)]) == 1
-    said = capsys.readouterr().err
-    assert words.format(**names) in said
-    assert not any(name in said for name in ("Error", "Expecting value", "codec", "dict"))
+    err = capsys.readouterr().err
+    assert words.format(**names) in err
+    assert not any(name in err for name in ("Error", "Expecting value", "codec", "dict"))
 
 
 def test_neither_pictures_nor_results_is_wrong_usage(tmp_path, capsys):

@@ -47,7 +47,7 @@ def test_jpeg_without_opencv_names_the_extra(monkeypatch):
         encoded(pixels(4, 4), "jpeg")
 
 
-def test_the_limit_is_the_servers():
+def test_the_limit_equals_the_servers():
     assert PictureLimits().max_bytes == MAX_PICTURE_BYTES
 
 
@@ -64,7 +64,7 @@ def test_a_photo_of_12_megapixels_fits():
 
 
 @pytest.mark.parametrize(("array_format", "opencv"), [("bmp", True), ("auto", False)])
-def test_pixels_over_the_limit_that_cannot_go_as_jpeg_name_the_remedy(monkeypatch, array_format, opencv):
+def test_pixels_over_the_limit_name_the_remedy(monkeypatch, array_format, opencv):
     if not opencv:
         monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ValueError) as caught:
@@ -73,13 +73,13 @@ def test_pixels_over_the_limit_that_cannot_go_as_jpeg_name_the_remedy(monkeypatc
         assert words in str(caught.value)
 
 
-def test_an_unknown_format_is_refused_at_once():
+def test_an_unknown_format_is_refused_by_the_constructor():
     with pytest.raises(ValueError, match="array_format 'png' is unknown; known: auto, bmp, jpeg"):
         PoseClient(array_format="png")
 
 
 class Tensor:
-    """Not numpy's, but readable as an array, as those of other frameworks are."""
+    """An array of another framework, which numpy can read."""
 
     def __init__(self, array):
         self.array = array
@@ -88,7 +88,7 @@ class Tensor:
         return self.array
 
 
-def test_what_has_an_array_is_taken_as_one():
+def test_objects_with_array_are_accepted():
     assert encoded(Tensor(pixels(4, 5))) == encoded(pixels(4, 5))
     with pytest.raises(TypeError, match="float32"):
         encoded(Tensor(np.zeros((4, 4, 3), np.float32)))
@@ -104,7 +104,7 @@ def test_a_pil_image_is_rgb():
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "LA", "I;16"])
-def test_a_pil_image_is_seen_as_the_server_sees_its_file(tmp_path, mode):
+def test_a_pil_image_matches_the_servers_decoding(tmp_path, mode):
     if mode == "I;16":
         image = Image.fromarray(np.random.default_rng(1).integers(0, 65536, (6, 9)).astype(np.uint16))
     else:

@@ -20,21 +20,21 @@ def test_info_lists_every_ensemble_that_finds_people(client):
     assert info.models[0].max_persons == 32
 
 
-def test_the_configuration_lists_what_a_server_with_a_closed_repository_serves(server, client):
+def test_the_configuration_lists_models_of_a_closed_index(server, client):
     server.closed, server.networks = CLOSED[:1], "body,crowd"
     info = client.info()
     assert [model.name for model in info.models] == ["pose", "pose_body", "pose_crowd"]
     assert info.complete
 
 
-def test_a_server_that_tells_little_is_still_described(server, capsys):
+def test_a_closed_server_is_described(server, capsys):
     server.closed, server.networks = CLOSED, "body,crowd"
     with PoseClient(server.url, model="body") as client:
         info = client.info()
     (model,) = info.models
     assert not info.complete
     assert main(["check", "--url", server.url]) == 0
-    assert "keeps its list to itself" in capsys.readouterr().err
+    assert "This server does not list its models; use --model to choose one." in capsys.readouterr().err
     assert (model.name, model.keypoints, model.keypoint_set) == ("pose_body", 17, "coco")
     assert model.network is model.max_persons is None
 
@@ -70,7 +70,7 @@ def test_check_alive_asks_one_network(server, capsys):
     assert {request.model for request in server.requests} == {"pose_body", "pose_from_boxes_body"}
 
 
-def test_check_names_what_is_dead(server, capsys, tmp_path):
+def test_check_names_failing_ensembles(server, capsys, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     assert main(["check", str(tmp_path / "bad.jpg"), "--url", server.url]) == 1
     assert capsys.readouterr().out.count("FAILED  pose") == 4

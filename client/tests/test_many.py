@@ -14,7 +14,7 @@ def test_answers_keep_the_order_and_the_server_stays_busy(client, server):
     assert 2 <= server.most_at_once <= 4
 
 
-def test_images_are_read_only_a_little_ahead(client):
+def test_images_are_read_a_bounded_number_ahead(client):
     read = 0
 
     def images():
@@ -57,7 +57,7 @@ def test_no_thread_remains_when_the_caller_stops(client):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("cigpose-client")]
 
 
-def test_nothing_in_nothing_out(client):
+def test_no_images_give_no_answers(client):
     assert list(client.estimate_many([])) == []
 
 
@@ -66,5 +66,5 @@ def test_in_flight_below_one_is_refused(client):
         list(client.estimate_many([b"1"], in_flight=0))
 
 
-def test_items_come_with_their_results():
-    assert list(in_order(lambda x: x * x, range(5), 2)) == [(0, 0), (1, 1), (2, 4), (3, 9), (4, 16)]
+def test_results_keep_the_order_of_items():
+    assert list(in_order(lambda x: x * x, range(5), 2)) == [0, 1, 4, 9, 16]

@@ -1,4 +1,4 @@
-"""Every subcommand, with every output that is an input by some other name: refused, and nothing is touched."""
+"""Every subcommand refuses every output that is an input under another name, and changes no file."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from cigpose_client.__main__ import _parser, main
 from client.tests.fake_server import FakeServer
 from client.tests.processes import ran
 
-# A free string may name a file. Whoever adds such an option says here what it names.
+# A free string may name a file. Enter each new option with a free string into one of these sets.
 OUTPUTS = {"--json", "--output", "--save-results"}
 INPUTS = {"--boxes", "--annotations", "--images", "--results", "--tls-ca", "--tls-key", "--tls-cert"}
 INPUTS |= {"pictures", "folder", "source", "picture"}
@@ -27,7 +27,7 @@ def subcommands():
 
 
 def names_of(parser):
-    """Return the options and arguments that take any text, or are shown as the place of something."""
+    """Return the options and arguments that accept any text, or whose metavar names a file."""
     valued = [action for action in parser._actions if action.nargs != 0]
     free = [action for action in valued if action.metavar in PLACES or not (action.type or action.choices)]
     return {action.option_strings[-1] if action.option_strings else action.dest for action in free}
@@ -35,7 +35,7 @@ def names_of(parser):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """One of every input, in the current folder; nobody listens at the address that is asked."""
+    """One file of each kind of input, in the current folder."""
     monkeypatch.chdir(tmp_path)
     for name in ("photo.jpg", "photos/photo.jpg", "photos/sub/other.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -96,10 +96,10 @@ CASES = [
 
 def refused(argv, capsys):
     assert main([*argv, "--url", "127.0.0.1:1"]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("cigpose-client: ") and said.err.count("\n") == 1
-    return said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("cigpose-client: ") and captured.err.count("\n") == 1
+    return captured.err
 
 
 def test_every_option_that_may_name_a_file_is_known():
@@ -139,14 +139,14 @@ def test_two_outputs_in_one_file_are_refused(files, capsys, command):
         (["--recursive"], "."),
     ],
 )
-def test_drawings_are_not_written_where_pictures_are_read(files, capsys, flags, output):
+def test_output_folders_that_overlap_the_input_are_refused(files, capsys, flags, output):
     (files / "link").symlink_to(files / "photos")
     before = contents(files)
     refused(["folder", "photos", *flags, "--output", output], capsys)
     assert contents(files) == before
 
 
-def test_a_drawing_that_is_an_input_by_a_link_is_refused(files, capsys):
+def test_drawings_that_are_linked_inputs_are_refused(files, capsys):
     (files / "drawn").mkdir()
     os.link("photos/photo.jpg", "drawn/photo.jpg")
     assert "drawn/photo.jpg would overwrite the input photos/photo.jpg" in refused(
@@ -155,7 +155,7 @@ def test_a_drawing_that_is_an_input_by_a_link_is_refused(files, capsys):
     assert "would overwrite the input" in refused(["image", "photo.jpg", "--output", "."], capsys)
 
 
-def test_what_stdin_and_stdout_are_redirected_to_counts(files):
+def test_redirected_stdin_and_stdout_are_compared(files):
     before = contents(files)
     with open("photo.jpg", "rb") as photo:
         run = ran("image", "-", "--json", "photo.jpg", "--url", "127.0.0.1:1", stdin=photo)
@@ -166,7 +166,7 @@ def test_what_stdin_and_stdout_are_redirected_to_counts(files):
     assert contents(files) == before
 
 
-def test_a_folder_below_is_harmless_where_it_is_not_read(server: FakeServer, files, capsys):
+def test_output_below_a_folder_is_allowed_without_recursive(server: FakeServer, files, capsys):
     for _ in range(2):
         assert main(["folder", "photos", "--output", "photos/drawn", "--url", server.url]) == 0
     assert os.listdir("photos/drawn") == ["photo.jpg"]

@@ -40,10 +40,10 @@ def test_other_outputs_and_devices_are_accepted(tmp_path, photo):
 
 
 @pytest.mark.parametrize(("output", "folder"), [("a", "a"), ("a/b", "a"), ("a", "a/b"), ("link/b", "a")])
-def test_folders_inside_one_another_are_refused(tmp_path, output, folder):
+def test_overlapping_folders_are_refused(tmp_path, output, folder):
     (tmp_path / "a").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    with pytest.raises(OutputRefused, match="choose a folder apart"):
+    with pytest.raises(OutputRefused, match="choose a separate output folder"):
         check_apart(tmp_path / output, tmp_path / folder)
     check_apart(tmp_path / "ab", tmp_path / "a")
 
@@ -74,7 +74,7 @@ def test_a_link_stays_a_link(tmp_path, photo):
     assert photo.read_text() == "text"
 
 
-def test_missing_folders_are_made_and_pipes_are_written_to(tmp_path):
+def test_missing_folders_are_created_and_pipes_written(tmp_path):
     write_file(tmp_path / "a" / "b" / "new.json", "{}")
     assert (tmp_path / "a" / "b" / "new.json").read_text() == "{}"
     read, write = os.pipe()
@@ -93,7 +93,7 @@ def test_a_claimed_folder_loses_only_what_a_run_wrote(tmp_path):
     assert sorted(os.listdir(out)) == [".cigpose-output", "mine.txt"]
 
 
-def test_a_folder_with_files_of_others_is_refused(tmp_path):
+def test_foreign_files_in_a_folder_are_refused(tmp_path):
     (tmp_path / "pictures").mkdir()
     with pytest.raises(OutputRefused, match="holds pictures, not written by this command"):
         claim_folder(tmp_path, ["people.json", "pictures"])
@@ -102,9 +102,9 @@ def test_a_folder_with_files_of_others_is_refused(tmp_path):
         claim_folder(tmp_path / "file", [])
 
 
-def test_what_a_killed_process_left_is_found(tmp_path):
+def test_leftovers_of_killed_processes_are_found(tmp_path):
     parts = [Part(tmp_path / name) for name in ("people.json", "people.json", "other.json", "people.jsonl", "people")]
-    assert leftovers([tmp_path / "people.json"]) == []  # they are being written
+    assert leftovers([tmp_path / "people.json"]) == []  # this process is writing them
     for part in parts:
         part.leave()
     assert set(leftovers([tmp_path / "people.json"])) == {part.path for part in parts[:2]}
@@ -122,7 +122,7 @@ def test_the_newest_comes_first(tmp_path):
 
 @pytest.mark.parametrize("letter", ["a", "é", "姿"])
 def test_long_names_are_written_and_found(tmp_path, letter):
-    """A file system allows 255 bytes; names that agree in their beginnings are told apart."""
+    """A file system allows 255 bytes; names with the same beginning get different temporary files."""
     stem = letter * (245 // len(letter.encode()))
     targets = [tmp_path / f"{stem}{number}.json" for number in (1, 2)]
     for target in targets:

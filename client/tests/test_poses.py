@@ -26,14 +26,14 @@ def test_the_public_names():
 
 
 @pytest.mark.parametrize(("points", "name"), [(133, "coco_wholebody"), (17, "coco"), (14, "crowdpose")])
-def test_the_number_of_points_names_the_set(points, name):
+def test_the_number_of_keypoints_selects_the_set(points, name):
     known = poses(points=points).keypoint_set
     assert known is keypoint_sets()[name]
     assert len(known) == len(known.sides) == len(known.sigmas) == points
     assert all(0 <= row < points for edge in known.edges for row in edge)
 
 
-def test_another_number_of_points_has_no_names():
+def test_other_numbers_of_keypoints_have_no_names():
     assert poses(points=21).keypoint_set is None
     assert poses(points=21).keypoint_names == ()
     assert list(poses(points=21).to_coco(1)[0]) == ["image_id", "category_id", "bbox", "score", "keypoints"]
@@ -75,12 +75,12 @@ def test_a_slice_of_poses_is_poses():
 
 
 @pytest.mark.parametrize("index", [2, -3])
-def test_a_person_who_is_not_there_is_an_index_error(index):
+def test_a_row_out_of_range_is_an_index_error(index):
     with pytest.raises(IndexError, match=f"no person {index}: 2 were found"):
         poses(2)[index]
 
 
-def test_poses_are_true_when_somebody_is_there():
+def test_poses_with_people_are_true():
     assert poses(1)
     assert not poses(0)
     assert list(poses(0)) == []
@@ -102,7 +102,7 @@ def test_detections_are_a_sequence_of_boxes():
     assert type(boxes[:1]) is Detections
 
 
-def test_to_coco_of_17_points():
+def test_to_coco_of_17_keypoints():
     everybody = poses(1)
     (entry,) = everybody.to_coco(785)
     assert entry["image_id"] == 785
@@ -118,7 +118,7 @@ def test_to_coco_leaves_the_box_out_on_request():
     assert poses(1).to_coco(785, bbox=False) == [{name: entry[name] for name in entry if name != "bbox"}]
 
 
-def test_to_coco_of_133_points_is_in_the_fields_of_coco_wholebody():
+def test_to_coco_of_133_keypoints_uses_five_fields():
     everybody = poses(1, 133)
     (entry,) = everybody.to_coco(785)
     fields = ("keypoints", "foot_kpts", "face_kpts", "lefthand_kpts", "righthand_kpts")
@@ -127,7 +127,7 @@ def test_to_coco_of_133_points_is_in_the_fields_of_coco_wholebody():
     np.testing.assert_array_equal(rows[:, :2], everybody.keypoints[0])
 
 
-def test_the_instance_score_counts_clear_points_only():
+def test_the_instance_score_counts_clear_keypoints_only():
     scores = np.array([[0.2, 0.4, 0.6], [0.1, 0.2, -1.0]], np.float32)
     everybody = poses(2, 3, scores)
     np.testing.assert_allclose(everybody.instance_scores, [0.9 * 0.5, 0.0], rtol=1e-6)
@@ -149,7 +149,7 @@ def test_the_edges_for_supervision_count_from_1(points):
     assert poses(points=21).supervision_edges == []
 
 
-def test_to_supervision_without_it_names_the_extra(monkeypatch):
+def test_to_supervision_names_the_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ModuleNotFoundError, match=r"cigpose-client\[supervision\]"):
         poses().to_supervision()

@@ -11,7 +11,7 @@ def test_durations(seconds, text):
     assert clock(seconds) == text
 
 
-def test_a_line_tells_rate_and_time_left():
+def test_a_line_shows_rate_and_time_left():
     assert line("frames", 120, 300, 24.0) == "120/300 frames, 24.0/s, 0:08 left"
     assert line("frames", 120, None, 24.0) == "120 frames, 24.0/s"
 
@@ -32,7 +32,7 @@ def test_a_terminal_sees_one_line_renewed(monkeypatch):
     assert lines[-1].endswith("/s, 3 requests sent again\n")
 
 
-def test_where_the_total_is_unknown_what_was_asked_counts():
+def test_sent_items_replace_an_unknown_total():
     stream = io.StringIO()
     progress = Progress("frames", None, stream)
     progress.asked = 3

@@ -1,4 +1,4 @@
-"""`--resume`: the result is that of one uninterrupted run, and nothing is asked for twice."""
+"""`--resume`: the result equals one uninterrupted run, and no answered picture is sent again."""
 
 import json
 import os
@@ -25,7 +25,7 @@ REFUSAL = (grpc.StatusCode.INVALID_ARGUMENT, "no picture that I know")
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures that differ in their bytes; one of them is in a folder below."""
+    """Pictures with different bytes; one of them is in a subfolder."""
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     for number in range(PICTURES):
@@ -44,26 +44,26 @@ def files_of(folder):
 
 
 def answered(out):
-    """Return the names in the file of people, and in those that killed runs left."""
+    """Return the names in people.json and in the files that killed runs left."""
     names = set()
     for path in [out / "people.json", *leftovers([out / "people.json"])]:
         for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
                 names.add(json.loads(line.rstrip(b","))["picture"])
-            except (ValueError, TypeError):  # the array's ends, and a line that was cut
+            except (ValueError, TypeError):  # an end of the array, or a cut line
                 pass
     return names
 
 
 @pytest.mark.parametrize(("form", "kills"), [("json", 20), ("jsonl", 5)])
-def test_killed_at_random_moments_and_resumed_equals_one_run(server, folder, tmp_path, capsys, form, kills):
+def test_killed_and_resumed_runs_equal_one_run(server, folder, tmp_path, capsys, form, kills):
     chance = random.Random(form)
     assert main(arguments(server, folder, tmp_path / "one", form)) == 0
     by_content = {path.read_bytes(): path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     out = tmp_path / "killed"
     for _ in range(kills):
         before = answered(out)
-        if len(before) > PICTURES - 10:  # near the end: start with an empty folder again
+        if len(before) > PICTURES - 10:  # near the end: start again with an empty folder
             shutil.rmtree(out)
             before = set()
         server.requests.clear()
@@ -91,7 +91,7 @@ def start_and_kill(server, argv, chance):
 
 @pytest.fixture
 def run(server, tmp_path, capsys):
-    """Run `image` on pictures a to e; the answer is the status, what was said, and the people's records."""
+    """Run `image` on pictures a to e; the answer holds the status, stderr, the records and the number of requests."""
     for name in "abcde":
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((60, 80, 3), 10 * ord(name) % 256, np.uint8))
     target = tmp_path / "people.json"
@@ -110,7 +110,7 @@ def letters(lines):
     return "".join(Path(json.loads(line)["picture"]).stem for line in lines)
 
 
-def test_all_is_there_and_nothing_is_asked(run, tmp_path):
+def test_a_complete_run_sends_nothing(run, tmp_path):
     once = run()
     again = run()
     assert (once.asked, again.asked, again.status) == (5, 0, 0)
@@ -118,17 +118,17 @@ def test_all_is_there_and_nothing_is_asked(run, tmp_path):
     assert "5 of 5 pictures are answered already" in again.err
 
 
-def test_without_resume_a_run_starts_over_and_says_what_it_leaves_out(run, tmp_path):
+def test_a_run_without_resume_starts_over_and_says_so(run, tmp_path):
     once = run()
     os.rename(tmp_path / "people.json", tmp_path / ".people.0123abcd.part.json")
     again = run(resume=False)
     assert (again.asked, again.lines) == (5, once.lines)
-    assert f"A killed run left records for {tmp_path}/people.json; --resume would go on from them." in again.err
+    assert f"A killed run left records for {tmp_path}/people.json; --resume would continue it." in again.err
     assert not list(tmp_path.glob(".people*"))
     assert "killed" not in run(resume=False).err
 
 
-def test_gaps_are_filled_in_order_and_records_are_taken_over_verbatim(run, tmp_path):
+def test_gaps_are_filled_and_records_kept_verbatim(run, tmp_path):
     once = run().lines
     marked = once[3].replace('"persons_detected":2', '"persons_detected":  77')
     (tmp_path / "people.json").write_text(f"{once[1]}\n{marked}\n")
@@ -137,7 +137,7 @@ def test_gaps_are_filled_in_order_and_records_are_taken_over_verbatim(run, tmp_p
     assert again.lines == [*once[:3], marked, once[4]]
 
 
-def test_failures_are_asked_for_again(run, server):
+def test_failures_are_sent_again(run, server):
     server.failures = [REFUSAL]
     first = run("--continue-on-error", "--concurrency", "1")
     assert (first.status, "error" in first.lines[0]) == (1, True)
@@ -146,7 +146,7 @@ def test_failures_are_asked_for_again(run, server):
     assert "error" not in again.lines[0]
 
 
-def test_missing_drawings_are_made(run, tmp_path):
+def test_missing_drawings_are_drawn(run, tmp_path):
     drawn = tmp_path / "drawn"
     run("--output", drawn)
     (drawn / "c.png").unlink()
@@ -155,7 +155,7 @@ def test_missing_drawings_are_made(run, tmp_path):
 
 
 def test_a_resumed_run_that_ends_early_keeps_what_was_there(run, server, tmp_path):
-    """Of a, c and e are known; b is refused. What follows it stays."""
+    """a, c and e are answered, and b is rejected: the records behind b are kept."""
     once = run().lines
     (tmp_path / "people.json").write_text("".join(f"{once[place]}\n" for place in (0, 2, 4)))
     server.failures = [REFUSAL]
@@ -166,7 +166,7 @@ def test_a_resumed_run_that_ends_early_keeps_what_was_there(run, server, tmp_pat
     assert letters(run().lines) == "abcde"
 
 
-def test_answers_whose_drawings_are_missing_are_kept_by_a_run_that_ends_early(run, server, tmp_path):
+def test_an_early_end_keeps_answers_without_drawings(run, server, tmp_path):
     run()
     server.failures = [REFUSAL]
     again = run("--output", tmp_path / "drawn", "--concurrency", "1")
@@ -180,7 +180,7 @@ def test_a_picture_that_is_named_twice_is_two_records(run, tmp_path):
     assert (again.asked, again.lines) == (2, once)
 
 
-def test_a_cut_last_line_is_asked_for_again(run, tmp_path):
+def test_a_cut_last_line_is_sent_again(run, tmp_path):
     once = run().lines
     (tmp_path / "people.json").write_text("\n".join(once)[:-20])
     again = run()
@@ -195,7 +195,7 @@ def test_a_cut_last_line_is_asked_for_again(run, tmp_path):
         (["--json", os.devnull], "give --json FILE"),
     ],
 )
-def test_what_cannot_be_resumed_is_refused(run, more, words):
+def test_impossible_resumes_are_refused(run, more, words):
     answer = run(*more)
     assert (answer.status, answer.asked) == (2, 0)
     assert words in answer.err
@@ -209,10 +209,13 @@ def test_what_cannot_be_resumed_is_refused(run, more, words):
         ('{"image_id": 1}\n', "was not written by this command"),
         ('[{"picture": "a.png"}]\n', "was not written by this command"),
         ('{"frame": 1}\n', "was not written by this command"),
-        ('{"picture": "other.png", "people": []}\n', "holds an answer for other.png, which is not asked for now"),
+        (
+            '{"picture": "other.png", "people": []}\n',
+            "holds an answer for other.png, which is not an input of this run",
+        ),
     ],
 )
-def test_a_file_that_holds_something_else_is_refused_and_kept(run, tmp_path, text, words):
+def test_other_files_are_refused_and_kept(run, tmp_path, text, words):
     (tmp_path / "people.json").write_text(text)
     answer = run()
     assert (answer.status, answer.asked) == (2, 0)
@@ -220,23 +223,23 @@ def test_a_file_that_holds_something_else_is_refused_and_kept(run, tmp_path, tex
     assert (tmp_path / "people.json").read_text() == text
 
 
-def test_a_failure_of_a_picture_that_is_gone_is_no_obstacle(run, tmp_path):
+def test_failures_of_missing_pictures_are_ignored(run, tmp_path):
     (tmp_path / "people.json").write_text('{"picture": "gone.png", "error": "no picture"}\n')
     assert letters(run().lines) == "abcde"
 
 
-def test_a_run_that_is_under_way_is_left_alone(run, tmp_path):
+def test_a_running_process_keeps_its_file(run, tmp_path):
     """Its temporary file is neither read nor removed."""
     part = Part(tmp_path / "people.json")
     part.path.write_text("my notes\n")
     assert run().status == 0
     assert part.path.exists()
     part.leave()
-    assert run().status == 2  # its process is gone now
+    assert run().status == 2  # its process has ended
 
 
-def test_no_room_for_what_was_there_loses_nothing(server, run, tmp_path):
-    """A limit on the size of files lets a resumed run take over only a part of what is there."""
+def test_resuming_on_a_full_disk_loses_nothing(server, run, tmp_path):
+    """With a limit on the size of files, a resumed run can take over only some of the records."""
     whole = run().lines
     (tmp_path / "people.json").write_text("\n".join(whole[1:]) + "\n")
     argv = ["image", *(tmp_path / f"{name}.png" for name in "abcde"), "--format", "jsonl", "--resume"]

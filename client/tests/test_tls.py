@@ -51,31 +51,33 @@ def test_the_client_trusts_and_shows_its_certificate(server, pem):
         assert len(client.estimate(b"3")) == 3
 
 
-def test_without_what_is_needed_there_is_no_answer(server, pem):
+def test_missing_certificates_are_server_unavailable(server, pem):
     fake, mutual = server
     tls = Tls(root_certificates=pem / "ca.pem") if mutual else Tls()
     with PoseClient(fake.url, tls=tls, retry=None, timeout_s=2) as client, pytest.raises(ServerUnavailable):
         client.estimate(b"3")
 
 
-def test_an_untrusted_certificate_is_named_at_once(server, pem):
+def test_an_untrusted_certificate_fails_fast(server, pem):
     start_s = time.monotonic()
     with PoseClient(server[0].url, tls=Tls()) as client, pytest.raises(ServerUnavailable, match="root_certificates"):
         client.estimate(b"3")
     assert time.monotonic() - start_s < 5
 
 
-def test_a_plain_client_hears_of_tls(server, capfd):
+def test_a_plain_client_names_the_tls_options(server, capfd):
     assert main(["info", "--url", server[0].url, "--timeout", "0.5"]) == 1
-    lines = [line for line in capfd.readouterr().err.splitlines() if "ssl_transport_security" not in line]  # the server
+    lines = [
+        line for line in capfd.readouterr().err.splitlines() if "ssl_transport_security" not in line
+    ]  # of the server
     assert lines[0].startswith("waiting: no answer from")
     assert "if it expects TLS, give --tls, for mutual TLS with --tls-key and --tls-cert" in lines[0]
     assert lines[-1] == "  if it expects TLS, give --tls, for mutual TLS with --tls-key and --tls-cert"
 
 
 @pytest.mark.parametrize(("verbosity", "logs"), [(None, False), ("info", True)])
-def test_tls_to_a_plain_server_is_two_lines_at_once(verbosity, logs):
-    """In a process of its own: gRPC reads its verbosity when it is imported."""
+def test_tls_to_a_plain_server_fails_fast_in_two_lines(verbosity, logs):
+    """In a process of its own, because gRPC reads its verbosity at import."""
     fake = FakeServer()
     handle = start(fake)
     env = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
@@ -94,7 +96,7 @@ def test_tls_to_a_plain_server_is_two_lines_at_once(verbosity, logs):
     assert (len(lines) > 2) is logs
 
 
-def test_the_command_hands_no_setting_of_grpc_to_its_children(monkeypatch):
+def test_child_processes_inherit_no_grpc_setting(monkeypatch):
     monkeypatch.delenv("GRPC_VERBOSITY", raising=False)
     assert main(["info", "--url", "127.0.0.1:1", "--timeout", "0.1"]) == 1
     assert "GRPC_VERBOSITY" not in os.environ

@@ -28,7 +28,7 @@ FFMPEG = shutil.which("ffmpeg") or imageio_ffmpeg.get_ffmpeg_exe()
 
 @pytest.fixture(autouse=True)
 def no_ffmpeg(monkeypatch):
-    """Tests are the same on machines with and without ffmpeg; those that need it say so."""
+    """Hide ffmpeg, so that tests are the same on every machine; those that need it set it again."""
     monkeypatch.setattr("cigpose_client._cli.video_writer.shutil.which", lambda name: None)
 
 
@@ -73,7 +73,7 @@ def test_the_drawn_video_keeps_order_and_rate(server, clip, tmp_path, capsys, su
     assert capsys.readouterr().out == ""
 
 
-def test_people_and_video_at_once(server, clip, tmp_path, capsys):
+def test_people_and_video_in_one_run(server, clip, tmp_path, capsys):
     argv = ["video", str(clip), "--url", server.url, "--output", str(tmp_path / "drawn.avi"), "--json", "-"]
     assert main(argv) == 0
     assert len(capsys.readouterr().out.splitlines()) == FRAMES
@@ -102,7 +102,7 @@ def test_ctrl_c_ends_a_camera_and_hides_no_failure(server, clip, capsys, failure
 
 
 def test_the_second_ctrl_c_interrupts():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     try:
         interrupt_twice()
     finally:
@@ -118,7 +118,7 @@ def interrupt_twice():
         time.sleep(5)
 
 
-def test_a_frame_that_fails_ends_the_run_or_not(server, clip, tmp_path, capsys):
+def test_continue_on_error_decides_after_a_failed_frame(server, clip, tmp_path, capsys):
     refusal = (grpc.StatusCode.INVALID_ARGUMENT, "no")
     for flags, lines in ((["--concurrency", "1"], 0), (["--continue-on-error"], FRAMES)):
         server.failures = [refusal]
@@ -126,7 +126,7 @@ def test_a_frame_that_fails_ends_the_run_or_not(server, clip, tmp_path, capsys):
         assert len(capsys.readouterr().out.splitlines()) == lines
 
 
-def test_a_camera_leaves_out_frames_and_ends_in_time(server, clip, tmp_path, capsys):
+def test_a_camera_drops_frames_and_ends_in_time(server, clip, tmp_path, capsys):
     server.delay_s = 0.02
     argv = ["camera", str(clip), "--url", server.url, "--output", str(tmp_path / "drawn.avi"), "--json", "-"]
     assert main([*argv, "--seconds", "5"]) == 0
@@ -159,7 +159,7 @@ def test_ffmpeg_takes_the_sound_of_the_source():
     assert "-shortest" not in ffmpeg_command("ffmpeg", "out.mp4", SIZE, 25, None)
 
 
-def test_the_failure_of_ffmpeg_is_told(monkeypatch, tmp_path):
+def test_an_error_of_ffmpeg_is_reported(monkeypatch, tmp_path):
     script = tmp_path / "ffmpeg"
     script.write_text("#!/bin/sh\necho 'no such encoder' >&2\nexit 1\n")
     script.chmod(script.stat().st_mode | stat.S_IEXEC)
@@ -187,7 +187,7 @@ def ffmpeg(*arguments):
 
 @pytest.fixture
 def noise(tmp_path):
-    """A video whose frames have nothing in common, and so about the same size."""
+    """A video of unrelated frames, which have about the same size in bytes."""
     path = tmp_path / "noise.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, SIZE)
     random = np.random.default_rng(0)
@@ -206,11 +206,11 @@ def test_a_cut_file_is_a_failure(server, noise, tmp_path, capsys, suffix):
     assert main(["video", str(whole), "--url", server.url]) == 0
     capsys.readouterr()
     assert main(["video", str(cut), "--url", server.url, "--output", str(drawn), "--json", "-"]) == 1
-    said = capsys.readouterr()
-    count = len(said.out.splitlines())
+    captured = capsys.readouterr()
+    count = len(captured.out.splitlines())
     assert 10 < count < 40
-    assert f"{cut} ends after {count} of 75 frames: it is cut or damaged" in said.err
-    assert f"{count} frames answered, 0 failed, {75 - count} left out" in said.err
+    assert f"{cut} ends after {count} of 75 frames: it is cut or damaged" in captured.err
+    assert f"{count} frames answered, 0 failed, {75 - count} left out" in captured.err
     assert len(brightness(drawn)[0]) == count
 
 
@@ -241,8 +241,8 @@ def test_a_cut_container(tmp_path, content, cut):
     assert is_cut(str(tmp_path / "video")) == cut
 
 
-def test_a_count_that_is_no_promise_is_no_failure(server, noise, tmp_path, capsys):
-    """Frames before the cut of an edit list are counted and not shown; in Matroska the longer sound counts."""
+def test_a_wrong_frame_count_is_not_a_failure(server, noise, tmp_path, capsys):
+    """Containers count frames that an edit list hides, and in Matroska the length of longer sound."""
     cut, edited, sound = (tmp_path / name for name in ("cut.mp4", "edited.mp4", "sound.mkv"))
     ffmpeg("-i", noise, cut)
     ffmpeg("-ss", "0.5", "-i", cut, "-c", "copy", edited)
@@ -268,7 +268,7 @@ def test_a_source_without_frames_is_a_failure(server, noise, tmp_path, capfd, co
 
 
 class _Hanging(http.server.BaseHTTPRequestHandler):
-    """Serves the first half of a file, and then nothing more."""
+    """Sends the first half of a file, and then keeps the connection open."""
 
     path_of_file = ""
 
@@ -303,7 +303,7 @@ def hanging(noise, tmp_path):
 
 @pytest.mark.parametrize(("command", "status"), [("video", 130), ("camera", 0)])
 def test_ctrl_c_works_while_an_address_hangs(server, hanging, tmp_path, command, status):
-    """A process of its own, which also has to end while OpenCV reads."""
+    """In a process of its own, which has to end while OpenCV reads."""
     target = tmp_path / "people.jsonl"
     argv = [command, hanging, "--json", target, "--url", server.url]
     process = started(*argv, stderr=subprocess.PIPE, text=True)
@@ -312,12 +312,12 @@ def test_ctrl_c_works_while_an_address_hangs(server, hanging, tmp_path, command,
     time.sleep(0.5)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=20)[1]
-    assert process.returncode == status, said
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == status, err
     assert time.monotonic() - begin < 3
     count = len(target.read_text().splitlines())
     assert count >= 1
-    assert f"{count} frames answered, 0 failed" in said
+    assert f"{count} frames answered, 0 failed" in err
 
 
 def test_the_old_video_stays_until_the_new_one_is_complete(server, clip, tmp_path, capsys):

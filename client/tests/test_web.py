@@ -67,7 +67,7 @@ def test_a_picture_is_fetched(server, address, capsys):
     assert server.requests[0].picture == b"3"
 
 
-def test_redirections_to_the_web_are_followed_and_no_others(server, address, tmp_path, capsys):
+def test_only_redirections_to_web_addresses_are_followed(server, address, tmp_path, capsys):
     (tmp_path / "secret").write_bytes(b"1")
     assert main(["image", f"{address}/redirect?{address}/photo.jpg", "--url", server.url]) == 0
     for target in (f"file://{tmp_path}/secret", "ftp://127.0.0.1/photo.jpg", "data:,1"):
@@ -86,7 +86,7 @@ def test_redirections_to_the_web_are_followed_and_no_others(server, address, tmp
     ],
 )
 def test_failures_name_the_address_and_the_reason(server, address, capsys, monkeypatch, path, words):
-    monkeypatch.setattr(web, "LIMIT", 100)
+    monkeypatch.setattr(web, "MAX_PICTURE_BYTES", 100)
     start = time.monotonic()
     assert main(["image", f"{address}{path}", "--timeout", "0.3", "--url", server.url]) == 1
     assert f"cigpose-client: {address}{path}: {words}\n" == capsys.readouterr().err
@@ -94,7 +94,7 @@ def test_failures_name_the_address_and_the_reason(server, address, capsys, monke
     assert not server.requests
 
 
-def test_nobody_at_the_address(server, capsys):
+def test_a_refused_web_address_is_reported(server, capsys):
     assert main(["image", "http://127.0.0.1:1/photo.jpg", "--url", server.url]) == 1
     assert "http://127.0.0.1:1/photo.jpg: cannot be fetched: Connection refused" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""The distribution: what `pip install ./client` brings."""
+"""The distribution that `pip install ./client` installs."""
 
 import re
 import subprocess
@@ -77,7 +77,7 @@ def test_it_installs_into_an_empty_environment(install, server, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_real_supervision_takes_our_poses(install, server, tmp_path):
+def test_supervision_accepts_poses(install, server, tmp_path):
     script = f"""
 import numpy as np, supervision
 from cigpose_client import PoseClient
@@ -93,6 +93,6 @@ for model in ("body", "pose", "crowd"):
     done = subprocess.run(
         [install("[supervision]") / "python", "-c", script], capture_output=True, text=True, check=False
     )
-    # of these three skeletons, supervision knows the one of 17 points by itself
+    # of these three skeletons, supervision itself knows only the one of 17 keypoints
     lines = ["3 (3, 17, 2) True True", "3 (3, 133, 2) False True", "3 (3, 14, 2) False True"]
     assert done.stdout.splitlines() == lines, done.stderr

@@ -1,9 +1,10 @@
-"""Arguments that several subcommands share, and the client they ask for."""
+"""Options that several subcommands share, and the client that they describe."""
 
 import argparse
 import re
 import sys
 from collections.abc import Callable
+from typing import Literal, TypeAlias, get_args
 
 from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
@@ -13,7 +14,10 @@ from cigpose_client._errors import PoseClientError, ServerUnavailable
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
 
-_OPTION_OF = {  # parameters of the library that its remedies name -> options of the command
+Format: TypeAlias = Literal["json", "jsonl", "coco"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_OPTION_OF = {  # parameter of the library, as its remedies name it -> option of the command
     "timeout_s": "--timeout",
     "in_flight": "--concurrency",
     "url": "--url",
@@ -29,117 +33,82 @@ _PARAMETER = re.compile("|".join(rf"(?<!\w){re.escape(name)}(?!\w)" for name in 
 
 
 def add_connection(parser: argparse.ArgumentParser) -> None:
-    """Add what `connect` reads."""
-    group = parser.add_argument_group("server")
-    group.add_argument("--url", type=_url, default=DEFAULT_URL, help="gRPC address, host:port (default: %(default)s)")
-    group.add_argument(
-        "--model", default="pose", help="pose (the server's default network) or a network's name (default: %(default)s)"
-    )
-    group.add_argument(
-        "--timeout",
-        type=above_zero(float),
-        default=DEFAULT_TIMEOUT_S,
-        metavar="S",
-        help="seconds for each request, with its retries (default: %(default)g)",
-    )
-    group.add_argument("--header", action="append", default=[], type=_header, metavar="NAME=VALUE")
-    group.add_argument("--tls", action="store_true", help="encrypted connection")
-    group.add_argument("--tls-ca", metavar="PEM", help="trust these roots (implies --tls)")
-    group.add_argument("--tls-key", metavar="PEM", help="this client's key, for mutual TLS (implies --tls)")
-    group.add_argument("--tls-cert", metavar="PEM", help="this client's certificate (implies --tls)")
+    """Add the options of the server, which `connect` reads."""
+    add = parser.add_argument_group("server").add_argument
+    add("--url", type=_url, default=DEFAULT_URL, help="gRPC address, host:port (default: %(default)s)")
+    add("--model", default="pose", help="a network, or pose for the server's default network (default: %(default)s)")
+    text = "seconds for each request, retries included (default: %(default)g)"
+    add("--timeout", type=above_zero(float), default=DEFAULT_TIMEOUT_S, metavar="S", help=text)
+    add("--header", action="append", default=[], type=_header, metavar="NAME=VALUE", help="sent with every request")
+    add("--tls", action="store_true", help="encrypt the connection")
+    add("--tls-ca", metavar="PEM", help="trusted root certificates (implies --tls)")
+    add("--tls-key", metavar="PEM", help="this client's key, for mutual TLS (implies --tls)")
+    add("--tls-cert", metavar="PEM", help="this client's certificate (implies --tls)")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the request options that `connect` reads; the server has the defaults, which the help repeats."""
-    group = parser.add_argument_group("detector")
-    group.add_argument(
-        "--bbox-threshold",
-        type=float,
-        metavar="SCORE",
-        help="leave out people below this box score (server's default: 0.5)",
-    )
-    group.add_argument(
-        "--nms-threshold",
-        type=float,
-        metavar="IOU",
-        help="overlap above which two boxes are one person (server's default: 0.45)",
-    )
-    group.add_argument(
-        "--max-persons", type=int, metavar="N", help="answer the N best-scored people (server's default: 32)"
-    )
+    """Add the request options, which `connect` reads. Their defaults are the server's; the help repeats them."""
+    add = parser.add_argument_group("detector").add_argument
+    text = "drop people with a lower box score (server's default: 0.5)"
+    add("--bbox-threshold", type=float, metavar="SCORE", help=text)
+    text = "overlap above which two boxes are one person (server's default: 0.45)"
+    add("--nms-threshold", type=float, metavar="IOU", help=text)
+    add("--max-persons", type=int, metavar="N", help="keep the N people with the best scores (server's default: 32)")
 
 
-def add_drawing(parser: argparse.ArgumentParser) -> None:
-    """Add what `drawing` reads."""
-    group = parser.add_argument_group("drawing")
-    group.add_argument(
-        "--threshold",
-        type=float,
-        default=DEFAULT_THRESHOLD,
-        metavar="SCORE",
-        help="draw keypoints from this score on (default: %(default)s)",
-    )
-    group.add_argument(
-        "--parts",
-        type=_parts,
-        default=PARTS,
-        metavar="PART,...",
-        help=f"draw these keypoints only (default: {','.join(PARTS)})",
-    )
-    group.add_argument("--draw-boxes", action="store_true", help="draw the boxes, too")
-    group.add_argument(
-        "--labels",
-        choices=LABELS,
-        default="none",
-        help="write the person's number in the results, or the box's score, at the box (default: %(default)s)",
-    )
-    group.add_argument(
-        "--line-width",
-        type=above_zero(float),
-        metavar="PX",
-        help="width of the body's lines in pixels (default: grows with the person)",
-    )
+def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int = 8) -> None:
+    """Add the options that `image`, `folder`, `video` and `camera` share.
+
+    Args:
+        parser: of the subcommand.
+        form: default of --format.
+        concurrency: default of --concurrency.
+    """
+    parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
+    parser.add_argument("--continue-on-error", action="store_true", help="continue after a picture or frame that fails")
+    _add_drawing(parser)
+    add_concurrency(parser, concurrency)
+    add_options(parser)
+    add_connection(parser)
+
+
+def _add_drawing(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("drawing").add_argument
+    text = "draw keypoints from this score on (default: %(default)s)"
+    add("--threshold", type=float, default=DEFAULT_THRESHOLD, metavar="SCORE", help=text)
+    add("--parts", type=_parts, default=PARTS, metavar="PART,...", help=f"to draw (default: {','.join(PARTS)})")
+    add("--draw-boxes", action="store_true", help="draw the boxes, too")
+    text = "text at the box: the person's number in the results, or the box's score (default: %(default)s)"
+    add("--labels", choices=LABELS, default="none", help=text)
+    text = "width of the body's lines in pixels (default: grows with the person)"
+    add("--line-width", type=above_zero(float), metavar="PX", help=text)
 
 
 def drawing(args: argparse.Namespace) -> DrawOptions:
-    """Return what `add_drawing` read."""
+    """Return the options of drawing that `add_run` added."""
     return DrawOptions(args.threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:
     """Add --boxes."""
-    parser.add_argument(
-        "--boxes",
-        metavar="FILE",
-        help="people to look at, instead of the detector's: this command's JSON, or COCO detection results",
-    )
-
-
-def add_lossless(parser: argparse.ArgumentParser) -> None:
-    """Add --lossless, which `connect` reads."""
-    parser.add_argument(
-        "--lossless",
-        dest="array_format",
-        action="store_const",
-        const="bmp",
-        default="jpeg",
-        help="send frames uncompressed: slower, nothing is lost (default: JPEG of quality 95)",
-    )
+    text = "boxes that replace the detector's: this command's JSON, or COCO detection results"
+    parser.add_argument("--boxes", metavar="FILE", help=text)
 
 
 def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:
     """Add --concurrency."""
-    parser.add_argument(
-        "--concurrency",
-        type=above_zero(int),
-        default=default,
-        metavar="N",
-        help="requests under way at a time; the server merges them (default: %(default)s)",
-    )
+    text = "concurrent requests, which the server batches (default: %(default)s)"
+    parser.add_argument("--concurrency", type=above_zero(int), default=default, metavar="N", help=text)
 
 
 def connect(args: argparse.Namespace, model: str | None = None, *, retry: bool = True) -> PoseClient:
-    """Return the client that the arguments describe, for another `model` if one is given."""
+    """Return the client that the options describe.
+
+    Args:
+        args: options of `add_connection` and, if present, of `add_options`.
+        model: replaces --model.
+        retry: False for a single try.
+    """
     files = (args.tls_ca, args.tls_key, args.tls_cert)
     return PoseClient(
         args.url,
@@ -150,35 +119,34 @@ def connect(args: argparse.Namespace, model: str | None = None, *, retry: bool =
         array_format=getattr(args, "array_format", "auto"),
         tls=Tls(*files) if args.tls or any(files) else None,
         retry=Retry() if retry else None,
-        on_retry=_Waiting(args.url),
+        on_retry=_report_waiting(args.url),
     )
 
 
 def in_options(remedy: str) -> str:
-    """Return a remedy of the library in the words of the command: `raise timeout_s` as `raise --timeout`."""
+    """Return a remedy with the command's options for the library's parameters: `raise --timeout`, not `timeout_s`."""
     return _PARAMETER.sub(lambda name: _OPTION_OF[name[0]], remedy)
 
 
-class _Waiting:
-    """Says on stderr, once for each reason, that the server is not there yet and is tried again."""
+def _report_waiting(url: str) -> Callable[[PoseClientError], None]:
+    """Return a function that reports on stderr, once for each cause, that the server is unavailable and retried."""
+    reported: set[str] = set()
 
-    def __init__(self, url: str):
-        self._url = url
-        self._said: set[str] = set()
-
-    def __call__(self, error: PoseClientError) -> None:
+    def report(error: PoseClientError) -> None:
         if not isinstance(error, ServerUnavailable):
             return
-        text = f"waiting for {self._url}; nobody listens there yet"
+        text = f"waiting for {url}; nobody listens there yet"
         if "refused" not in error.problem:
             text = f"waiting: {error.problem} ({in_options(error.remedy)})"
-        if text not in self._said:  # without a lock: two workers may both say it
-            self._said.add(text)
+        if text not in reported:  # without a lock: two threads may both report it
+            reported.add(text)
             print(text, file=sys.stderr, flush=True)
+
+    return report
 
 
 def above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Return an argument type: a number of this kind above 0."""
+    """Return an argument type for numbers above 0."""
 
     def number(text: str) -> float:
         value = kind(text)

@@ -1,4 +1,4 @@
-"""Boxes from a file: what this command wrote earlier, or COCO detection results."""
+"""Boxes from a file: earlier output of this command, or COCO detection results."""
 
 import dataclasses
 import json
@@ -18,20 +18,20 @@ Given: TypeAlias = tuple[FloatArray, FloatArray]
 """(N, 4) boxes, xyxy in pixels, and their (N,) scores."""
 
 Boxes: TypeAlias = Mapping[int | str, Given]
-"""The boxes of many pictures, by name, by the number of the frame, or by COCO's image id."""
+"""Picture name, frame number or COCO image id -> boxes and scores."""
 
 _NOBODY: Given = (np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
 
 
 def load_boxes(path: str) -> Boxes:
-    """Return picture's name, or COCO's image id -> boxes and scores.
+    """Return the boxes in a file.
 
     Args:
         path: JSON or JSON Lines of `image`, `folder` or `video`, or COCO detection results.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is of another form.
+        ValueError: the file has another form.
     """
     boxes: dict[int | str, list[list[float]]] = {}
     scores: dict[int | str, list[float]] = {}
@@ -45,13 +45,25 @@ def load_boxes(path: str) -> Boxes:
 
 
 def of_picture(given: Boxes, *keys: int | str) -> Given:
-    """Return the boxes under the first of `keys` that has some; none when no key has."""
+    """Return the boxes under the first of `keys` in `given`; no boxes when none of the keys is there."""
     return next((given[key] for key in keys if key in given), _NOBODY)
 
 
 def estimate_given(client: PoseClient, image: Image, given: Given) -> Poses:
     """Return the keypoints of the people in given boxes, with the given scores."""
     return dataclasses.replace(client.estimate_boxes(image, given[0]), bbox_scores=given[1])
+
+
+def estimate(client: PoseClient, image: Image, given: Boxes | None, *keys: int | str) -> Poses:
+    """Return the people in an image: of the detector if `given` is None, else those in its given boxes.
+
+    Args:
+        client: sends the request.
+        image: as for `PoseClient.estimate`.
+        given: boxes of --boxes.
+        keys: see `of_picture`.
+    """
+    return client.estimate(image) if given is None else estimate_given(client, image, of_picture(given, *keys))
 
 
 def _entries(content: bytes) -> list[Any]:
@@ -62,7 +74,7 @@ def _entries(content: bytes) -> list[Any]:
     except ValueError as error:
         raise ValueError(f"JSON was expected, found {excerpt(content)}") from error
     if not entries:
-        raise ValueError("an empty file was found")
+        raise ValueError("the file is empty")
     return list(entries[0]) if isinstance(entries[0], list) else entries
 
 
@@ -86,7 +98,7 @@ def _box(entry: Entry, score: str) -> tuple[list[float], float]:
     """Return the four numbers of an entry's bbox, and its score.
 
     Raises:
-        ValueError: they are of another form.
+        ValueError: the bbox or the score has another form.
     """
     fields_of(entry, "bbox", score)
     numbers = [*entry["bbox"], entry[score]] if isinstance(entry["bbox"], list) else []

@@ -1,4 +1,4 @@
-"""Pictures on the disk, on the web and in pipes: what to read, where the drawn ones go."""
+"""Input pictures (files, web addresses, stdin) and the files of their drawings."""
 
 import argparse
 import os
@@ -21,19 +21,19 @@ _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 class UsageError(ValueError):
-    """Arguments that do not go together, or that cannot be followed."""
+    """The arguments do not fit together, or ask for something impossible."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to read.
+    """One input picture.
 
     Attributes:
-        place: its place in the order of the pictures.
-        name: how results call it.
-        path: its file or web address; `-` for stdin.
-        target: where the drawn picture goes, if anywhere; `-` for stdout.
-        content: the encoded picture, where it is read already.
+        place: position in the order of the pictures, from 0.
+        name: name in the results.
+        path: file or web address; `-` for stdin.
+        target: file of the drawing, `-` for stdout; None when nothing is drawn.
+        content: the encoded picture, if it has been read.
     """
 
     place: int
@@ -44,60 +44,64 @@ class Source:
 
     @property
     def image_id(self) -> int | str:
-        """The id in COCO results: the number that the file is named by, as COCO does, else the file's stem."""
+        """The id in COCO results: the number in the file name, as in COCO's own files, else the stem of the name."""
         stem = Path(_file_name(self.name)).stem
         return int(stem) if stem.isdecimal() else stem
 
     @property
     def keys(self) -> tuple[int | str, ...]:
-        """What a file of boxes may call the picture."""
+        """Names under which a file of boxes may list the picture."""
         return (self.name, _file_name(self.name), self.image_id)
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the drawing, if one is asked for, is there."""
+        """Whether the drawing exists, or none is requested."""
         return self.target is None or Path(self.target).is_file()
 
     def read(self, timeout_s: float) -> bytes:
-        """Return the encoded picture; one from the web within `timeout_s` seconds."""
+        """Return the encoded picture; `timeout_s` limits a download, in seconds."""
         if self.content is not None:
             return self.content
         return web.fetch(self.path, timeout_s) if web.is_address(self.path) else Path(self.path).read_bytes()
 
 
 def listed(pictures: list[str], output: str | None) -> list[Source]:
-    """Return the pictures named on the command line, with the places of their drawings.
+    """Return the pictures of the command line.
+
+    Args:
+        pictures: files, web addresses, or `-`.
+        output: file or folder of the drawings, `-` for stdout; None for no drawings.
 
     Raises:
-        UsageError: the drawings cannot go where `output` says.
+        UsageError: `output` cannot hold the drawings.
     """
+    if output == PIPE and len(pictures) > 1:
+        raise UsageError("only one drawn picture can go to stdout; give a folder with --output")
     if output is None or output == PIPE or (len(pictures) == 1 and not _is_folder(output)):
-        if output == PIPE and len(pictures) > 1:
-            raise UsageError("only one drawn picture can go to stdout; give a folder with --output")
         return _sources(pictures, pictures, [output] * len(pictures))
     if not Path(output).is_dir() and (Path(output).exists() or Path(output).suffix.lower() in _SUFFIXES):
         raise UsageError(f"{len(pictures)} pictures cannot be drawn into the one file {output}; give a folder")
     targets = [str(Path(output) / _drawn_name(picture)) for picture in pictures]
     twice = next((target for target in targets if targets.count(target) > 1), None)
     if twice:
-        raise UsageError(f"two pictures would be drawn into {twice}; run them apart")
+        raise UsageError(f"two pictures would be drawn into {twice}; draw them in separate runs")
     return _sources(pictures, pictures, targets)
 
 
-def found(folder: str, output: str | None, recursive: bool) -> list[Source]:
-    """Return the pictures below `folder` by name; they are called, and drawn below `output`, by their relative path.
+def in_folder(folder: str, output: str | None, recursive: bool) -> list[Source]:
+    """Return the pictures below `folder`, sorted by path; their names and drawings have the same relative paths.
 
-    Hidden files and folders, whose names begin with a dot, are left out.
+    Hidden files and folders, whose names begin with a dot, are skipped.
 
     Raises:
-        UsageError: `folder` is a web address, or drawings cannot go where `output` says.
-        ValueError: there is no such folder, or no picture in it.
+        UsageError: `folder` is a web address, or `output` cannot hold the drawings.
+        ValueError: the folder does not exist, or contains no picture.
     """
     if web.is_address(folder):
         raise UsageError(f"{folder} is an address, and `folder` reads folders; give addresses of pictures to `image`")
     root = Path(folder)
     if not root.is_dir():
-        raise ValueError(f"{folder} is no folder")
+        raise ValueError(f"{folder} is not a folder")
     paths = sorted(path for path in root.glob("**/*" if recursive else "*") if _is_picture(path, root))
     if not paths:
         raise ValueError(f"no picture ({', '.join(sorted(_SUFFIXES))}) in {folder}")
@@ -111,10 +115,10 @@ def found(folder: str, output: str | None, recursive: bool) -> list[Source]:
 
 
 def check(args: argparse.Namespace, outputs: Iterable[str | None], inputs: Iterable[str | Path | None]) -> None:
-    """Refuse outputs that are inputs, one another, or folders; the files that options name are inputs, too.
+    """Refuse an output that is an input, another output or a folder. Files that options name count as inputs.
 
     Raises:
-        OutputRefused: an output is an input, or two are one file.
+        OutputRefused: an output is an input or another output.
         UsageError: an output is a folder.
     """
     written = ["/dev/stdout" if path == PIPE else path for path in outputs if path is not None]
@@ -130,17 +134,17 @@ def decode(picture: bytes) -> Pixels:
     """Return the encoded picture as (H, W, 3) uint8 BGR, upright.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: OpenCV cannot decode it.
     """
     cv2 = opencv("drawing")
     image_bgr: Pixels | None = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
     if image_bgr is None:
-        raise ValueError("the picture cannot be read for drawing")
+        raise ValueError("OpenCV cannot decode the picture for drawing")
     return image_bgr
 
 
 def encode(image_bgr: Pixels, target: str) -> bytes:
-    """Return the picture in the format that the name's ending says; PNG for stdout."""
+    """Return the picture in the format of the target's suffix; PNG for stdout."""
     return bytes(opencv("drawing").imencode(_suffix(target), image_bgr)[1])
 
 
@@ -148,8 +152,8 @@ def check_drawable(sources: Iterable[Source]) -> None:
     """Refuse drawings in formats that OpenCV cannot write.
 
     Raises:
-        ModuleNotFoundError: drawings are asked for, and OpenCV is not installed (extra `draw`).
-        UsageError: OpenCV knows no such format.
+        ModuleNotFoundError: drawings are requested, and OpenCV is not installed (extra `draw`).
+        UsageError: OpenCV does not know the format.
     """
     for suffix, target in {_suffix(source.target): source.target for source in sources if source.target}.items():
         if not opencv("drawing").haveImageWriter(f"x{suffix}"):
@@ -158,7 +162,7 @@ def check_drawable(sources: Iterable[Source]) -> None:
 
 @contextmanager
 def drawn(target: str | None, picture: bytes | None) -> Iterator[None]:
-    """Put the drawn picture in its place, and take it away again when the block raises."""
+    """Write the encoded drawing to its target, and remove it again when the block raises."""
     if target is None or picture is None:
         yield
         return
@@ -175,13 +179,13 @@ def drawn(target: str | None, picture: bytes | None) -> Iterator[None]:
 
 
 def stdout() -> Any:
-    """Return stdout without its buffer, which would try again at exit to write what could not be written."""
+    """Return stdout without its buffer, which would retry failed writes at exit."""
     sys.stdout.flush()
     return getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
 
 
 def write_all(raw: Any, data: bytes, name: str) -> None:
-    """Write all of `data` to a file without buffer, which may take less at a time; `name` is for errors."""
+    """Write all of `data` to an unbuffered file, which may accept a part at a time; `name` is for errors."""
     left = memoryview(data)
     try:
         while left:
@@ -213,7 +217,7 @@ def _file_name(picture: str) -> str:
 
 
 def _drawn_name(picture: str) -> str:
-    """Return the name of a picture's drawing in a folder; addresses need not end like a picture."""
+    """Return the file name of a picture's drawing in a folder; `.png` is appended to addresses without a suffix."""
     if picture == PIPE:
         return "stdin.png"
     name = _file_name(picture)

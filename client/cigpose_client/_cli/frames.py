@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,11 @@ from cigpose_client._cli.run import in_thread
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
 
-_USUAL_RATE = 25.0  # of sources that do not tell theirs
-_AHEAD = 2  # frames read before they are asked for
+_USUAL_RATE = 25.0  # frames per second, for sources that do not report a rate
+_AHEAD = 2  # frames that are read in advance
 _POLL_S = 0.1
-_END_S = 1.0  # for the reader to notice the end
-_TOLERANCE = 0.01  # of the number of frames
+_END_S = 1.0  # for the reader to end
+_TOLERANCE = 0.01  # share of the announced frames that may be missing
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Frame:
     """One picture of a video.
 
     Attributes:
-        index: 0 for the first.
-        time_s: seconds since the first; of a live source, since it was opened.
+        index: number of the frame, from 0.
+        time_s: seconds since the first frame; in a live source, since it was opened.
         image_bgr: (H, W, 3) uint8.
     """
 
@@ -37,13 +37,13 @@ class Frame:
 
 
 class Video:
-    """A video file, or a live source, read by a thread: where it hangs, Ctrl-C works all the same.
+    """A video file or a live source. A thread reads it, so that Ctrl-C works while a read hangs.
 
     Attributes:
-        live: whether frames that nobody waits for are left out.
+        live: whether a new frame replaces one that is not yet taken.
         rate: frames per second.
-        count: how many frames the container announces; None when it does not.
-        read: how many frames were handed out.
+        count: number of frames that the container announces; None if it announces none.
+        read: number of frames that were yielded.
     """
 
     def __init__(self, capture: Any, source: str, live: bool):
@@ -60,7 +60,7 @@ class Video:
         self._reader = in_thread(self._fill)
 
     def frames(self) -> Iterator[Frame | None]:
-        """Yield every frame, of a live source the newest; None after a tenth of a second without one."""
+        """Yield every frame, or the newest of a live source; None after each tenth of a second without a frame."""
         while True:
             try:
                 item = self._frames.get(timeout=_POLL_S)
@@ -68,15 +68,15 @@ class Video:
                 yield None
                 continue
             if item is None:
-                return self._reader.result()  # which raises what went wrong
+                return self._reader.result()  # raises the reader's error, if there is one
             index, self.read = self.read, self.read + 1
             yield Frame(index, item[0] if self.live else index / self.rate, item[1])
 
     def fault(self) -> str | None:
-        """Return what is wrong with a source that has ended, in a sentence, if anything is.
+        """Return a sentence about missing frames of a source that has ended, or None.
 
-        The number of frames in a container may be an estimate, or count frames that are not shown. Fewer are a fault of
-        a file only when the file is shorter than its container says.
+        A container's number of frames may be an estimate, or include frames that are not shown. Fewer frames are a
+        fault of a file only if the file is shorter than its container states.
         """
         if self.read == 0:
             return f"{self._source} gives no frame"
@@ -89,7 +89,7 @@ class Video:
     def close(self) -> None:
         """Stop reading."""
         self._over.set()
-        wait([self._reader], _END_S)  # one that hangs ends with the process
+        wait([self._reader], _END_S)  # a reader that hangs ends with the process
 
     def _fill(self) -> None:
         start_s = time.monotonic()
@@ -104,31 +104,32 @@ class Video:
             self._offer(None)
 
     def _offer(self, item: tuple[float, Pixels] | None) -> None:
-        """Hand over a frame, or None for the end; a frame of a live source takes the place of one not yet taken."""
-        renew = self.live and item is not None
+        """Queue a frame, or None for the end; a frame of a live source replaces one that is not yet taken."""
+        replace = self.live and item is not None
         while not self._over.is_set():
             with suppress(queue.Full):
-                return self._frames.put(item, timeout=0 if renew else _POLL_S)
+                return self._frames.put(item, timeout=0 if replace else _POLL_S)
             with suppress(queue.Empty):
-                if renew:
+                if replace:
                     self._frames.get_nowait()
 
 
 @contextmanager
 def open_video(source: str, live: bool = False) -> Iterator[Video]:
-    """Yield the video at a path, an address, or the camera of a number.
+    """Yield an open video.
+
+    Args:
+        source: a path, an address, or the number of a camera.
+        live: see `Video`.
 
     Raises:
-        ValueError: it cannot be opened.
+        ValueError: the source cannot be opened.
     """
     cv2 = opencv("reading video")
     place = int(source) if source.isdecimal() else source
-    # an address may take long, and OpenCV would not notice Ctrl-C
+    # in a thread, because OpenCV ignores Ctrl-C while it connects to an address
     capture = in_thread(cv2.VideoCapture, place).result() if "://" in source else cv2.VideoCapture(place)
     if not capture.isOpened():
         raise ValueError(f"{source} cannot be opened as a video or camera")
-    video = Video(capture, source, live)
-    try:
+    with closing(Video(capture, source, live)) as video:
         yield video
-    finally:
-        video.close()

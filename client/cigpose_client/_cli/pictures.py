@@ -4,12 +4,13 @@ import argparse
 import dataclasses
 import functools
 import sys
+from collections import Counter
 from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
-from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
+from cigpose_client._cli.boxes import Boxes, estimate, load_boxes
 from cigpose_client._cli.progress import Progress
-from cigpose_client._cli.records import FORMATS, open_records
+from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, PlaceOf, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import running
 from cigpose_client._client import PoseClient
@@ -17,7 +18,7 @@ from cigpose_client._draw import draw_poses
 from cigpose_client._poses import Poses
 
 Answer: TypeAlias = tuple[Poses, bytes | None]
-"""The people, and the encoded drawing where one is asked for."""
+"""The people, and the encoded drawing if one is requested."""
 
 
 def add_image(subcommands: Any) -> None:
@@ -32,22 +33,17 @@ def add_folder(subcommands: Any) -> None:
     """Add `folder`."""
     parser = subcommands.add_parser("folder", help="people in all pictures of a folder")
     parser.add_argument("folder", metavar="FOLDER")
-    parser.add_argument("--recursive", action="store_true", help="folders below it as well")
+    parser.add_argument("--recursive", action="store_true", help="also read the folders below it")
     _add_common(parser, form="jsonl")
     parser.set_defaults(run=run_folder)
 
 
-def _add_common(parser: argparse.ArgumentParser, form: str) -> None:
-    parser.add_argument("--json", metavar="FILE", help="write the people there instead of to stdout")
-    parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
+def _add_common(parser: argparse.ArgumentParser, form: arguments.Format) -> None:
+    parser.add_argument("--json", metavar="FILE", help="file for the people (default: stdout)")
     parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
     add_resume(parser)
     arguments.add_boxes(parser)
-    parser.add_argument("--continue-on-error", action="store_true", help="go on after a picture that fails")
-    arguments.add_drawing(parser)
-    arguments.add_concurrency(parser)
-    arguments.add_options(parser)
-    arguments.add_connection(parser)
+    arguments.add_run(parser, form)
 
 
 def run_image(args: argparse.Namespace) -> int:
@@ -59,7 +55,7 @@ def run_image(args: argparse.Namespace) -> int:
 
 def run_folder(args: argparse.Namespace) -> int:
     """Run `folder` and return the exit status."""
-    return _run(args, files.found(args.folder, args.output, args.recursive))
+    return _run(args, files.in_folder(args.folder, args.output, args.recursive))
 
 
 def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = False) -> int:
@@ -68,7 +64,7 @@ def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = Fa
     files.check_drawable(sources)
     given = None if args.boxes is None else load_boxes(args.boxes)
     if given is not None and not any(key in given for source in sources for key in source.keys):
-        raise ValueError(f"{args.boxes} has boxes for none of the pictures; it must call them as they are called here")
+        raise ValueError(f"{args.boxes} has boxes for none of the pictures; its names must be those of the pictures")
     with earlier_records(args, "picture", _places(sources)) as earlier:
         status = _ask(args, given, sources, earlier, quiet)
     if status == 0:
@@ -79,7 +75,7 @@ def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = Fa
 def _ask(
     args: argparse.Namespace, given: Boxes | None, sources: list[files.Source], earlier: Earlier, quiet: bool
 ) -> int:
-    """Ask for the pictures that have no answer yet, write what comes, and return the exit status."""
+    """Send the pictures that have no answer yet, write the results, and return the exit status."""
     todo = [_opened(source) for source in sources if not (source.place in earlier.answered and source.is_drawn)]
     progress = Progress("pictures", len(todo))
     if args.resume:
@@ -96,30 +92,24 @@ def _ask(
 
 
 def _places(sources: list[files.Source]) -> PlaceOf:
-    """Return how records find their place: by the picture's name, in turn where one is named more than once."""
-    places: dict[str, list[int]] = {}
+    """Return the function that finds the place of a record: the nth record of a name is for its nth source."""
+    count: Counter[str] = Counter()
+    places = {}
     for source in sources:
-        places.setdefault(source.name, []).append(source.place)
-
-    def place_of(name: Any, before: int) -> int | None:
-        of_name = places.get(name, [])
-        return of_name[before] if before < len(of_name) else None
-
-    return place_of
+        places[source.name, count[source.name]] = source.place
+        count[source.name] += 1
+    return lambda name, before: places.get((name, before))
 
 
 def _opened(source: files.Source) -> files.Source:
-    """Return the source with the picture from stdin, which is read here: a thread could not be stopped there."""
+    """Return the source, with its content if it is stdin: a worker thread that reads stdin could not be stopped."""
     return dataclasses.replace(source, content=sys.stdin.buffer.read()) if source.path == files.PIPE else source
 
 
 def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, source: files.Source) -> Answer:
-    """Return one picture's people and its drawing; the workers share the load of drawing and encoding."""
+    """Return one picture's people and its drawing, which is made here to share that load among the workers."""
     picture = source.read(args.timeout)
-    if given is None:
-        poses = client.estimate(picture)
-    else:
-        poses = estimate_given(client, picture, of_picture(given, *source.keys))
+    poses = estimate(client, picture, given, *source.keys)
     if source.target is None:
         return poses, None
     return poses, files.encode(draw_poses(files.decode(picture), poses, options=arguments.drawing(args)), source.target)

@@ -1,4 +1,4 @@
-"""Progress on stderr: a line that renews itself on a terminal, a line now and then in a log, and a summary."""
+"""Progress on stderr: one updated line on a terminal, a line each ten seconds in a log, and a summary."""
 
 import sys
 import time
@@ -9,18 +9,18 @@ _IN_LOG_S = 10.0
 
 
 class Progress:
-    """Counts what is done, and reports it with the rate and the time left.
+    """Counts of a run, reported with the rate and the remaining time.
 
     Args:
-        unit: what is counted, in the plural.
-        total: how many there will be; None when nobody knows.
-        stream: where to write; stderr by default.
+        unit: name of the counted items, in the plural.
+        total: expected number of items; None if unknown.
+        stream: destination of the lines; stderr by default.
 
     Attributes:
         total: as given.
-        asked: how many were asked for.
-        answered: how many were answered.
-        failed: how many failed.
+        asked: number of items that were sent.
+        answered: number of items with an answer.
+        failed: number of items that failed.
     """
 
     def __init__(self, unit: str, total: int | None = None, stream: TextIO | None = None):
@@ -28,7 +28,7 @@ class Progress:
         self.total = total
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
-        self._start = self._said = time.monotonic()
+        self._start = self._shown = time.monotonic()
         self._people = 0
         self.asked = self.answered = self.failed = 0
 
@@ -37,13 +37,13 @@ class Progress:
         return (self.answered + self.failed) / max(time.monotonic() - self._start, 1e-9)
 
     def answer(self, people: int) -> None:
-        """Count one that was answered."""
+        """Count one answered item, and the `people` in it."""
         self.answered += 1
         self._people += people
         self._show()
 
     def failure(self, text: str | None) -> None:
-        """Count one that failed, and write `text` at once."""
+        """Count one failed item, and write `text` if there is one."""
         self.failed += 1
         if text is not None:
             self.note(text)
@@ -54,17 +54,15 @@ class Progress:
         self._write(text + "\n")
 
     def summary(self, retries: int) -> None:
-        """Write how it went, with the number of requests that were sent again."""
+        """Write the final counts, with the number of `retries`."""
         left_out = max((self.asked if self.total is None else self.total) - self.answered - self.failed, 0)
-        counts = (
-            f"{self.answered} {self._unit} answered, {self.failed} failed, {left_out} left out, {self._people} people"
-        )
-        self.note(f"{counts}, {self._rate:.1f} {self._unit}/s, {retries} requests sent again")
+        counts = f"{self.answered} {self._unit} answered, {self.failed} failed, {left_out} left out"
+        self.note(f"{counts}, {self._people} people, {self._rate:.1f} {self._unit}/s, {retries} requests sent again")
 
     def _show(self) -> None:
         now = time.monotonic()
-        if now - self._said >= (_ON_TERMINAL_S if self._terminal else _IN_LOG_S):
-            self._said = now
+        if now - self._shown >= (_ON_TERMINAL_S if self._terminal else _IN_LOG_S):
+            self._shown = now
             text = line(self._unit, self.answered + self.failed, self.total, self._rate)
             self._write(text if self._terminal else text + "\n")
 
@@ -73,7 +71,7 @@ class Progress:
 
 
 def line(unit: str, count: int, total: int | None, rate: float) -> str:
-    """Return the progress in words, such as `120/300 frames, 24.1/s, 0:07 left`."""
+    """Return one line of progress, such as `120/300 frames, 24.1/s, 0:07 left`."""
     if total is None:
         return f"{count} {unit}, {rate:.1f}/s"
     left = f", {clock((total - count) / rate)} left" if rate > 0 else ""

@@ -1,61 +1,36 @@
-"""Results as JSON: one array, one line for each picture, or COCO's results format; written as they come."""
+"""Results as JSON: one array, one line for each picture, or COCO's results format; each is written on arrival."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cigpose_client._cli.arguments import Format
 from cigpose_client._cli.files import PIPE, stdout, write_all
 from cigpose_client._cli.resume import Earlier
 from cigpose_client._cli.run import reason
 from cigpose_client._poses import FloatArray, Poses
 from cigpose_client.outputs import Part, is_special
 
-Format: TypeAlias = Literal["json", "jsonl", "coco"]
-FORMATS: tuple[Format, ...] = ("json", "jsonl", "coco")
-
 _PIXEL_DIGITS = 2
 _SCORE_DIGITS = 4
 
 
-def record(key: Mapping[str, Any], poses: Poses) -> dict[str, Any]:
-    """Return one picture's people. Pixels are rounded to 0.01, scores to 0.0001.
-
-    Args:
-        key: what tells the picture from others: `picture`, or `frame` and `time_s`.
-        poses: its people.
-
-    Returns:
-        the key, `keypoint_set`, `persons_detected`, and `people`: for each `bbox` [left, top, right, bottom],
-        `bbox_score` and `keypoints`, K times [x, y, score].
-    """
-    return {
-        **key,
-        "keypoint_set": poses.keypoint_set.name if poses.keypoint_set else None,
-        "persons_detected": poses.persons_detected,
-        "people": _people(poses),
-    }
-
-
-def failure(key: Mapping[str, Any], error: Exception) -> dict[str, Any]:
-    """Return the record of a picture that has no answer."""
-    return {**key, "error": reason(error)}
-
-
 class Records:
-    """Writes one picture after the other, and keeps none in memory.
+    """Writes the records of one picture after another, and keeps none in memory.
 
     Args:
-        sink: where the records go.
-        form: of the records.
-        earlier: records of earlier runs; those of places that get no new one are kept, in order.
+        sink: destination of the records.
+        form: format of the records.
+        earlier: records of earlier runs; they are kept, in order, for places without a new record.
 
     Attributes:
-        count: pictures so far.
+        count: number of pictures so far.
         complete: whether everything is written.
     """
 
@@ -63,43 +38,47 @@ class Records:
         self._sink = sink
         self._form = form
         self._earlier = earlier
+        self._pending = earlier.places()  # whose earlier record is not yet written
         self._entries = 0
         self.count = 0
         self.complete = False
 
     def add(self, place: int, key: Mapping[str, Any], image_id: int | str, outcome: Poses | Exception) -> None:
-        """Write what came of one picture; COCO's format has no place for failures, so there they are left out.
+        """Write the outcome of one picture. COCO's format cannot express a failure and omits it.
 
         Args:
-            place: the picture's in the order of the sources; it grows from call to call.
-            key: what tells the picture from others: `picture`, or `frame` and `time_s`.
-            image_id: its id in COCO results.
-            outcome: its people, or why there are none.
+            place: position in the order of the sources; it grows from call to call.
+            key: identifies the picture: `picture`, or `frame` and `time_s`.
+            image_id: id in COCO results.
+            outcome: its people, or the error.
 
         Raises:
-            OSError: it cannot be written; a file is as it was before.
+            OSError: the record cannot be written; a file is unchanged.
         """
         self._keep(place)
-        if self._form == "coco":
-            self.write([] if isinstance(outcome, Exception) else outcome.to_coco(image_id))
+        if self._form != "coco":
+            self.write([_record(key, outcome)])
         else:
-            self.write([failure(key, outcome) if isinstance(outcome, Exception) else record(key, outcome)])
-        self._earlier.drop(place)
+            self.write([] if isinstance(outcome, Exception) else outcome.to_coco(image_id))
+        if self._pending and self._pending[0] == place:  # replaced by the new record
+            self._pending.popleft()
 
     def write(self, entries: list[dict[str, Any]]) -> None:
-        """Write the entries of one picture, all or none."""
+        """Write all entries of one picture, or none of them."""
         # json.dump would not use the fast encoder
         self._append([json.dumps(entry, separators=(",", ":")).encode() for entry in entries])
 
     def close(self) -> None:
-        """Keep what is left of earlier runs, and end the array."""
-        self._keep(None)
+        """Write the remaining records of earlier runs, and end the array."""
+        self._keep(math.inf)
         self._sink.close()
         self.complete = True
 
-    def _keep(self, before: int | None) -> None:
-        for line in self._earlier.take(before):
-            self._append([line])
+    def _keep(self, before: float) -> None:
+        """Write the earlier records of the places below `before`."""
+        while self._pending and self._pending[0] < before:
+            self._append([self._earlier.read(self._pending[0])])
+            self._pending.popleft()
 
     def _append(self, lines: list[bytes]) -> None:
         if self._form == "jsonl":
@@ -115,8 +94,9 @@ class Records:
 def open_records(path: str | None, form: Format, earlier: Earlier | None = None) -> Iterator[Records]:
     """Yield the writer to the file at `path`, or to stdout for None and `-`.
 
-    However the block ends, the file holds whole records and the end of the array. Where there are none it vanishes, and
-    the one at `path` stays as it was. Where there was no room for all of `earlier` it stays beside that, for --resume.
+    However the block ends, the file holds whole records and the end of the array. Without any record, the file is
+    removed and an old one at `path` is unchanged. If the disk has no room for all of `earlier`, the new file stays
+    beside the old one, for --resume.
     """
     earlier = earlier or Earlier()
     if path is None or path == PIPE or is_special(path):
@@ -139,10 +119,10 @@ def open_records(path: str | None, form: Format, earlier: Earlier | None = None)
 
 
 class _Sink:
-    """Takes the entries of one picture at a time, whole or not at all where that is possible: in files.
+    """Accepts the entries of one picture at a time; files receive all of them or none.
 
-    A file of our `own` ends its array after every call. The next entries are written over that end, and where there is
-    no room for them the end is put back, which needs none.
+    A file that this process `own`s ends its array after every call. The next entries overwrite that end. If they do not
+    fit on the disk, the end is restored, which needs no new room.
     """
 
     def __init__(self, raw: Any, name: str, form: Format, own: bool = False):
@@ -154,13 +134,13 @@ class _Sink:
         self.append(b"" if form == "jsonl" else b"[")
 
     def append(self, data: bytes) -> None:
-        """Write `data`."""
+        """Write `data` and, in an own file, the end of the array."""
         start = self._seek()
         try:
             write_all(self._raw, data + self._end if self._own else data, self._name)
         except OSError:
             if start is not None:
-                self._take_back(start)
+                self._restore(start)
             raise
         self._size += len(data)
 
@@ -170,26 +150,37 @@ class _Sink:
             write_all(self._raw, self._end, self._name)
 
     def _seek(self) -> int | None:
-        """Go to where the next entries belong; stdout may be a file that others write to as well."""
+        """Go to the position of the next entries; other processes may write to a file behind stdout, too."""
         if self._own:
             return int(self._raw.seek(self._size))
         return int(self._raw.seek(0, os.SEEK_END)) if self._raw.seekable() else None
 
-    def _take_back(self, start: int) -> None:
-        with suppress(OSError):  # devices let nothing be taken back
+    def _restore(self, start: int) -> None:
+        with suppress(OSError):  # devices cannot be truncated
             self._raw.seek(start)
             if self._own:
                 write_all(self._raw, self._end, self._name)
             self._raw.truncate()
 
 
-def _people(poses: Poses) -> list[dict[str, Any]]:
-    points = np.concatenate(
-        [_rounded(poses.keypoints, _PIXEL_DIGITS), _rounded(poses.keypoint_scores, _SCORE_DIGITS)[..., None]], axis=-1
-    )
-    columns = (_rounded(poses.bboxes, _PIXEL_DIGITS), _rounded(poses.bbox_scores, _SCORE_DIGITS), points)
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [{"bbox": bbox, "bbox_score": score, "keypoints": keypoints} for bbox, score, keypoints in rows]
+def _record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any]:
+    """Return the record of one picture. Pixels are rounded to 0.01, scores to 0.0001.
+
+    Returns:
+        the key, and `error` after a failure; otherwise `keypoint_set`, `persons_detected`, and `people`: for each
+        `bbox` [left, top, right, bottom], `bbox_score` and `keypoints`, K times [x, y, score].
+    """
+    if isinstance(outcome, Exception):
+        return {**key, "error": reason(outcome)}
+    points = np.dstack([_rounded(outcome.keypoints, _PIXEL_DIGITS), _rounded(outcome.keypoint_scores, _SCORE_DIGITS)])
+    columns = (_rounded(outcome.bboxes, _PIXEL_DIGITS), _rounded(outcome.bbox_scores, _SCORE_DIGITS), points)
+    people = zip(*(column.tolist() for column in columns), strict=True)
+    return {
+        **key,
+        "keypoint_set": outcome.keypoint_set.name if outcome.keypoint_set else None,
+        "persons_detected": outcome.persons_detected,
+        "people": [dict(zip(("bbox", "bbox_score", "keypoints"), person, strict=True)) for person in people],
+    }
 
 
 def _rounded(values: FloatArray, digits: int) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""One run: many requests under way, results in order, and an early end that loses nothing which has arrived."""
+"""One run: concurrent requests, results in order, and an early end that keeps every answer that has arrived."""
 
 import argparse
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from cigpose_client._cli import arguments
 from cigpose_client._cli.progress import Progress
@@ -19,38 +19,40 @@ from cigpose_client._errors import PICTURE_FAILURES, PoseClientError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_Waiting: TypeAlias = deque[tuple[Item, Future[Result]]]
 
 INTERRUPTED = 130
-_GRACE_S = 1.5  # after the end was asked for, for what is under way
+_GRACE_S = 1.5  # for running requests, after Ctrl-C or a failure
 _POLL_S = 0.1
 _WORKER = "cigpose-client"
-_WINDOW = 2  # times in_flight: so many may wait, finished, behind a slow one
+_WINDOW = 2  # times in_flight: items, finished or not, that may be held behind a slow one
 
 
 class RunEnded(Exception):
-    """What ended a run, by its name; the error is the `__cause__`."""
+    """A failed picture or frame ended the run. The text is its name; the `__cause__` is the error."""
 
 
 class Run:
-    """Asks for one item after the other until the end, Ctrl-C or a failure.
+    """Requests for one item after another, until the last one, Ctrl-C or a failure.
 
     Args:
-        client: what is asked.
-        progress: failures are counted there; answers are counted by the caller, once they are written.
-        in_flight: requests under way at a time.
-        go_on: whether the run goes on after a failure.
+        client: sends the requests.
+        progress: counts the failures here; the caller counts each answer once it is written.
+        in_flight: concurrent requests.
+        go_on: whether the run continues after a failure.
 
     Attributes:
         interrupted: whether Ctrl-C was pressed, or SIGTERM received.
+        failure: the exception that ended the run: `RunEnded`, or a bug's own; None if none did.
     """
 
     def __init__(self, client: PoseClient, progress: Progress, in_flight: int, go_on: bool):
         self.client = client
         self.progress = progress
         self.interrupted = False
+        self.failure: BaseException | None = None
         self._in_flight = in_flight
         self._go_on = go_on
-        self._failure: tuple[str, BaseException] | None = None
 
     @property
     def status(self) -> int:
@@ -58,44 +60,64 @@ class Run:
         return INTERRUPTED if self.interrupted else int(self.progress.failed > 0)
 
     def interrupt(self) -> None:
-        """Ask for an early end; safe in a signal handler."""
+        """Request an early end; safe in a signal handler."""
         self.interrupted = True
 
     def answers(
         self, work: Callable[[Item], Result], items: Iterable[Item | None], name: Callable[[Item], str]
     ) -> Iterator[tuple[Item, Result | Exception]]:
-        """Yield (item, work(item)) in the order of `items`; failures only when the run goes on after them.
+        """Yield (item, work(item)) in the order of `items`, or (item, exception) if the run continues after failures.
 
-        At an early end what arrives within 1.5 s is yielded as well, without gaps being waited for, and the rest is
-        cancelled.
+        After Ctrl-C or a failure, no further item is started. Answers that arrive within 1.5 s are yielded, also behind
+        a missing one; the rest is cancelled when the client is closed.
 
         Args:
-            work: what to do with an item, in a thread of its own.
-            items: read in the caller's thread; None where there is no next item yet.
-            name: how messages call an item.
+            work: called with each item, in a thread of its own.
+            items: read in the caller's thread; None while no next item is available.
+            name: returns the name of an item for messages.
         """
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        for item, future in self._finished(work, items):
+            error = future.exception()
+            if error is None:
+                yield item, future.result()
+            elif self._go_on and isinstance(error, PICTURE_FAILURES):
+                self.progress.failure(f"{name(item)}: {reason(error)}")
+                yield item, error
+            elif self._over:
+                self.progress.failure(f"{name(item)}: {reason(error)}")
+            else:
+                self.failure = error
+                if isinstance(error, PICTURE_FAILURES):
+                    self.failure = RunEnded(name(item))
+                    self.failure.__cause__ = error
+                self.progress.failure(None)  # the text ends the run, after the summary
+
+    @property
+    def _over(self) -> bool:
+        return self.interrupted or self.failure is not None
+
+    def _finished(
+        self, work: Callable[[Item], Result], items: Iterable[Item | None]
+    ) -> Iterator[tuple[Item, Future[Result]]]:
+        """Yield items whose work is finished: in order, and at an early end those of the last 1.5 s."""
+        waiting: _Waiting[Item, Result] = deque()
         for item in items:
             if item is not None and not self._over:
                 self.progress.asked += 1
                 waiting.append((item, in_thread(work, item)))
-            for item, future in self._due(waiting, self._in_flight, _WINDOW * self._in_flight):
-                yield from self._outcome(item, future, name)
+            yield from self._due(waiting, self._in_flight, _WINDOW * self._in_flight)
             if self._over:
                 break
-        for item, future in self._due(waiting, 1, 1):
-            yield from self._outcome(item, future, name)
-        for item, future in self._late(waiting):
-            yield from self._outcome(item, future, name)
+        yield from self._due(waiting, 1, 1)
+        if self.interrupted and waiting:
+            self.progress.note(
+                "Stopping: running requests get 1.5 s to finish. Press Ctrl-C again to stop immediately."
+            )
+        done, _ = wait([future for _, future in waiting], _GRACE_S)
+        yield from ((item, future) for item, future in waiting if future in done)
 
-    @property
-    def _over(self) -> bool:
-        return self.interrupted or self._failure is not None
-
-    def _due(
-        self, waiting: deque[tuple[Item, Future[Result]]], running: int, held: int
-    ) -> Iterator[tuple[Item, Future[Result]]]:
-        """Yield what is finished and next, until fewer than `running` run and fewer than `held` are held."""
+    def _due(self, waiting: _Waiting[Item, Result], running: int, held: int) -> Iterator[tuple[Item, Future[Result]]]:
+        """Yield finished items from the front, until fewer than `running` run and fewer than `held` are held."""
         while waiting and not self._over:
             if waiting[0][1].done():
                 yield waiting.popleft()
@@ -105,49 +127,18 @@ class Run:
                 return
             wait(pending, _POLL_S, FIRST_COMPLETED)
 
-    def _late(self, waiting: deque[tuple[Item, Future[Result]]]) -> list[tuple[Item, Future[Result]]]:
-        """Return what finishes within the grace; the rest is cancelled when the client is closed."""
-        futures = [future for _, future in waiting]
-        if self.interrupted and futures:
-            self.progress.note("Ending: what is under way is awaited for 1.5 s. Press Ctrl-C again to end at once.")
-        finished, _ = wait(futures, _GRACE_S)
-        return [(item, future) for item, future in waiting if future in finished]
-
-    def _outcome(
-        self, item: Item, future: Future[Result], name: Callable[[Item], str]
-    ) -> Iterator[tuple[Item, Result | Exception]]:
-        error = future.exception()
-        if error is None:
-            yield item, future.result()
-        elif self._go_on and isinstance(error, PICTURE_FAILURES):
-            self.progress.failure(f"{name(item)}: {reason(error)}")
-            yield item, error
-        elif self._over:
-            self.progress.failure(f"{name(item)}: {reason(error)}")
-        else:
-            self._failure = name(item), error
-            self.progress.failure(None)  # the text ends the run, after the summary
-
-    def raise_failure(self) -> None:
-        """Raise the failure that ended the run, if one did: RunEnded, or the error itself where it is a fault here."""
-        if self._failure is not None:
-            name, error = self._failure
-            if not isinstance(error, PICTURE_FAILURES):
-                raise error
-            raise RunEnded(name) from error
-
 
 @contextmanager
 def running(args: argparse.Namespace, progress: Progress, quiet: bool = False) -> Iterator[Run]:
-    """Yield a run with the client that the arguments describe; however it ends, a summary is written.
+    """Yield a run with the client that the options describe, and write a summary when it ends.
 
     Args:
-        args: `connect` reads it; `concurrency` and, where there is one, `continue_on_error` are used as well.
-        progress: counts the run.
-        quiet: leave the summary out, unless the run was interrupted.
+        args: options of `connect`, `concurrency` and, if present, `continue_on_error`.
+        progress: counts of the run.
+        quiet: whether the summary is written after an interruption only.
 
     Raises:
-        RunEnded: an item failed and the run does not go on after failures; raised when the block has ended.
+        RunEnded: a picture or frame failed and ended the run; raised after the block.
     """
     client = arguments.connect(args)
     run = Run(client, progress, args.concurrency, getattr(args, "continue_on_error", False))
@@ -157,13 +148,14 @@ def running(args: argparse.Namespace, progress: Progress, quiet: bool = False) -
     finally:
         if run.interrupted or (progress.asked and not quiet):
             progress.summary(client.retries)
-    run.raise_failure()
+    if run.failure is not None:
+        raise run.failure
 
 
 @contextmanager
 def gentle_interrupt(press: Callable[[], None]) -> Iterator[None]:
-    """Within the context, the first Ctrl-C or SIGTERM only calls `press`; the second one acts as usual."""
-    if threading.current_thread() is not threading.main_thread():  # only that one receives signals
+    """Within the context, the first Ctrl-C or SIGTERM only calls `press`; the second one has its usual effect."""
+    if threading.current_thread() is not threading.main_thread():  # signals arrive in the main thread only
         yield
         return
     before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
@@ -184,8 +176,8 @@ def gentle_interrupt(press: Callable[[], None]) -> Iterator[None]:
         restore()
 
 
-def in_thread(function: Callable[..., Result], *arguments: Any) -> "Future[Result]":
-    """Call `function` in a daemon thread: unlike a pool's, one that hangs does not keep the process from ending."""
+def in_thread(function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """Call `function` in a daemon thread, which does not keep the process from ending, unlike the thread of a pool."""
     future: Future[Result] = Future()
 
     def call() -> None:
@@ -199,7 +191,7 @@ def in_thread(function: Callable[..., Result], *arguments: Any) -> "Future[Resul
 
 
 def end_process(status: int) -> NoReturn:
-    """End the process, under threads that still work: the interpreter may crash when it ends under those in OpenCV."""
+    """End the process; with threads still at work immediately, as OpenCV may crash when the interpreter shuts down."""
     if any(thread.name == _WORKER for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
@@ -208,7 +200,7 @@ def end_process(status: int) -> NoReturn:
 
 
 def reason(error: BaseException) -> str:
-    """Return what went wrong, without the remedy, and without the path where the caller names it."""
+    """Return the problem of an error, without its remedy and without the path of an OSError."""
     if isinstance(error, PoseClientError):
         return error.problem
     return error.strerror if isinstance(error, OSError) and error.strerror else str(error)

@@ -1,4 +1,4 @@
-"""The subcommands `info` and `check`: what is served, and whether all of it works."""
+"""The subcommands `info` and `check`: which networks a server serves, and whether all of them work."""
 
 import argparse
 import dataclasses
@@ -31,8 +31,8 @@ def add_check(subcommands: Any) -> None:
     parser = subcommands.add_parser(
         "check",
         help="one picture through every ensemble",
-        description="Send one picture through every ensemble; status 0 only when all answer. Made for probes: "
-        "a server can say that it is ready while a part of it is dead.",
+        description="Send one picture through every ensemble; the status is 0 only if all of them answer. For probes: "
+        "a server can report that it is ready while one of its processes is dead.",
     )
     parser.add_argument("picture", nargs="?", metavar="PICTURE", help="default: a grey one of 64 x 64 pixels")
     parser.add_argument(
@@ -75,10 +75,10 @@ def run_check(args: argparse.Namespace) -> int:
 
 
 def is_busy(error: PoseClientError) -> bool:
-    """Return whether the error may come from a server that lives and has too much to do.
+    """Return whether the error may come from a server that is alive and overloaded.
 
-    Restarting such a server would lose everybody's work and move the load to its neighbours. A connection that breaks
-    or takes too long is busy, too; one that is refused is not, because nobody listens.
+    A restart of such a server would lose its running requests and move the load to the other servers. A connection that
+    breaks or is slow counts as busy, too; a refused one does not, because no process listens there.
     """
     if isinstance(error, ServerUnavailable):
         return "refused" not in str(error).lower()
@@ -87,7 +87,7 @@ def is_busy(error: PoseClientError) -> bool:
 
 def _note_gaps(info: ServerInfo) -> None:
     if not info.complete:
-        print("The server keeps its list to itself: name other networks with --model, one at a time.", file=sys.stderr)
+        print("This server does not list its models; use --model to choose one.", file=sys.stderr)
 
 
 def _answers(args: argparse.Namespace, model: ServedModel, image: Image) -> bool:

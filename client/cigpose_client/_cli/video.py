@@ -4,22 +4,24 @@ import argparse
 import functools
 import itertools
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
-from cigpose_client._cli.boxes import Boxes, estimate_given, load_boxes, of_picture
+from cigpose_client._cli.boxes import Boxes, estimate, load_boxes
 from cigpose_client._cli.files import PIPE, UsageError
 from cigpose_client._cli.frames import Frame, Video, open_video
 from cigpose_client._cli.progress import Progress
-from cigpose_client._cli.records import FORMATS, open_records
+from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import Pixels, draw_onto
+from cigpose_client._draw import draw_onto
 from cigpose_client._poses import Poses
+
+Write: TypeAlias = Callable[[Frame], None]
 
 
 def add_video(subcommands: Any) -> None:
@@ -29,7 +31,7 @@ def add_video(subcommands: Any) -> None:
     _add_common(parser, concurrency=8)
     add_resume(parser)
     arguments.add_boxes(parser)
-    parser.set_defaults(run=run_video, seconds=None)
+    parser.set_defaults(live=False, seconds=None)
 
 
 def add_camera(subcommands: Any) -> None:
@@ -37,47 +39,34 @@ def add_camera(subcommands: Any) -> None:
     parser = subcommands.add_parser(
         "camera",
         help="people in front of a camera, until Ctrl-C",
-        description="Find people in a live source. Frames that come faster than answers are left out.",
+        description="Find people in a live source. Frames that arrive faster than answers are dropped.",
     )
     parser.add_argument("source", nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)")
-    parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after so long")
+    parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after this time")
     _add_common(parser, concurrency=2)
-    parser.set_defaults(run=run_camera, boxes=None, resume=False)
+    parser.set_defaults(live=True, boxes=None, resume=False)
 
 
 def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
-    parser.add_argument("--output", metavar="VIDEO", help="write the frames with skeletons there")
-    parser.add_argument(
-        "--json", metavar="FILE", help="write the people there; - for stdout, the default without --output"
-    )
-    parser.add_argument("--continue-on-error", action="store_true", help="go on after a frame that fails")
-    parser.add_argument("--format", choices=FORMATS, default="jsonl", help="of the people (default: %(default)s)")
-    arguments.add_drawing(parser)
-    arguments.add_concurrency(parser, concurrency)
-    arguments.add_lossless(parser)
-    arguments.add_options(parser)
-    arguments.add_connection(parser)
+    parser.add_argument("--output", metavar="VIDEO", help="write a video of the frames with skeletons")
+    text = "file for the people; - for stdout, the default without --output"
+    parser.add_argument("--json", metavar="FILE", help=text)
+    arguments.add_run(parser, "jsonl", concurrency)
+    text = "send frames uncompressed: slower, but lossless (default: JPEG of quality 95)"
+    parser.add_argument("--lossless", dest="array_format", action="store_const", const="bmp", default="jpeg", help=text)
+    parser.set_defaults(run=run)
 
 
-def run_video(args: argparse.Namespace) -> int:
-    """Run `video` and return the exit status."""
+def run(args: argparse.Namespace) -> int:
+    """Run `video` or `camera` and return the exit status."""
     if args.resume and args.output:
         raise UsageError("a video cannot be continued: give --resume without --output")
-    return _run(args, live=False)
-
-
-def run_camera(args: argparse.Namespace) -> int:
-    """Run `camera` and return the exit status."""
-    return _run(args, live=True)
-
-
-def _run(args: argparse.Namespace, live: bool) -> int:
     to_json = args.json or (None if args.output else PIPE)
     files.check(args, [args.output, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
     if args.output:
         check_writable(args.output)
     given = None if args.boxes is None else load_boxes(args.boxes)
-    with earlier_records(args, "frame", _place) as earlier, open_video(args.source, live) as video:
+    with earlier_records(args, "frame", _place) as earlier, open_video(args.source, args.live) as video:
         status = _ask(args, given, video, earlier, to_json)
         fault = None if status == INTERRUPTED else video.fault()
     if fault:
@@ -88,7 +77,7 @@ def _run(args: argparse.Namespace, live: bool) -> int:
 
 
 def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: Earlier, to_json: str | None) -> int:
-    """Ask for the frames that have no answer yet, write what comes, and return the exit status."""
+    """Send the frames that have no answer yet, write the results, and return the exit status."""
     progress = Progress("frames", None if video.count is None else max(video.count - len(earlier.answered), 0))
     if args.resume:
         progress.note(f"{len(earlier.answered)} frames are answered already")
@@ -96,7 +85,7 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
-        canvas = stack.enter_context(_Canvas(args.output, video.rate, sound_of)) if args.output else None
+        write = stack.enter_context(_open_output(args.output, video.rate, sound_of)) if args.output else None
         frames = _within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
         work = functools.partial(_answer, run.client, given, args)
@@ -104,13 +93,13 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
             if records is not None:
                 key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
                 records.add(frame.index, key, frame.index, outcome)
-            if canvas is not None:
-                canvas.write(frame.image_bgr, frame.time_s)
+            if write is not None:
+                write(frame)
             if isinstance(outcome, Poses):
                 progress.answer(len(outcome))
         if not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
-    return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is how a camera ends
+    return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is the normal end of a camera
 
 
 def _place(index: Any, before: int) -> int | None:
@@ -119,43 +108,37 @@ def _place(index: Any, before: int) -> int | None:
 
 
 def _within(frames: Iterator[Frame | None], seconds: float | None) -> Iterator[Frame | None]:
-    """Yield the frames of the first `seconds`."""
+    """Yield the frames of the first `seconds`; all frames for None."""
     start_s = time.monotonic()
     return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, frames)
 
 
 def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame) -> Poses:
-    """Return one frame's people, and draw them upon it if asked; here, so that the workers share that load."""
-    if given is None:
-        poses = client.estimate(frame.image_bgr)
-    else:
-        poses = estimate_given(client, frame.image_bgr, of_picture(given, frame.index))
+    """Return one frame's people. If requested, draw them here, to share that load among the workers."""
+    poses = estimate(client, frame.image_bgr, given, frame.index)
     if args.output:
         draw_onto(frame.image_bgr, poses, arguments.drawing(args))
     return poses
 
 
-class _Canvas:
-    """The video being written; it starts with the first frame, which tells the size, and keeps the time of each."""
+@contextmanager
+def _open_output(path: str, rate: float, sound_of: str | None) -> Iterator[Write]:
+    """Yield the function that writes a frame of the video at `path`; the video has the size of the first frame.
 
-    def __init__(self, path: str, rate: float, sound_of: str | None):
-        self._path, self._rate, self._sound_of = path, rate, sound_of
-        self._stack = ExitStack()
-        self._writer: VideoWriter | None = None
-        self._written = 0
+    Each frame is written until the video is as long as its time requires: once from a file, sometimes twice from a slow
+    camera.
+    """
+    writer: VideoWriter | None = None
+    written = 0
+    with ExitStack() as stack:
 
-    def __enter__(self) -> "_Canvas":
-        return self
+        def write(frame: Frame) -> None:
+            nonlocal writer, written
+            if writer is None:
+                height, width = frame.image_bgr.shape[:2]
+                writer = stack.enter_context(open_writer(path, (width, height), rate, sound_of))
+            while written <= round(frame.time_s * rate):
+                writer.write(frame.image_bgr)
+                written += 1
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def write(self, image_bgr: Pixels, time_s: float) -> None:
-        """Write the frame as often as its time asks for: once in a video, now and then twice from a slow camera."""
-        if self._writer is None:
-            size = (image_bgr.shape[1], image_bgr.shape[0])
-            writer = open_writer(self._path, size, self._rate, self._sound_of)
-            self._writer = self._stack.enter_context(writer)
-        while self._written <= round(time_s * self._rate):
-            self._writer.write(image_bgr)
-            self._written += 1
+        yield write

@@ -1,4 +1,4 @@
-"""Writing video: by ffmpeg where it is installed (every format, with the sound of the source), else by OpenCV."""
+"""Writing of videos: by ffmpeg if it is installed (every format, with the sound of the source), else by OpenCV."""
 
 import shutil
 import subprocess
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from cigpose_client._cli.files import PIPE, UsageError
 from cigpose_client._draw import Pixels
@@ -17,24 +17,15 @@ from cigpose_client.outputs import Part
 _OPENCV_CODECS = {".mp4": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 
 
-class VideoWriter(Protocol):
-    """Takes the frames of one video in order."""
-
-    def write(self, image_bgr: Pixels) -> None:
-        """Append a frame."""
-
-    def close(self) -> None:
-        """Complete the file."""
-
-    def abort(self) -> None:
-        """Give up the file."""
+VideoWriter: TypeAlias = "_FfmpegWriter | _OpencvWriter"
+"""Has `write(image_bgr)`, which appends a frame, `close()`, which completes the file, and `abort()`."""
 
 
 def check_writable(path: str) -> None:
     """Refuse a video that cannot be written.
 
     Raises:
-        UsageError: it is for stdout, or in a format that needs ffmpeg, which is not there.
+        UsageError: `path` is stdout, or has a format that needs ffmpeg, and ffmpeg is not installed.
     """
     if path == PIPE:
         raise UsageError("a video cannot go to stdout; give a file with --output")
@@ -44,22 +35,23 @@ def check_writable(path: str) -> None:
 
 @contextmanager
 def open_writer(path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> Iterator[VideoWriter]:
-    """Yield a writer of the video that takes the place of `path`; when the block raises it is completed, too.
+    """Yield the writer of a video that replaces `path` when it is complete; a block that raises completes it, too.
 
-    After Ctrl-C, and when it cannot be completed, the file at `path` stays as it was.
+    After KeyboardInterrupt, and when the video cannot be completed, an old file at `path` is unchanged.
 
     Args:
-        path: its ending says the format.
+        path: its suffix selects the format.
         size: width and height in pixels.
         rate: frames per second.
-        sound_of: a video whose sound is taken over, where ffmpeg is there to do it.
+        sound_of: video whose sound is copied, if ffmpeg is installed; None for no sound.
 
     Raises:
         OSError: the video could not be written.
     """
-    part, complete = Part(path), False
+    part, ffmpeg = Part(path), shutil.which("ffmpeg")
+    frames = str(part.path), size, rate
     try:
-        writer = _writer(str(part.path), size, rate, sound_of)
+        writer = _FfmpegWriter(ffmpeg_command(ffmpeg, *frames, sound_of)) if ffmpeg else _OpencvWriter(*frames)
         try:
             yield writer
         finally:
@@ -67,23 +59,16 @@ def open_writer(path: str, size: tuple[int, int], rate: float, sound_of: str | N
                 writer.abort()
             else:
                 writer.close()
-                complete = True
+                part.place()
     finally:
-        part.place() if complete else part.discard()
-
-
-def _writer(path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> VideoWriter:
-    ffmpeg = shutil.which("ffmpeg")
-    if ffmpeg is None:
-        return _OpencvWriter(path, size, rate)
-    return _FfmpegWriter(ffmpeg_command(ffmpeg, path, size, rate, sound_of))
+        part.discard()
 
 
 def ffmpeg_command(ffmpeg: str, path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> list[str]:
-    """Return the command that reads raw BGR frames from stdin and writes `path`; arguments as for `open_writer`."""
+    """Return the command that reads raw BGR frames from stdin and writes `path`; arguments: see `open_writer`."""
     frames = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate:.6f}", "-i", "pipe:0"]
     sound = ["-i", sound_of, "-map", "0:v:0", "-map", "1:a:0?", "-shortest"] if sound_of else []
-    # players want 4:2:0, which wants even sizes
+    # players need 4:2:0, which needs even sizes
     picture = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     return [ffmpeg, "-nostdin", "-loglevel", "error", "-y", *frames, *sound, *picture, path]
 
@@ -91,14 +76,14 @@ def ffmpeg_command(ffmpeg: str, path: str, size: tuple[int, int], rate: float, s
 class _FfmpegWriter:
     def __init__(self, command: list[str]):
         self._errors = tempfile.TemporaryFile()
-        # a session of its own: Ctrl-C is for us, ffmpeg ends when its input does
+        # in a session of its own: Ctrl-C does not reach ffmpeg, which ends with its input
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors, start_new_session=True
         )
 
     def write(self, image_bgr: Pixels) -> None:
         stdin = self._process.stdin
-        assert stdin is not None  # for the type checker: it was asked for above
+        assert stdin is not None  # for the type checker: `__init__` requests it
         try:
             stdin.write(image_bgr.data)
         except BrokenPipeError:
@@ -120,8 +105,8 @@ class _FfmpegWriter:
     def _reason(self) -> str:
         self._process.wait()
         self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()
-        return f"ffmpeg could not write the video: {said or f'status {self._process.returncode}'}"
+        text = self._errors.read().decode(errors="replace").strip()
+        return f"ffmpeg could not write the video: {text or f'status {self._process.returncode}'}"
 
 
 class _OpencvWriter:
@@ -139,7 +124,7 @@ class _OpencvWriter:
         self._written += 1
 
     def close(self) -> None:
-        """Complete the file, and look whether it is complete: OpenCV does not report a full disk."""
+        """Complete the file and count its frames, because OpenCV does not report a full disk."""
         self._writer.release()
         capture = self._cv2.VideoCapture(self._path)
         count = capture.get(self._cv2.CAP_PROP_FRAME_COUNT)

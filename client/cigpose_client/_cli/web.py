@@ -1,35 +1,27 @@
-"""Pictures from the web, by the standard library: http and https, limited in size and time."""
+"""Pictures from web addresses, with limits of size and time."""
 
 import time
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import PurePosixPath
+from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-    UnknownHandler,
-)
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-LIMIT = 32_000_000
-"""Bytes of the largest picture that the server takes."""
+from cigpose_client._protocol import MAX_PICTURE_BYTES
 
 _LONGEST_NAME = 100
-_HANDLERS = (  # of the library's, those for the web alone: a redirection cannot lead to a file
-    ProxyHandler,
-    HTTPHandler,
-    HTTPSHandler,
-    HTTPDefaultErrorHandler,
-    HTTPRedirectHandler,
-    HTTPErrorProcessor,
-    UnknownHandler,
-)
+
+
+class _WebRedirects(HTTPRedirectHandler):
+    """Follows redirections to web addresses only; urllib's own handler also allows FTP."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        if not is_address(newurl):
+            raise HTTPError(req.full_url, code, f"{msg}, a redirection to {newurl}", headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def is_address(text: str) -> bool:
@@ -38,28 +30,26 @@ def is_address(text: str) -> bool:
 
 
 def file_name(address: str) -> str:
-    """Return the name of the file that an address ends with, `picture` where it names none."""
+    """Return the file name at the end of an address, or `picture` if there is none."""
     try:
         name = PurePosixPath(unquote(urlsplit(address).path)).name
-    except ValueError:  # no address at all; asking for it says so
+    except ValueError:  # not a valid address; `fetch` reports it
         return "picture"
     name = "".join(letter for letter in name if letter.isprintable())[-_LONGEST_NAME:]
     return "picture" if name in ("", "..") else name
 
 
 def fetch(address: str, timeout_s: float) -> bytes:
-    """Return what is at the address.
+    """Return the content of a web address.
 
     Raises:
-        OSError: it is not available, larger than `LIMIT` or not complete within `timeout_s` seconds; the text says
-            which, without the address.
+        OSError: it is unavailable, exceeds the server's limit, or is not complete within `timeout_s` seconds; the text
+            names the cause without the address.
     """
-    opener = OpenerDirector()
-    for handler in _HANDLERS:
-        opener.add_handler(handler())
     end_s = time.monotonic() + timeout_s
+    request = Request(address, headers={"User-Agent": "cigpose-client"})
     try:
-        with opener.open(Request(address, headers={"User-Agent": "cigpose-client"}), timeout=timeout_s) as response:
+        with build_opener(_WebRedirects).open(request, timeout=timeout_s) as response:
             return _body(response, end_s)
     except HTTPError as error:
         error.close()
@@ -75,8 +65,8 @@ def _body(response: HTTPResponse, end_s: float) -> bytes:
     data = bytearray()
     while chunk := response.read1(1 << 16):
         data += chunk
-        if len(data) > LIMIT:
-            raise OSError(f"larger than {LIMIT} bytes, the most that the server takes")
+        if len(data) > MAX_PICTURE_BYTES:
+            raise OSError(f"larger than {MAX_PICTURE_BYTES} bytes, the most that the server takes")
         if time.monotonic() > end_s:
             raise TimeoutError
     if response.length:
