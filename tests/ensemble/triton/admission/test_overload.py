@@ -48,6 +48,23 @@ def test_a_burst_of_64_on_an_idle_server_is_answered_whole(pace):
     assert [what for *_, what in simulation.outcomes] == ["answered"] * 64
 
 
+@pytest.mark.parametrize("light_per_s", [0, 0.5, 5])
+def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_per_s):
+    simulation, arrivals, time = Simulation(12), random.Random(0), 0.0
+    while time < 20:
+        simulation.at(time, simulation.call, 5.0)
+        time += arrivals.expovariate(120)
+    while light_per_s and time < 30:
+        simulation.at(time, simulation.call, 30.0)
+        time += arrivals.expovariate(light_per_s)
+    simulation.run(30)
+    before = len(simulation.outcomes)
+    for _ in range(64):
+        simulation.at(30.1, simulation.call, 30.0)
+    simulation.run(60)
+    assert {what for *_, what in simulation.outcomes[before:]} == {"answered"}
+
+
 def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
     simulation = Simulation(12, bounds=Bounds(1, 1, 64))
     for number in range(40):
