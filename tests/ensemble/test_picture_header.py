@@ -98,7 +98,7 @@ def test_every_kind_of_jpeg_frame_has_a_size(marker):
         b"\xff\x01",
         b"\xff\xd0\xff\xd7\xff\xd8",
         *(frame(1, 1, marker) for marker in (0xC4, 0xC8, 0xCC)),
-        segment(0xE1, bytes(0x9000)),
+        segment(0xE1, 2000 * frame(1, 1)),
         segment(0xFE, frame(1, 1)),
     ],
     ids=["garbage", "more garbage", "fill bytes", "zero", "TEM", "restarts", "DHT", "JPG", "DAC", "long", "comment"],

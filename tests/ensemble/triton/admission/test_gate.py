@@ -110,6 +110,12 @@ def test_whose_patience_has_ended_does_not_work():
     assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
 
 
+def test_the_text_of_a_late_turn_is_the_contracts():
+    gate = Gate(Bounds(1, 1, 5))
+    with pytest.raises(TurnedAway, match=r"^Request timeout expired: its turn did not come in time$"):
+        take_turn(gate.enter(), -1)
+
+
 def test_a_place_is_given_away_when_a_ticket_is_lost():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
