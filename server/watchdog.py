@@ -92,7 +92,7 @@ class Watchdog:
             self._send_canaries(now)
             for name, model in self._models.items():
                 if model.reload_due_s is not None and model.reload_due_s <= now:
-                    self._reload(name, model)
+                    self._reload(name)
             self._end_leaving(now)
             if should_update():
                 self._update()
@@ -190,7 +190,7 @@ class Watchdog:
         self._health.broken[name] = reason
         self._on_change()
 
-    def _reload(self, name: str, model: _Watched) -> None:
+    def _reload(self, name: str) -> None:
         for problem in manifest_problems(self._server.options.repository):
             if f": {name}/" in problem:  # what another model lacks must not keep this one from coming back
                 raise RestartNeeded(f"{name} is not loaded again: {problem}")

@@ -57,25 +57,29 @@ def save_pose_network(
     seed: int = 0,
     batch: str = "batch",
     idle_channels: int = 0,
+    idle_rounds: int = 1,
 ) -> Path:
     """Write a CIGPose ONNX file of `keypoints` points that answers the brightest column and row of each colour mix.
 
-    `idle_channels` of a convolution are computed besides and change nothing, so that the network takes its time.
+    `idle_channels` of a convolution are computed besides, `idle_rounds` times one after the other, and change nothing,
+    so that the network takes its time.
     """
     width, height = size
-    mixing = "mixed = Conv(input, colours)"
-    if idle_channels:
-        mixing = """
-        colourful = Conv(input, colours)
-        effort = Conv<strides=[8, 8]>(input, heavy)
-        most = ReduceMax<keepdims=1>(effort)
-        nothing = Mul(most, zero)
-        mixed = Add(colourful, nothing)"""
+    rounds = range(1, idle_rounds + 1 if idle_channels else 1)
+    effort = "".join(
+        f"""
+        effort{n} = Conv<strides=[8, 8]>(crop{n - 1}, heavy)
+        most{n} = ReduceMax<keepdims=1>(effort{n})
+        nothing{n} = Mul(most{n}, zero)
+        crop{n} = Add(crop{n - 1}, nothing{n})"""
+        for n in rounds
+    )
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
     bright_spots (float[{batch},3,{height},{width}] input)
         => (float[{batch},{keypoints},{2 * width}] simcc_x, float[{batch},{keypoints},{2 * height}] simcc_y) {{
-        {mixing}
+        crop0 = Identity(input){effort}
+        mixed = Conv(crop{len(rounds)}, colours)
         columns = ReduceMax<axes=[2], keepdims=0>(mixed)
         simcc_x = Gather<axis=2>(columns, twice_x)
         rows = ReduceMax<axes=[3], keepdims=0>(mixed)

@@ -31,6 +31,23 @@ def test_the_crop_is_the_region_around_the_centre():
     np.testing.assert_array_equal(crop, image_bgr[200 - 128 : 200 + 128, 300 - 96 : 300 + 96])
 
 
+def test_the_warp_scales_and_shifts_and_does_nothing_else():
+    matrix = CROP.warp_matrix(np.float32([300, 200]), np.float32([384, 512]))
+    np.testing.assert_allclose(matrix, [[0.5, 0, 96 - 150], [0, 0.5, 128 - 100]], atol=1e-4)
+
+
+def test_a_centre_without_a_scale_is_an_error():
+    with pytest.raises(ValueError, match="zip"):
+        CROP.apply(noise_picture(), np.zeros((2, 2), np.float32), np.ones((1, 2), np.float32))
+
+
+def test_points_of_a_grid_come_back_to_picture_pixels():
+    points = np.array([[[0, 0], [10, 20], [5, 10]], [[0, 0], [10, 20], [7.5, 5]]], np.float32)
+    found = CROP.to_picture(points, (10, 20), np.float32([[100, 50], [0, 0]]), np.float32([[40, 60], [8, 4]]))
+    assert found.tolist() == [[[80, 20], [120, 80], [100, 50]], [[-4, -2], [4, 2], [2, -1]]]
+    assert found.dtype == np.float32
+
+
 def test_outside_the_picture_is_black():
     image_bgr = np.full((64, 64, 3), 200, np.uint8)
     centers, scales = CROP.regions(boxes([1000, 1000, 1100, 1200]))
@@ -79,6 +96,11 @@ def test_ratio_fits_the_longer_side(size, ratio):
     assert LETTERBOX.ratio(size) == pytest.approx(ratio)
 
 
+@pytest.mark.parametrize(("size", "ratio"), [((832, 320), 0.5), ((416, 640), 0.5)])
+def test_ratio_of_an_oblong_letterbox(size, ratio):
+    assert Letterbox((416, 320)).ratio(size) == ratio
+
+
 def test_a_picture_of_the_right_size_is_only_copied():
     image_bgr = noise_picture(416, 416)
     np.testing.assert_array_equal(LETTERBOX.apply(image_bgr), image_bgr)
@@ -91,11 +113,11 @@ def test_the_rest_is_grey():
     assert (boxed[208:] == 114).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 10_000), (10_000, 1)])
-def test_extreme_pictures_keep_one_pixel(shape):
+@pytest.mark.parametrize(("shape", "scaled"), [((1, 1), (320, 320)), ((1, 10_000), (1, 416)), ((10_000, 1), (320, 1))])
+def test_extreme_pictures_keep_one_pixel(shape, scaled):
     boxed = Letterbox((416, 320)).apply(np.zeros((*shape, 3), np.uint8))
     assert boxed.shape == (320, 416, 3)
-    assert not boxed[0, 0].any()
+    assert np.argwhere(boxed[..., 0] == 0).max(axis=0).tolist() == [scaled[0] - 1, scaled[1] - 1]
 
 
 def test_boxes_come_back_to_picture_pixels():

@@ -35,9 +35,9 @@ def slow(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def crowded():
-    """Three people in every picture; a coarse one of 112 kB, or receiving it would be the most of a spike's work."""
+    """Three people in every picture; files of 12 kB, or receiving them would be the most of a spike's work."""
     cells = [[(6 + 9 * i, 5 * n + 4) for i in range(3)] for n in range(4)]
-    return [encode(picture_with_persons(it, seed=n, grain=4)) for n, it in enumerate(cells)]
+    return [encode(picture_with_persons(it, seed=n, grain=4), ".webp") for n, it in enumerate(cells)]
 
 
 @pytest.fixture(scope="session")

@@ -105,10 +105,20 @@ def same_as(expected):
     return judged
 
 
-def arrivals(server, questions, rate, seconds, deadline_s, seed=0):
+def put(server, question, deadline_s):
+    """Ask once; return the kind of the answer."""
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        try:
+            result = client.infer(question.model, question.inputs, client_timeout=deadline_s, **question.options)
+        except InferenceServerException as error:
+            return question.judge(None, error)
+    return question.judge(result, None)
+
+
+def arrivals(server, questions, rate, seconds, deadline_s, seed=0, then=lambda: None):
     """Ask in turn, at random moments, `rate` times a second on average, whatever becomes of it; return the account.
 
-    All requests have ended when this returns.
+    `then` is called as soon as the last request is sent. All requests have ended when this returns.
     """
     account, chance = Account(), np.random.default_rng(seed)
     moments = np.cumsum(chance.exponential(1 / rate, int(rate * seconds))).tolist()
@@ -130,6 +140,7 @@ def arrivals(server, questions, rate, seconds, deadline_s, seed=0):
         for moment, question in zip(moments, itertools.cycle(questions)):
             time.sleep(max(0.0, started + moment - time.monotonic()))
             send(client, question, time.monotonic())
+        then()
         for _ in moments:
             assert left.acquire(timeout=deadline_s + 30)
     return account
@@ -139,9 +150,9 @@ def percentile(seconds, percent):
     return float(np.percentile(seconds, percent)) if len(seconds) else 0.0
 
 
-def sustainable_rate(server, pictures, expected, seconds, callers=16):
-    """Return how many right answers a second a closed loop gets; its first two seconds warm up."""
+def sustainable_rate(server, pictures, expected, seconds, callers=16, warm_up_s=2):
+    """Return how many right answers a second a closed loop gets after its warm-up."""
     with load(server, pictures, expected, callers=callers, pause_s=0) as busy:
-        time.sleep(seconds + 2)
+        time.sleep(warm_up_s + seconds)
         until = time.monotonic()
     return busy.kinds(until - seconds, until)["right"] / seconds

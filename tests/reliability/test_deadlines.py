@@ -21,13 +21,13 @@ pytestmark = pytest.mark.server
 LATE = """
 
 import pathlib, time
-_run = TritonPythonModel.run
+_answer = TritonPythonModel._answer
 
-def _run_late(self, request):
+def _answer_late(self, *arguments):
     time.sleep(float(pathlib.Path("{file}").read_text()))
-    return _run(self, request)
+    return _answer(self, *arguments)
 
-TritonPythonModel.run = _run_late
+TritonPythonModel._answer = _answer_late
 """
 STEPS = ("admit_picture", "await_turn", "decode_image", "select_persons", "crop_persons", "decode_simcc")
 

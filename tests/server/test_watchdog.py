@@ -1,236 +1,232 @@
 """What the watchdog concludes, without a server."""
 
 import itertools
-import logging
-import queue
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from tritonclient.grpc import model_config_pb2
-from tritonclient.utils import InferenceServerException, deserialize_bytes_tensor
+from tritonclient.utils import InferenceServerException
 
-from ensemble.steps.decode_image import PictureLimits, decode_picture
-from server import health, supervisor, watchdog
-from server.canary import Verdict, canary_inputs, verdict
 from server.health import Health
-from server.process import Crashed
-from server.tries import Tries
 from server.watchdog import RestartNeeded, Watchdog
-
-
-def test_tries_are_bounded_pause_ever_longer_and_are_forgotten():
-    tries = Tries(limit=4, window_s=100)
-    assert [tries.take(now) for now in (0, 10, 20, 30, 40)] == [0, 1, 2, 4, None]
-    assert tries.take(100) == 4  # the first is forgotten
-    assert tries.take(1000) == 0
-
-
-@pytest.mark.parametrize(
-    ("status", "expected"),
-    [
-        ("INVALID_ARGUMENT", Verdict.ALIVE),
-        ("UNAVAILABLE", Verdict.LATE),
-        ("DEADLINE_EXCEEDED", Verdict.LATE),
-        ("INTERNAL", Verdict.BROKEN),
-        ("NOT_FOUND", Verdict.BROKEN),
-    ],
-)
-def test_overload_is_not_death(status, expected):
-    assert verdict(None) is Verdict.ALIVE
-    assert verdict(InferenceServerException("...", status=f"StatusCode.{status}")) is expected
-
-
-def test_a_canary_is_made_from_the_configuration():
-    config = model_config_pb2.ModelConfig(max_batch_size=8)
-    config.input.add(name="crops", data_type="TYPE_UINT8", dims=[4, 3, 3])
-    config.input.add(name="boxes", data_type="TYPE_FP32", dims=[-1, 4])
-    config.input.add(name="image", data_type="TYPE_STRING", dims=[1])
-    crops, boxes, image = canary_inputs(config)
-    assert (crops.shape(), crops.datatype(), crops._get_content()) == ([1, 4, 3, 3], "UINT8", b"\1" * 36)
-    assert np.frombuffer(boxes._get_content(), np.float32).tolist() == [0, 0, 1, 1]
-    (picture,) = deserialize_bytes_tensor(image._get_content())
-    assert decode_picture(picture, PictureLimits()).shape == (1, 1, 3)
-
-
-class Server:
-    """A server that answers canaries as the test says, and counts what it is told to do."""
-
-    def __init__(self):
-        self.control = self.client = self
-        self.process = SimpleNamespace(pid=0, poll=lambda: None)
-        self.answers, self.success, self.reloaded, self.reload_fails = [], 0, 0, False
-        self.busy = itertools.count(1)  # the network has answered real requests at every look
-        self.options, self.loaded, self.load_fails = SimpleNamespace(repository=None), [], False
-
-    def states(self):
-        return {"step": "READY", "pose": "READY", "network": "READY"}
-
-    def config(self, name):
-        backend = {"network": "onnxruntime", "step": "python"}.get(name, "")
-        return model_config_pb2.ModelConfig(platform="ensemble" if name == "pose" else "", backend=backend)
-
-    def executions(self):
-        return {"step": self.success, "network": next(self.busy)}
-
-    def async_infer(self, model, inputs, callback, client_timeout):
-        status = self.answers.pop(0) if self.answers else None
-        callback(None, status and InferenceServerException("...", status=f"StatusCode.{status}"))
-
-    def reload(self, name):
-        if self.reload_fails:
-            raise InferenceServerException("failed to load", status="StatusCode.INTERNAL")
-        self.reloaded += 1
-
-    def load(self, name):
-        self.loaded.append(name)
-        if self.load_fails:
-            raise InferenceServerException("no graph", status="StatusCode.INVALID_ARGUMENT")
-
-    def missing(self, patience_s):
-        return []
+from tests.server.fake_machine import Server, fake_clock
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only in sleep, and a machine whose stubs use `busy` of it."""
-    clock = SimpleNamespace(now=1000.0, busy=0.0, end=1000.0, manifest=[])
-    monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock.now)
-    monkeypatch.setattr(watchdog.time, "sleep", lambda seconds: setattr(clock, "now", clock.now + seconds))
-    clock.stubs = {7: "step", 8: "network"}
-    monkeypatch.setattr(watchdog.stubs, "stubs_of", lambda _: dict(clock.stubs))
-    monkeypatch.setattr(watchdog.stubs, "is_alive", lambda stub, _: stub in clock.stubs)
-    monkeypatch.setattr(watchdog, "manifest_problems", lambda _: list(clock.manifest))
-    monkeypatch.setattr(watchdog.stubs, "kill", lambda *_: None)
-    monkeypatch.setattr(watchdog.stubs, "cpu_time_s", lambda _: clock.busy * (clock.now - 1000))
-    return clock
+    return fake_clock(monkeypatch)
 
 
-def watch(server, clock, seconds, updates=()):
-    found, updates = Health(ready=True), list(updates)
-    end = clock.now + seconds
-    Watchdog(server, found).run(lambda: clock.now >= end, lambda: bool(updates and updates.pop()))
-    return found
+@pytest.fixture
+def server(clock):
+    return Server(clock)
 
 
-def test_an_update_loads_networks_and_forgets_their_old_processes(clock, monkeypatch):
-    server = Server()
-
-    def load(name):
-        server.loaded.append(name)
-        clock.stubs[9] = "network"
-        monkeypatch.setattr(watchdog.time, "sleep", later)
-
-    def later(seconds):
-        clock.now += seconds
-        clock.stubs.pop(8, None)  # the old one has ended
-
-    server.load = load
-    found = watch(server, clock, 30, updates=[1])
-    assert server.loaded == ["network"]
-    assert (found.updates, found.failed_updates, found.recoveries) == ({"network": 1}, {}, {})
+def watch(server, clock, seconds, updates=0):
+    """Watch for some seconds, with as many updates in the first moments; return what is known then."""
+    health, wishes, end = Health(ready=True), [True] * updates, clock.now + seconds
+    told = server.told
+    dog = Watchdog(server, health, lambda: told.append((clock.passed(), dict(health.broken))))
+    dog.run(lambda: clock.now >= end, lambda: bool(wishes and wishes.pop()))
+    return health
 
 
-def test_a_failed_update_leaves_the_present_network_watched(clock, caplog):
-    server = Server()
-    server.load_fails = True
-    with caplog.at_level(logging.CRITICAL):
-        found = watch(server, clock, 30, updates=[1])
-    assert (found.updates, found.failed_updates, found.is_well) == ({}, {"network": "no graph"}, True)
+def test_all_but_ensembles_are_watched(server, clock):
+    server.models = ["step", "pose", "network", "another"]
+    assert watch(server, clock, 1).models == ("another", "network", "step")
 
 
-def test_a_repository_that_was_tampered_with_is_not_loaded(clock, caplog):
-    server = Server()
-    clock.manifest = ["network/1/model.onnx was changed"]
-    with caplog.at_level(logging.CRITICAL):
-        watch(server, clock, 30, updates=[1])
-    assert server.loaded == []
+def test_a_quiet_watchdog_says_every_few_seconds_that_all_is_well(server, clock):
+    watch(server, clock, 12)
+    assert server.told == [(5.25, {}), (10.5, {})]
 
 
-def test_a_broken_model_is_not_loaded_again_from_changed_files(clock, caplog):
-    server = Server()
-    clock.manifest, server.answers = ["models: network/1/model.onnx was changed"], ["INTERNAL"] * 2
-    assert watch(server, clock, 60).recoveries == {"step": 1}, "what changed is another model's"
-    clock.manifest, server.answers = ["models: step/1/model.py was changed"], ["INTERNAL"] * 2
-    with caplog.at_level(logging.CRITICAL), pytest.raises(RestartNeeded, match=r"model\.py was changed"):
-        watch(server, clock, 60)
-    assert server.reloaded == 1
+def test_a_dead_process_is_replaced_at_once(server, clock, caplog):
+    clock.later = [(3, lambda: clock.stubs.pop(7)), (10, lambda: clock.stubs.pop(9))]
+    found = watch(server, clock, 60)
+    assert server.reloads == [(3, "step"), (11, "step")], "the second time after a second"
+    assert server.told[:2] == [(3, {"step": "process 7 has died"}), (3, {})]
+    assert (found.recoveries, found.is_well, clock.killed) == ({"step": 2}, True, [])
+    assert caplog.messages == [
+        "step is broken: process 7 has died; loading it again (1 of 5)",
+        "step is back after 0.0 s",
+        "step is broken: process 9 has died; loading it again (2 of 5)",
+        "step is back after 0.0 s",
+    ]
 
 
-def test_one_fault_may_be_a_requests_two_are_the_models(clock):
-    server = Server()
-    server.answers = ["INTERNAL"]
-    assert watch(server, clock, 60).recoveries == {}
+def test_the_processes_beside_a_dead_one_are_ended_20_s_later(server, clock):
+    clock.stubs |= {10: "step", 11: "network"}
+    clock.later = [(3, lambda: clock.stubs.pop(7)), (5, lambda: clock.stubs.pop(8))]
+    assert watch(server, clock, 60).recoveries == {"step": 1, "network": 1}, "their end is no fault"
+    assert clock.killed == [(23, 10), (25, 11)]
+
+
+@pytest.mark.parametrize(("jitter", "first_s", "period_s"), [(min, 0, 3.75), (max, 5, 6.25)])
+def test_canaries_come_every_five_seconds_more_or_less(server, clock, jitter, first_s, period_s):
+    clock.jitter = jitter
+    watch(server, clock, 25)
+    after_answer = period_s + 0.25  # a canary's answer is seen a moment later
+    assert server.canaries[:3] == [(first_s + n * after_answer, "step") for n in range(3)]
+
+
+@pytest.mark.parametrize(("jitter", "first_s", "period_s"), [(min, 0, 3.75), (max, 5, 6.25)])
+def test_a_model_with_real_requests_gets_no_canary(server, clock, jitter, first_s, period_s):
+    clock.jitter, server.models = jitter, ["network"]
+    watch(server, clock, 25)
+    assert server.canaries == []
+    assert server.looks[:3] == [first_s + n * period_s for n in range(3)]
+
+
+def test_a_model_that_the_statistics_do_not_know_gets_a_canary(server, clock):
+    server.executions = dict
+    watch(server, clock, 3)
+    assert server.canaries == [(2.5, "step"), (2.5, "network")]
+
+
+def test_without_statistics_nothing_is_concluded(server, clock):
+    def fail():
+        raise InferenceServerException("the front end is busy")
+
+    known, server.executions = server.executions, fail
+    clock.later = [(10, lambda: setattr(server, "executions", known))]
+    assert watch(server, clock, 12).is_well
+    assert server.canaries == [(10, "step")]
+
+
+def test_a_canary_is_waited_for(server, clock):
+    server.silent = True
+    watch(server, clock, 60)
+    assert server.canaries == [(2.5, "step")]
+
+
+def test_a_canary_from_before_a_reload_says_nothing(server, clock):
+    server.silent = True
+
+    def answer():
+        server.silent = False
+        server.unanswered.pop()(None, InferenceServerException("old", status="StatusCode.INTERNAL"))
+
+    clock.later = [(3, lambda: clock.stubs.pop(7)), (3.5, answer)]
+    server.answers = ["INTERNAL"]  # of the next one, a second after the reload
+    assert watch(server, clock, 60).recoveries == {"step": 1}
+    assert server.canaries[1][0] == 4
+
+
+def test_two_faults_in_a_row_are_the_models_and_the_second_is_asked_for_soon(server, clock):
     server.answers = ["INTERNAL", "INTERNAL"]
     assert watch(server, clock, 60).recoveries == {"step": 1}
+    assert server.canaries[:2] == [(2.5, "step"), (3.75, "step")]
+    assert server.told[0] == (4, {"step": "[StatusCode.INTERNAL] no luck"})
+    assert clock.killed == [(4, 7)], "what hangs in a process would keep its model from being unloaded"
+
+
+@pytest.mark.parametrize("between", [None, "INVALID_ARGUMENT", "UNAVAILABLE"])
+def test_one_fault_may_be_a_requests(server, clock, between):
+    server.answers = ["INTERNAL", between] * 2
+    assert watch(server, clock, 60).recoveries == {}
+    assert server.answers == []
+
+
+def test_a_fault_before_real_answers_is_forgotten(server, clock):
+    server.answers = ["INTERNAL", "INTERNAL"]
+    clock.later = [(3, lambda: setattr(server, "success", 1))]
+    assert watch(server, clock, 60).recoveries == {}
+    assert server.answers == []
 
 
 @pytest.mark.parametrize("status", ["DEADLINE_EXCEEDED", "UNAVAILABLE"])
-def test_late_and_working_is_busy_late_and_idle_is_hung(clock, status):
-    server = Server()
-    server.answers, clock.busy = [status] * 1000, 0.5
+@pytest.mark.parametrize(("share", "recoveries"), [(0.5, {}), (0.02, {"step": 1}), (0.0, {"step": 1})])
+def test_late_and_working_is_busy_late_and_idle_is_hung(server, clock, status, share, recoveries):
+    """A process that does nothing still takes some time for its own housekeeping."""
+    server.answers, clock.busy = [status] * 7, {7: share, 8: 1.0}
+    assert watch(server, clock, 60).recoveries == recoveries
+    assert [stub for _, stub in clock.killed] == [7] * len(recoveries)
+
+
+def test_a_model_is_hung_after_more_than_20_s(server, clock):
+    server.answers, clock.jitter = ["DEADLINE_EXCEEDED"] * 6, lambda least, most: 0.95 * bool(least)
+    watch(server, clock, 30)  # late at 0.25, 5.25, ..., 25.25
+    assert (25.25, {"step": "no answer and no work for 25 s"}) in server.told
+
+
+def test_late_between_answers_is_busy(server, clock):
+    server.answers = ["DEADLINE_EXCEEDED", None] * 10
     assert watch(server, clock, 120).recoveries == {}
-    server.answers, clock.busy = [status] * 7, 0.0
-    found = watch(server, clock, 90)
-    assert found.recoveries == {"step": 1}
-    assert found.is_well
 
 
-def test_late_while_others_are_answered_is_busy(clock, monkeypatch):
-    server = Server()
+def test_late_while_others_are_answered_is_busy(server, clock):
     server.answers = ["DEADLINE_EXCEEDED"] * 1000
-    monkeypatch.setattr(server, "executions", lambda: {"step": int(clock.now) // 12, "network": next(server.busy)})
+    server.executions = lambda: {"step": int(clock.now) // 12, "network": next(server.busy)}
     assert watch(server, clock, 120).recoveries == {}
 
 
-def test_a_model_that_keeps_breaking_asks_for_a_restart(clock):
-    server = Server()
+def test_a_model_that_keeps_breaking_asks_for_a_restart(server, clock):
     server.answers = ["INTERNAL"] * 1000
-    with pytest.raises(RestartNeeded, match="step keeps breaking"):
+    with pytest.raises(RestartNeeded, match=r"^step keeps breaking: \[StatusCode.INTERNAL\] no luck$"):
         watch(server, clock, 300)
-    assert server.reloaded == 5
+    times = [moment for moment, _ in server.reloads]
+    two_faults_s = 1 + 0.25 + 1 + 0.25  # after a reload
+    pauses_s = [later - earlier - two_faults_s for earlier, later in itertools.pairwise(times)]
+    assert (pauses_s, server.loaded) == ([1, 2, 4, 8], ["step"] * 5)
 
 
-def test_a_model_that_cannot_be_loaded_asks_for_a_restart(clock, caplog):
-    server = Server()
-    server.answers, server.reload_fails = ["NOT_FOUND", "NOT_FOUND"], True
-    with caplog.at_level(logging.CRITICAL), pytest.raises(RestartNeeded, match="failed to load"):
+def test_a_server_that_has_ended_asks_for_a_restart(server, clock):
+    server.process.poll = lambda: -6
+    with pytest.raises(RestartNeeded, match=r"^tritonserver ended with -6$"):
         watch(server, clock, 60)
 
 
-def test_a_crash_at_the_first_start_is_worth_another_try_a_refusal_is_not(monkeypatch, caplog):
-    ends = [Crashed("ended with -6"), KeyboardInterrupt(), ValueError("no models")]
-
-    def start(options, should_stop):
-        raise ends.pop(0)
-
-    monkeypatch.setattr(supervisor, "running_server", start)
-    monkeypatch.setattr(supervisor, "_wait", lambda *_: None)
-    with caplog.at_level(logging.CRITICAL), pytest.raises(KeyboardInterrupt):
-        supervisor.supervise(None, lambda: False)
-    with pytest.raises(ValueError, match="no models"):
-        supervisor.supervise(None, lambda: False)
+def test_a_model_that_cannot_be_loaded_asks_for_a_restart(server, clock):
+    server.answers, server.cannot_load = ["NOT_FOUND"] * 2, {"step": "no such file"}
+    with pytest.raises(RestartNeeded, match=r"^step cannot be loaded again: no such file$"):
+        watch(server, clock, 60)
 
 
-def test_restarts_are_bounded_and_end_non_zero(monkeypatch, tmp_path, caplog):
-    starts = queue.SimpleQueue()
-    monkeypatch.setattr(supervisor, "_serve_once", lambda *_: starts.put(1) or "it dies")
-    monkeypatch.setattr(supervisor, "_wait", lambda *_: None)
-    with caplog.at_level(logging.CRITICAL):
-        assert supervisor.supervise(None, lambda: False, [lambda health: health.write(tmp_path / "health")]) == 1
-    assert starts.qsize() == 5
-    assert health.main([str(tmp_path / "health")]) == 1
+def test_a_model_that_does_not_come_back_whole_asks_for_a_restart(server, clock):
+    server.answers, server.gone = ["INTERNAL"] * 2, ["pose", "network"]
+    with pytest.raises(RestartNeeded, match=r"^step was loaded again, but pose, network did not come back$"):
+        watch(server, clock, 60)
 
 
-def test_the_health_file_tells_who_is_ill_and_who_has_stopped_writing(tmp_path, capsys):
-    path = tmp_path / "health"
-    assert health.main([str(path)]) == 1
-    Health(ready=True).write(path)
-    assert health.main([str(path)]) == 0
-    Health(ready=True, broken={"step": "process 7 has died"}).write(path)
-    capsys.readouterr()
-    assert health.main([str(path)]) == 1
-    assert capsys.readouterr().err == "step: process 7 has died\n"
-    Health().write(path)
-    assert health.problem(path, path.stat().st_mtime) == "the server is not ready"
-    assert "nobody has written" in health.problem(path, path.stat().st_mtime + 60)
+def test_a_broken_model_is_not_loaded_again_from_changed_files(server, clock):
+    clock.manifest, server.answers = ["models: network/1/model.onnx was changed"], ["INTERNAL"] * 2
+    assert watch(server, clock, 60).recoveries == {"step": 1}, "what changed is another model's"
+    clock.manifest, server.answers = ["models: step/1/model.py was changed"], ["INTERNAL"] * 2
+    with pytest.raises(RestartNeeded, match=r"^step is not loaded again: models: step/1/model\.py was changed$"):
+        watch(server, clock, 60)
+    assert server.loaded == ["step"]
+
+
+def test_an_update_loads_networks_and_forgets_their_old_processes(server, clock, caplog):
+    clock.later = [(3, lambda: clock.stubs.pop(8)), (3, lambda: clock.stubs.pop(9))]
+    found = watch(server, clock, 30, updates=2)
+    assert server.loaded == ["network"] * 2
+    assert (found.updates, found.failed_updates, found.recoveries) == ({"network": 2}, {}, {})
+    assert server.told[:2] == [(0, {}), (0.25, {})]
+    assert caplog.messages == ["network is served anew", "every network is as in models"] * 2
+
+
+def test_a_failed_update_leaves_the_present_network_watched_and_updates_the_others(server, clock, caplog):
+    server.models, server.cannot_load = ["network", "another"], {"network": "no graph"}
+    clock.stubs[7] = "another"
+    clock.later = [(3, lambda: clock.stubs.pop(8))]
+    with pytest.raises(RestartNeeded, match="no graph"):
+        watch(server, clock, 30, updates=1)
+    assert server.loaded == ["another"]
+    assert "not updated, the present networks serve on: network: no graph" in caplog.messages
+    assert not any("every network" in message for message in caplog.messages)
+
+
+def test_a_failed_update_is_known_until_the_next(server, clock):
+    server.cannot_load = {"network": "no graph"}
+    found = watch(server, clock, 1, updates=1)
+    assert (found.updates, found.failed_updates, found.is_well) == ({}, {"network": "no graph"}, True)
+    clock.later = [(1.1, lambda: setattr(server, "cannot_load", {}))]
+    found = watch(server, clock, 1, updates=2)
+    assert (found.updates, found.failed_updates) == ({"network": 1}, {})
+
+
+def test_a_repository_that_was_tampered_with_is_not_loaded(server, clock, caplog):
+    clock.manifest = ["network/1/model.onnx was changed"]
+    watch(server, clock, 30, updates=1)
+    assert server.loaded == []
+    assert caplog.messages == ["not updated, the present networks serve on: network/1/model.onnx was changed"]

@@ -12,7 +12,8 @@ The state machine, with the bounds of `Bounds`:
 4. `delay` begins at two seconds, so a server recovers within that time when the load ends.
 5. Each abandoned request multiplies `delay` by 0.8, each answer by 1.01 (up to two seconds). So about one turn in
    twenty goes to an abandoned request, whatever deadlines the callers have and do not state.
-6. OVERLOADED becomes CALM when the queue has been empty for a second.
+6. OVERLOADED becomes CALM when the queue has been empty for a second. A queue of less than a quarter of a second does
+   not count: with light traffic, every request passes through an otherwise empty queue.
 7. In both states, the number in work follows Little's law: twice the pace times the time that a request takes when it
    is nearly alone, within bounds. That keeps every instance busy. More would only share the processors.
 8. The pace is that of the last 32 answers, counted only while requests queue.
@@ -59,7 +60,7 @@ class Overload:
         self._answers: deque[float] = deque(maxlen=_REMEMBERED)
         self._alone_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._queued_since: float | None = None  # the queue has not been empty since
-        self._empty_since = now
+        self._empty_since = now  # but for short queues
         self._rejecting_since: float | None = None  # the queue has been full since
         self._hang_ups = 0  # while the queue was not empty
         self._overloaded = False
@@ -84,15 +85,16 @@ class Overload:
 
     def queue_is(self, length: int, now: float) -> None:
         """Note how many requests queue at the moment."""
+        queued_s = 0.0 if self._queued_since is None else now - self._queued_since
+        if self._overloaded and queued_s < _WAITED_S and now - self._empty_since > _PERSISTS_S:
+            self._overloaded, self._delay_s = False, _DELAY_S
         if length and self._queued_since is None:
             self._queued_since = now
             self._answers.clear()
-        if not length and self._queued_since is not None:
-            self._queued_since, self._empty_since, self._hang_ups = None, now, 0
         if not length:
-            self._rejecting_since = None
-            if self._overloaded and now - self._empty_since > _PERSISTS_S:
-                self._overloaded, self._delay_s = False, _DELAY_S
+            self._queued_since, self._rejecting_since, self._hang_ups = None, None, 0
+            if queued_s >= _WAITED_S:
+                self._empty_since = now
 
     def rejected(self, now: float) -> None:
         """Note that a request was rejected because the queue was full."""

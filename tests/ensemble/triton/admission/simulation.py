@@ -1,7 +1,7 @@
 """The gate's bookkeeping under simulated load, on a virtual clock: thousands of seconds take milliseconds.
 
 `python -m tests.ensemble.triton.admission.simulation` compares ways to treat an overload and writes what came of them
-to `tests/reliability/results/admission-policies.json`.
+to `policies.json` beside it.
 """
 
 import heapq
@@ -16,7 +16,7 @@ from ensemble.triton.admission.overload import Bounds, Overload
 from ensemble.triton.admission.places import Places
 
 BOUNDS = Bounds(least_in_work=4, in_work=16, waiting=64)  # of the CPU profiles
-RESULT = Path(__file__).parents[3] / "reliability" / "results" / "admission-policies.json"
+RESULT = Path(__file__).with_name("policies.json")
 SERVERS = 2  # instances that work side by side
 
 

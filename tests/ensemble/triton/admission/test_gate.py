@@ -19,6 +19,7 @@ from ensemble.triton.admission.tickets import (
     MESSAGE,
     TurnedAway,
     address,
+    hang_up,
     leave,
     pause,
     resume,
@@ -46,6 +47,11 @@ class Asker:
         return self.answer
 
 
+def begin(ticket):
+    """Ask for the turn of a ticket that need not wait."""
+    assert Asker(ticket).wait() == "go"
+
+
 @contextlib.contextmanager
 def asking(ticket):
     """Ask for the turn of a ticket, once, and yield the socket that gets the answer."""
@@ -60,8 +66,7 @@ def asking(ticket):
 def settled(gate):
     """Wait until the gate has read what was sent to it, in order, and acted."""
     for _ in range(2):  # it reads the second after all that follows from what came before the first
-        with pytest.raises(TurnedAway):
-            take_turn(np.array([gate._key, 2**62], np.int64), patience_s=-1)
+        assert Asker(np.array([gate._key, 2**62], np.int64), patience_s=-1).wait() == EXPIRED
     return gate
 
 
@@ -69,7 +74,7 @@ def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
     gate = Gate(Bounds(1, 1, 5))
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     assert first.dtype == np.int64 and first.shape == (2,)
-    take_turn(first, 60)
+    begin(first)
     askers = [Asker(second)]
     settled(gate)
     askers += [Asker(third)]
@@ -95,7 +100,7 @@ def test_whose_patience_has_ended_does_not_work():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second, third, late = (gate.enter() for _ in range(4))
-    take_turn(first, 60)
+    begin(first)
     asker = Asker(second, patience_s=2)
     settled(gate)
     now[0] += 2.1
@@ -105,11 +110,17 @@ def test_whose_patience_has_ended_does_not_work():
     assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
 
 
+def test_the_text_of_a_late_turn_is_the_contracts():
+    gate = Gate(Bounds(1, 1, 5))
+    with pytest.raises(TurnedAway, match=r"^Request timeout expired: its turn did not come in time$"):
+        take_turn(gate.enter(), -1)
+
+
 def test_a_place_is_given_away_when_a_ticket_is_lost():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     lost, second = gate.enter(), gate.enter()
-    take_turn(lost, 60)
+    begin(lost)
     asker = Asker(second)
     settled(gate)
     now[0] += 10.1
@@ -120,7 +131,7 @@ def test_a_place_is_given_away_when_a_ticket_is_lost():
 def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more():
     gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
-    take_turn(first, 60)
+    begin(first)
     pause(first)
     with asking(second) as asker:
         assert asker.recv(16) == GO
@@ -130,7 +141,7 @@ def test_a_ticket_that_is_taken_up_again_keeps_its_place():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second = gate.enter(), gate.enter()
-    take_turn(first, 60)
+    begin(first)
     pause(first)
     resume(first)
     asker = Asker(second)
@@ -145,11 +156,40 @@ def test_a_ticket_that_is_taken_up_again_keeps_its_place():
 def test_the_place_of_an_asker_who_has_gone_stays_free():
     gate = Gate(Bounds(1, 1, 5), clock=lambda: 100.0)
     first, second, third = gate.enter(), gate.enter(), gate.enter()
-    take_turn(first, 60)
+    begin(first)
     with asking(second):
         settled(gate)
     leave(first)
-    assert Asker(third).wait() == "go"
+    begin(third)
+
+
+@pytest.mark.parametrize("hand_back", [leave, hang_up])
+def test_a_ticket_that_is_handed_back_frees_its_place(hand_back):
+    gate = Gate(Bounds(1, 1, 0))
+    first = gate.enter()
+    begin(first)
+    hand_back(first)
+    begin(settled(gate).enter())
+
+
+@pytest.mark.parametrize(("hand_back", "answer"), [(leave, "go"), (hang_up, EXPIRED)])
+def test_three_hang_ups_make_the_gate_reject_what_has_waited_for_long(hand_back, answer):
+    now = [100.0]
+    gate = Gate(Bounds(1, 1, 20), clock=lambda: now[0])
+    tickets = [gate.enter() for _ in range(4)]
+    for ticket in tickets[:3]:
+        now[0] += 1
+        begin(ticket)
+        hand_back(ticket)
+    now[0] += 1
+    assert Asker(tickets[3]).wait() == answer
+
+
+def test_a_gate_does_not_keep_its_process_alive():
+    before = set(threading.enumerate())
+    Gate(Bounds(1, 1, 0))
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon
 
 
 def test_a_thousand_leave_faster_than_anybody_asks():
@@ -164,15 +204,15 @@ def test_who_asks_twice_works_once():
     """An answer may cross with the next question."""
     gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
-    take_turn(first, 60)
-    assert Asker(first).wait() == "go", "though there is no other place"
+    begin(first)
+    begin(first)  # though there is no other place
     leave(first)
-    assert Asker(second).wait() == "go", "it took one place"
+    begin(second)  # the first one took one place
 
 
 @pytest.mark.parametrize("ticket", [[1, 1], [-1, -1], [2**62, 5]])
 def test_a_ticket_of_nobody_is_no_error(ticket):
-    for hand_back in (leave, pause, resume):
+    for hand_back in (leave, pause, resume, hang_up):
         hand_back(np.array(ticket, np.int64))
     started = time.monotonic()
     take_turn(np.array(ticket, np.int64), 1.0)

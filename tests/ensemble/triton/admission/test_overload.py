@@ -48,6 +48,23 @@ def test_a_burst_of_64_on_an_idle_server_is_answered_whole(pace):
     assert [what for *_, what in simulation.outcomes] == ["answered"] * 64
 
 
+@pytest.mark.parametrize("light_per_s", [0, 0.5, 5])
+def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_per_s):
+    simulation, arrivals, time = Simulation(12), random.Random(0), 0.0
+    while time < 20:
+        simulation.at(time, simulation.call, 5.0)
+        time += arrivals.expovariate(120)
+    while light_per_s and time < 30:
+        simulation.at(time, simulation.call, 30.0)
+        time += arrivals.expovariate(light_per_s)
+    simulation.run(30)
+    before = len(simulation.outcomes)
+    for _ in range(64):
+        simulation.at(30.1, simulation.call, 30.0)
+    simulation.run(60)
+    assert {what for *_, what in simulation.outcomes[before:]} == {"answered"}
+
+
 def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
     simulation = Simulation(12, bounds=Bounds(1, 1, 64))
     for number in range(40):
@@ -85,7 +102,8 @@ def test_never_more_inside_than_allowed_and_no_ticket_is_kept_for_ever(calls, pa
     assert len(simulation.outcomes) == len(calls), "none hangs for ever"
     assert simulation.most_inside <= BOUNDS.in_work + BOUNDS.waiting
     simulation.places.give_up(2000)
-    assert not simulation.places._working and not simulation.places._asking
+    places = simulation.places
+    assert not any((places._inside, places._asking, places._working, places._given, places._alone))
 
 
 def queued(overload, now, answers=8, pace=10.0):
@@ -117,6 +135,60 @@ def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
     assert overload.inside(now) == 4 + 8
     overload.abandoned(1.0)
     assert overload.inside(now) == 4 + 6
+
+
+def test_the_least_wait_of_a_hang_up_is_a_quarter_of_a_second():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    for _ in range(3):
+        overload.abandoned(0.25)
+    assert overload.inside(now) == 4 + 2, "0.25 s times 0.8 at 10 a second"
+
+
+def test_one_hang_up_does_not_end_an_overload():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0)
+    overload.rejected(now - 1)
+    overload.rejected(now)
+    overload.abandoned(2.0)
+    assert overload.inside(now) == 4 + 16
+
+
+def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0, pace=0.1)
+    overload.rejected(now - 1)
+    overload.rejected(now)
+    assert overload.inside(now) == 4 + 1
+    assert overload.too_old(13.1, now) and not overload.too_old(12.9, now), "1.5 times 2 s, and 10 s of an answer"
+
+
+def test_without_a_pace_the_delay_alone_makes_a_request_too_old():
+    overload = Overload(BOUNDS, 0.0)
+    overload.queue_is(5, 0.0)
+    overload.rejected(0.0)
+    overload.rejected(1.0)
+    assert overload.inside(1.0) == 80
+    assert overload.too_old(3.1, 1.0) and not overload.too_old(2.9, 1.0)
+
+
+def test_the_pace_is_that_of_the_last_32_answers():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0, answers=100, pace=50.0)
+    for _ in range(32):
+        now += 0.5
+        overload.answered(now, None)
+    overload.rejected(now - 1)
+    overload.rejected(now)
+    assert overload.inside(now) == 4 + 4
+    assert overload.inside(now + 16) == 4 + 2, "none for as long"
+
+
+def test_the_time_alone_is_that_of_the_last_32():
+    overload = Overload(BOUNDS, 0.0)
+    for took_s in [2.0] * 100 + [0.5] * 32:
+        overload.answered(0.0, took_s)
+    assert overload.in_work(queued(overload, 0.0, answers=16, pace=8.0)) == 8
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 0.2])

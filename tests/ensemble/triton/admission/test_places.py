@@ -74,6 +74,49 @@ def test_a_ticket_that_leaves_while_it_asks_gets_no_turn():
     assert turns(places, now=100) == [2]
 
 
+def test_a_ticket_that_is_abandoned_while_it_asks_gets_no_turn():
+    places = opened(1, waiting=1, tickets=2)
+    ask(places, 1, 2, now=100)
+    places.abandon(1, now=100)
+    assert turns(places, now=100) == [2]
+    assert places.enter(3, now=100) and not places.enter(4, now=100)
+
+
+def hang_ups(places, waited_s):
+    """Let the first three tickets hang up, each found at its turn; return when."""
+    now = 100 + waited_s
+    for number in (1, 2, 3):
+        ask(places, number, now=now)
+        assert turns(places, now=now) == [number]
+        places.abandon(number, now=now)
+    return now
+
+
+@pytest.mark.parametrize(("waited_s", "still_wanted"), [(0.2, True), (0.3, False)])
+def test_hang_ups_count_by_how_long_they_had_waited(waited_s, still_wanted):
+    places = opened(1, waiting=9, tickets=9)
+    hang_ups(places, waited_s)
+    assert ask(places, 4, now=104) == [still_wanted]
+
+
+def test_lost_tickets_that_had_not_waited_are_no_hang_ups():
+    places = opened(3, waiting=9, tickets=9)
+    ask(places, 1, 2, 3, 4, now=100)
+    assert turns(places, now=100) == [1, 2, 3]
+    assert turns(places, now=110.1) == [4], "they are lost"
+    assert ask(places, 5, now=110.1) == [True]
+
+
+def test_an_overload_ends_while_requests_are_worked_on():
+    places = opened(1, waiting=9, tickets=3)
+    now = hang_ups(places, 1)
+    assert places.enter(4, now + 0.1)
+    ask(places, 4, now=now + 0.1)
+    assert turns(places, now=now + 0.1) == [4]
+    assert places.enter(5, now + 2)
+    assert ask(places, 5, now=now + 6) == [True]
+
+
 def test_a_ticket_that_comes_back_twice_counts_once():
     places = opened(1, waiting=1, tickets=2)
     places.leave(1, now=100)
@@ -231,6 +274,17 @@ def test_a_ticket_that_goes_on_after_its_place_was_given_away_takes_one_again_an
     assert turns(places, now=101.6) == [], "a pause may now be twice 0.7 s"
     places.leave(1, now=101.6)
     assert turns(places, now=101.6) == [3]
+
+
+def test_a_ticket_that_went_on_and_is_lost_then_holds_no_place():
+    places = opened(1, waiting=5, tickets=3)
+    ask(places, 1, 2, 3, now=100)
+    turns(places, now=100)
+    assert turns(places, now=110.1) == [2]
+    places.leave(2, now=110.1)
+    places.resume(1, now=110.1)
+    assert turns(places, now=125.1) == [], "a stay may take 15 s"
+    assert turns(places, now=125.2) == [3]
 
 
 def test_as_many_ended_pauses_are_remembered_as_tickets_may_be_inside():

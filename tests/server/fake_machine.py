@@ -1,0 +1,100 @@
+"""A clock, a machine's processes and a tritonserver that do as a test of the watchdog says."""
+
+import itertools
+from types import SimpleNamespace
+
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import InferenceServerException
+
+from server import watchdog
+
+PID = 42
+
+
+def fake_clock(monkeypatch):
+    """Time that passes only in sleep, and a machine with one process of each model.
+
+    `later` holds (seconds, action); a process computes for the share `busy` of its time; `jitter` replaces chance.
+    """
+    clock = SimpleNamespace(now=1000.0, later=[], stubs={7: "step", 8: "network"}, busy={7: 0.0, 8: 0.0}, killed=[])
+    clock.manifest, clock.jitter = [], lambda least, most: (least + most) / 2
+    clock.passed = lambda: clock.now - 1000
+
+    def sleep(seconds):
+        clock.now += seconds
+        while clock.later and clock.later[0][0] <= clock.passed():
+            clock.later.pop(0)[1]()
+
+    def stubs_of(server):
+        assert server == PID
+        return dict(clock.stubs)
+
+    def kill(stub, server):
+        assert server == PID
+        clock.killed.append((clock.passed(), stub))
+        del clock.stubs[stub]
+
+    monkeypatch.setattr(watchdog.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(watchdog.time, "sleep", sleep)
+    monkeypatch.setattr(watchdog.random, "uniform", lambda least, most: clock.jitter(least, most))
+    monkeypatch.setattr(watchdog.stubs, "stubs_of", stubs_of)
+    monkeypatch.setattr(watchdog.stubs, "is_alive", lambda stub, server: server == PID and stub in clock.stubs)
+    monkeypatch.setattr(watchdog.stubs, "kill", kill)
+    monkeypatch.setattr(watchdog.stubs, "cpu_time_s", lambda stub: 100 + clock.busy[stub] * clock.passed())
+    monkeypatch.setattr(watchdog, "manifest_problems", lambda path: list(clock.manifest) if path == "models" else None)
+    return clock
+
+
+class Server:
+    """A server that answers canaries as the test says, and notes what it is asked to do."""
+
+    def __init__(self, clock):
+        self.control = self.client = self
+        self.process = SimpleNamespace(pid=PID, poll=lambda: None)
+        self.options = SimpleNamespace(repository="models")
+        self.models = ["step", "pose", "network"]
+        self.answers = []  # statuses of the next canaries; then all is well
+        self.silent = False
+        self.busy = itertools.count(1)  # the network has answered real requests at every look
+        self.success = 0  # the step's
+        self.looks, self.canaries, self.unanswered, self.reloads, self.loaded, self.told = [], [], [], [], [], []
+        self.cannot_load, self.gone = {}, []
+        self._clock = clock
+
+    def states(self):
+        return dict.fromkeys(self.models, "READY")
+
+    def config(self, name):
+        if name == "pose":
+            return model_config_pb2.ModelConfig(platform="ensemble")
+        config = model_config_pb2.ModelConfig(backend="python" if name == "step" else "onnxruntime")
+        config.input.add(name=f"input of {name}", data_type="TYPE_FP32", dims=[1])
+        return config
+
+    def executions(self):
+        self.looks.append(self._clock.passed())
+        return {"step": self.success, "network": next(self.busy)}
+
+    def async_infer(self, model, inputs, callback, client_timeout):
+        assert ([given.name() for given in inputs], client_timeout) == ([f"input of {model}"], 5.0)
+        self.canaries.append((self._clock.passed(), model))
+        if self.silent:
+            self.unanswered.append(callback)
+        else:
+            status = self.answers.pop(0) if self.answers else None
+            callback(None, status and InferenceServerException("no luck", status=f"StatusCode.{status}"))
+
+    def reload(self, name):
+        self.reloads.append((self._clock.passed(), name))
+        self.load(name)
+
+    def load(self, name):
+        if name in self.cannot_load:
+            raise InferenceServerException(self.cannot_load[name], status="StatusCode.INTERNAL")
+        self.loaded.append(name)
+        new = max([8, *self._clock.stubs]) + 1
+        self._clock.stubs[new], self._clock.busy[new] = name, 0.0
+
+    def missing(self, patience_s):
+        assert patience_s == 5.0
+        return self.gone
