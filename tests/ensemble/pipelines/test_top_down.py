@@ -82,7 +82,7 @@ def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
 
 @pytest.mark.parametrize("networks", [(), (BODY, BODY)])
 def test_names_must_differ_and_one_be_there(networks):
-    with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
+    with pytest.raises(ValueError, match="a repository needs one network at least, and their names must differ"):
         pipelines(networks, DETECTOR)
 
 
