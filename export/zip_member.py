@@ -1,7 +1,7 @@
-"""One member of a zip file at an address: taken by byte ranges, and taken up where an earlier transfer broke.
+"""Downloads one member of a remote zip file by byte ranges, and resumes broken transfers.
 
-remotezip reads the archive's directory and the member. What arrives of the member, still compressed, is kept in a file
-beside the target, named by the member's CRC, so that it can only be continued with the same member.
+remotezip reads the archive's directory and the member. The bytes of the member that have arrived, still compressed, are
+kept in a file beside the target. Its name holds the member's CRC, so it is only continued with the same member.
 """
 
 import zipfile
@@ -15,23 +15,23 @@ import tqdm  # type: ignore[import-untyped]
 import urllib3
 
 TRANSFER_FAILURES = (remotezip.RemoteZipError, urllib3.exceptions.HTTPError)
-_CHUNK = 1 << 16  # what a broken transfer loses at most
+_CHUNK = 1 << 16  # a broken transfer loses no more than this
 
 
 def fetch_member(address: str, member: str, path: Path, *, timeout_s: tuple[float, float], tries: int) -> None:
-    """Write the member to `path`; what came of a broken transfer is kept beside it for the next one.
+    """Write the member to `path`. A broken transfer leaves its bytes beside it, and the next one continues there.
 
     Args:
-        address: of the zip file.
-        member: name inside it.
-        path: of the file to write.
-        timeout_s: to connect, and between bytes.
-        tries: transfers before a broken one is an error.
+        address: address of the zip file.
+        member: name of the member.
+        path: path of the file to write.
+        timeout_s: timeouts for connecting and between bytes, in seconds.
+        tries: number of transfers before the failure is raised.
 
     Raises:
-        OSError: the archive does not hold the member, or not whole.
+        OSError: the archive does not hold the member, or only a part of it.
         RemoteZipError: the server cannot be reached, or does not serve byte ranges.
-        urllib3.exceptions.HTTPError: the connection broke, every time.
+        urllib3.exceptions.HTTPError: the connection broke in the last try.
     """
     fetcher = _Keeping(address, timeout=timeout_s)
     for left in reversed(range(tries)):
@@ -39,7 +39,7 @@ def fetch_member(address: str, member: str, path: Path, *, timeout_s: tuple[floa
             with remotezip.RemoteZip(address, fetcher=lambda *_, **__: fetcher) as archive:
                 fetcher.part = _part(path, archive.getinfo(member))
                 _copy(archive, member, path)
-            fetcher.part.unlink(missing_ok=True)  # a member within the archive's last bytes came with the directory
+            fetcher.part.unlink(missing_ok=True)  # a member in the archive's last bytes arrives with the directory
             return
         except (KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
             if fetcher.part:
@@ -67,7 +67,7 @@ def _copy(archive: zipfile.ZipFile, member: str, path: Path) -> None:
 
 
 class _Keeping(remotezip.RemoteFetcher):  # type: ignore[misc]
-    """Fetches ranges as remotezip does; of a member only what the file `part` does not hold yet."""
+    """Fetches ranges as remotezip does, except those bytes of a member that the file `part` already holds."""
 
     part: Path | None = None
 
@@ -82,7 +82,7 @@ class _Keeping(remotezip.RemoteFetcher):  # type: ignore[misc]
 
 
 class _Kept:
-    """The bytes of a file, then those from the net, which are appended to the file."""
+    """A stream of the bytes of a file, then of those from the network, which are appended to the file."""
 
     def __init__(self, part: Path, fetch_from: Callable[[int], Any]):
         self._file = part.open("a+b")

@@ -102,7 +102,7 @@ def test_a_file_with_a_published_checksum(site, tmp_path):
     assert fetch(published(site, sha256=SHA256), tmp_path).endswith(f"sha256 {SHA256} as published")
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     assert (tmp_path / "a.onnx").read_bytes() == CONTENT
-    assert "there already" in fetch(published(site, sha256=SHA256), tmp_path)
+    assert "already present" in fetch(published(site, sha256=SHA256), tmp_path)
     assert site.sent == len(CONTENT)
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_checksum_leaves_nothing(site, tmp_path):
 
 def test_a_damaged_file_that_is_there_already_is_named(site, tmp_path):
     (tmp_path / "a.onnx").write_bytes(CONTENT[:-1])
-    with pytest.raises(ValueError, match="the file is damaged or another"):
+    with pytest.raises(ValueError, match="the file is damaged or not the same"):
         fetch(published(site, sha256=SHA256), tmp_path)
 
 
@@ -228,13 +228,13 @@ def test_what_is_kept_and_damaged_is_thrown_away(site, archive, tmp_path):
 
 def test_a_web_page_is_no_weights(site, tmp_path):
     site.files["a.onnx"] = b"\n<!DOCTYPE html><html>quota exceeded</html>"
-    with pytest.raises(ValueError, match="a web page came instead of the file"):
+    with pytest.raises(ValueError, match="received a web page instead of the file"):
         fetch(published(site), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_address_without_the_file(site, tmp_path):
-    with pytest.raises(OSError, match=r"is not offered now: 404"):
+    with pytest.raises(OSError, match=r"is not available: 404"):
         fetch(published(site), tmp_path)
 
 
@@ -264,7 +264,7 @@ def test_the_zoo_agrees_with_the_table_of_variants():
 
 def test_names(capsys):
     assert entry("yolox_nano").sha256
-    with pytest.raises(ValueError, match=r"published as cigpose-m_coco_256x192\.pth .*; say which"):
+    with pytest.raises(ValueError, match=r"published as cigpose-m_coco_256x192\.pth .*; choose one"):
         entry("cigpose-m_coco_256x192")
     with pytest.raises(ValueError, match=r"unknown file 'rtmpose'; known: .*yolox_x\.onnx"):
         entry("rtmpose")

@@ -71,7 +71,7 @@ def test_a_folder_without_networks_and_an_unknown_name(spots, tmp_path, capsys):
     with pytest.raises(ValueError, match="holds no pipeline"):
         members(tmp_path)
     assert main(["verify", str(spots), "--network", "other"]) == 2
-    assert "no network other; there are" in capsys.readouterr().err
+    assert "unknown network other; the repository has" in capsys.readouterr().err
     nobody = f"127.0.0.1:{free_port()}"
     assert main(["verify", str(spots), "--network", "s", "--url", nobody, "--crops", "1"]) == 1
     assert f"error: s at {nobody}: " in capsys.readouterr().err
@@ -120,12 +120,12 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["detector", "spots", "tiny"]
     wrong = [*arguments, "--checkpoint", str(folder / "wrong.pth")]
     assert main(wrong) == 1
-    assert "no network says that it comes from" in capsys.readouterr().err
+    assert "as its source; choose one with --network" in capsys.readouterr().err
     assert main([*wrong, "--network", "tiny"]) == 1
     assert "EXCEEDED" in capsys.readouterr().out.splitlines()[1]
     assert main([*wrong, "--network", "tiny", "--max-difference", "0.1"]) == 0
     assert main([*wrong, "--network", "spots"]) == 1
-    assert "bins are not of crops of (192, 256)" in capsys.readouterr().err
+    assert "bins do not fit crops of (192, 256)" in capsys.readouterr().err
 
 
 @pytest.mark.server
@@ -148,6 +148,6 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         assert main(arguments) == 1  # it wants to know us
     assert "error: detector at localhost:" in capsys.readouterr().err
     assert main(["verify", str(folder / "r"), "--tls"]) == 2
-    assert "--tls goes with --url" in capsys.readouterr().err
+    assert "--tls needs --url" in capsys.readouterr().err
     assert main([*arguments[:-1], str(pem / "nothing.pem")]) == 1
     assert "nothing.pem" in capsys.readouterr().err

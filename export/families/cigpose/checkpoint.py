@@ -1,4 +1,4 @@
-"""CIGPose's checkpoints: which variant one is. Their names are the network's own, so nothing is converted."""
+"""Recognises and loads CIGPose checkpoints. Their names are the network's own, so nothing is converted."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from export.families.cigpose.variants import VARIANTS, Variant
 
 
 class Hallmarks(NamedTuple):
-    """What tells one architecture from another; all of it can be read off shapes."""
+    """Sizes that identify an architecture. All of them are read from shapes."""
 
     stem: int
     keypoints: int
@@ -24,14 +24,14 @@ def load_network(checkpoint: Checkpoint, variant: Variant | None = None, *, own_
     """Return the network of a checkpoint, float32, in eval mode.
 
     Args:
-        checkpoint: an official one.
-        variant: what it is; recognised from names and shapes when None.
-        own_input: (w, h) of the crop, with which an architecture that is not published is taken as well: names and
-            shapes tell everything else.
+        checkpoint: an official checkpoint.
+        variant: the expected variant; None: recognised from names and shapes.
+        own_input: (w, h) of the crop. With it, an unpublished architecture is accepted, too; names and shapes state
+            everything else.
 
     Raises:
-        ValueError: it is of another variant (the message names it), or its names and shapes are not exactly those of
-            the variant (the message lists them).
+        ValueError: the checkpoint is of another variant (the message names it), or its names and shapes are not exactly
+            those of the variant (the message lists the differences).
     """
     try:
         chosen = _choose(checkpoint.shapes, variant, checkpoint.path.name, own_input)
@@ -45,7 +45,7 @@ def load_network(checkpoint: Checkpoint, variant: Variant | None = None, *, own_
 def recognise(shapes: Shapes) -> list[Variant]:
     """Return the published variants of this architecture, from the shapes of a checkpoint's entries.
 
-    More than one where only the training data differ (`coco-wholebody` and `coco-ubody`), none for an unpublished size.
+    There are two where only the training data differ (`coco-wholebody` and `coco-ubody`), and none for other sizes.
 
     Raises:
         ValueError: these are not the entries of a CIGPose network.
@@ -69,11 +69,11 @@ def _choose(shapes: Shapes, asked: Variant | None, file_name: str, own_input: Si
 
 
 def _own(shapes: Shapes, input_size: Size) -> Variant:
-    """Describe an unpublished architecture by its shapes; `load_exactly` finds what is wrong with it."""
+    """Describe an unpublished architecture by its shapes. `load_exactly` checks every entry later."""
     found = _hallmarks(shapes)
     ratio = found.bins_x / input_size[0]
     if (found.bins_x, found.bins_y) != tuple(int(side * ratio) for side in input_size):
-        raise ValueError(f"its rows of {found.bins_x} and {found.bins_y} bins are not of crops of {input_size}")
+        raise ValueError(f"its rows of {found.bins_x} and {found.bins_y} bins do not fit crops of {input_size}")
     try:
         channels, gau_s = shapes["backbone.stage4.0.conv.weight"][0], shapes["head.gau.gamma"][1]
     except (KeyError, IndexError) as error:
@@ -88,7 +88,7 @@ def _own(shapes: Shapes, input_size: Size) -> Variant:
         hidden_dims=found.hidden_dims,
         gau_s=gau_s,
         gcn_layers=found.gcn_layers,
-        cim_k_train=1,  # of no consequence for inference, as the next one
+        cim_k_train=1,  # for training only, like sigma
         sigma=(1.0, 1.0),
         split_ratio=ratio,
     )

@@ -1,7 +1,7 @@
-"""The graphs that CIGPose's head reasons on: keypoint connections and groups for each keypoint set.
+"""The graphs of CIGPose's head: keypoint connections and groups for each keypoint set.
 
-They are part of the network: another graph makes the weights worthless. They are not the skeletons people draw, which
-stand in `ensemble/keypoint_sets.json`. Source: configs of the CIGPose official repository, commit b7444d8; all
+They are part of the network: its weights are valid for its graph only. The skeletons for drawing differ, and are in
+`ensemble/keypoints/keypoint_sets.json`. Source: configs of the CIGPose official repository, commit b7444d8; all
 variants of one keypoint set share one table.
 
 Notation of connections: `5-7-9` is a path, `23..39` the path through every index of the range, `59..64-59` a closed

@@ -50,15 +50,15 @@ def test_another_class_of_people(tmp_path):
     path = save_detr(tmp_path / "d.onnx")
     _, scores = detect(serve_detector_file(path, DetectorOptions(person=1)), red_at([(3, 5)], (96, 64)))
     assert np.flatnonzero(scores[0] < 0.5).tolist() == [63]
-    with pytest.raises(ValueError, match="no RT-DETR with a class 2 answers so"):
+    with pytest.raises(ValueError, match="are not those of an RT-DETR with a class 2"):
         serve_detector_file(path, DetectorOptions(person=2))
-    with pytest.raises(ValueError, match="1 classes; there is no class 1"):
+    with pytest.raises(ValueError, match="class 1 does not exist; the file has 1 classes"):
         serve_detector_file(save_detector(tmp_path / "y.onnx"), DetectorOptions(person=1))
 
 
 def test_an_open_size_is_asked_for(tmp_path):
     path = resized(save_detector(tmp_path / "d.onnx", (96, 64)), (96, 64))
-    with pytest.raises(ValueError, match="height and width are left open; say them with --detector-size WIDTHxHEIGHT"):
+    with pytest.raises(ValueError, match="height and width are left open; set them with --detector-size WIDTHxHEIGHT"):
         serve_detector_file(path)
     served = serve_detector_file(path, DetectorOptions(input_size=(96, 64)))
     assert served.detector.input_size == (96, 64)
@@ -111,7 +111,7 @@ def test_options_on_the_command_line(tmp_path, capsys):
     detector = resized(save_detr(tmp_path / "d.onnx"), (96, 64))
     arguments = ["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(output)]
     assert main(arguments) == 1
-    assert "say them with --detector-size" in capsys.readouterr().err
+    assert "set them with --detector-size" in capsys.readouterr().err
     assert main([*arguments, "--detector-size", "96x64", "--detector-form", "rt-detr"]) == 0
     assert "detector: max_batch_size 8, 96x64 pixels, from d.onnx" in capsys.readouterr().out
     assert 'string_value: "rt-detr heads"' in (output / "detector" / "config.pbtxt").read_text()

@@ -55,9 +55,7 @@ def test_what_is_no_yolox_is_refused(tmp_path):
     model.graph.output[0].name = "geometry"  # 4 columns, no room for an objectness
     model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 4
     onnx.save(model, path)
-    with pytest.raises(
-        ValueError, match=r"a YOLOX of 416x416 pixels and strides 8, 16, 32 answers one, \[batch, 3549, 5"
-    ):
+    with pytest.raises(ValueError, match=r"a YOLOX of 416x416 pixels and strides 8, 16, 32 has one, \[batch, 3549, 5"):
         serve_detector_file(path)
 
 

@@ -37,9 +37,9 @@ def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
         serve_pose_file(path)
 
 
-def test_a_file_of_no_family_is_told_what_the_families_expect(tmp_path):
+def test_a_file_of_no_family_is_rejected_with_the_known_forms(tmp_path):
     expected = (
-        r"d\.onnx: takes images \[1, 3, 416, 416\] and answers output \[1, 3549, 6\]; "
+        r"d\.onnx: inputs: images \[1, 3, 416, 416\]; outputs: output \[1, 3549, 6\]; "
         r"no family of pose networks has this form\. simcc: crops \[batch, 3, H, W\] -> two SimCC rows"
     )
     with pytest.raises(ValueError, match=expected):
@@ -48,5 +48,5 @@ def test_a_file_of_no_family_is_told_what_the_families_expect(tmp_path):
 
 def test_a_file_that_is_not_of_its_family_is_refused(tmp_path):
     path = described(save_detector(tmp_path / "d.onnx"), family="simcc")
-    with pytest.raises(ValueError, match=r"answers output \[1, 3549, 6\]; a SimCC network answers two rows"):
+    with pytest.raises(ValueError, match=r"the outputs are output \[1, 3549, 6\]; a SimCC network has two"):
         serve_pose_file(path)

@@ -65,7 +65,7 @@ def test_outputs_of_any_name_and_order(tmp_path, names, swapped):
 def test_a_square_crop_with_names_that_do_not_tell_needs_the_option(tmp_path):
     named = serve_pose_file(save_pose_network(tmp_path / "a.onnx", size=(64, 64)))
     path = renamed(save_pose_network(tmp_path / "b.onnx", size=(64, 64)), "501", "502", swapped=True)
-    with pytest.raises(ValueError, match="say it with --simcc-outputs 502,501 or 501,502"):
+    with pytest.raises(ValueError, match="choose with --simcc-outputs 502,501 or 501,502"):
         serve_pose_file(path)
     with pytest.raises(ValueError, match="its outputs are 502 and 501, not 1 and 2"):
         serve_pose_file(path, PoseOptions(outputs=("1", "2")))
@@ -93,7 +93,7 @@ def test_an_open_size_is_asked_for_on_the_command_line(tmp_path, capsys):
     detector = save_detector(tmp_path / "d.onnx")
     arguments = ["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]
     assert main(arguments) == 1
-    assert "say them with --input-size WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "set them with --input-size WIDTHxHEIGHT" in capsys.readouterr().err
     assert main([*arguments, "--input-size", "192x256"]) == 0
     assert "open: max_batch_size 32, 192x256 pixels" in capsys.readouterr().out
     config = (tmp_path / "r" / "open" / "config.pbtxt").read_text()
@@ -164,7 +164,7 @@ def test_other_inputs_are_refused(tmp_path):
     def change(model):
         model.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, [1]))
 
-    with pytest.raises(ValueError, match="inputs input, scale; only the picture can be fed"):
+    with pytest.raises(ValueError, match="inputs input, scale; the pipelines feed only the picture"):
         serve_pose_file(changed(save_pose_network(tmp_path / "a.onnx"), change))
 
 
@@ -189,7 +189,7 @@ def test_the_command_says_that_a_network_is_not_batched(batch_of_one, tmp_path, 
     assert main(["repository", *arguments]) == 0
     out = capsys.readouterr().out
     assert "alone: max_batch_size 1," in out
-    assert "a batch of two fails or differs from two single runs, so requests are not merged" in out
+    assert "a batch of two fails or differs from two single runs, so requests are not batched" in out
 
 
 def test_the_flip_test_of_any_file(tmp_path):
