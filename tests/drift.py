@@ -1,4 +1,4 @@
-"""`python -m tests.drift`: exit code 1 when a committed generated file differs from what its generator writes now."""
+"""`python -m tests.drift`: exit code 1 when a committed config differs from what the generator writes now."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ _REPOSITORY = _CHECKOUT / "model_repository"
 
 
 def main() -> int:
-    """Generate the repository of the default weights anew and compare its configs with the committed ones."""
+    """Generate the repository of the default weights and compare its configs with the committed ones."""
     (pose,), (detector,) = (sorted((_CHECKOUT / "weights").glob(pattern)) for pattern in ("cigpose-*", "yolox-*"))
     with tempfile.TemporaryDirectory() as folder:
         build_repository([pose], detector, Path(folder))
@@ -23,9 +23,7 @@ def main() -> int:
     committed = {Path(name): (_REPOSITORY / name).read_bytes() for name in listing}
     different = sorted(str(p) for p in written.keys() | committed.keys() if written.get(p) != committed.get(p))
     if different:
-        print(
-            f"not what the generator writes: {', '.join(different)}; run `make repository` and commit", file=sys.stderr
-        )
+        print(f"out of date: {', '.join(different)}; run `make repository` and commit", file=sys.stderr)
     return 1 if different else 0
 
 

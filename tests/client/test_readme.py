@@ -1,4 +1,4 @@
-"""The README's example of the client: a wheel in an empty environment, against a real server."""
+"""The client example of the README, run with a wheel in an empty environment against a real server."""
 
 import re
 import subprocess
@@ -27,5 +27,5 @@ def test_the_example_runs_from_an_empty_environment(server, tmp_path):
     run(python, "-m", "pip", "install", "-q", wheel)
     assert "opencv" not in run(python, "-m", "pip", "list")
     (tmp_path / "photo.jpg").write_bytes(encode(picture_with_persons([(10, 10), (30, 20)]), ".png"))
-    said = run(python, "-c", example.replace("localhost:8001", server.grpc_url), cwd=tmp_path)
-    assert said.count("[") == 4, "box and point of two people"
+    printed = run(python, "-c", example.replace("localhost:8001", server.grpc_url), cwd=tmp_path)
+    assert printed.count("[") == 4, "box and keypoint of two people"
