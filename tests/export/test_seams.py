@@ -1,7 +1,7 @@
-"""A new family is one folder and one line of a registry: three invented ones are added to a copy of the checkout.
+"""A new family is one folder and one line of a registry. The tests add example families to a copy of the checkout.
 
-Each is exported by the copy's own command. The same pictures then go through the in-process runtime of the copy and
-through a real server, and the answers must be equal bit for bit.
+The copy's command builds a repository with each of them. The same pictures then go through the copy's in-process
+runtime and through a real server, and the answers must be equal bit for bit.
 """
 
 import os
@@ -29,7 +29,7 @@ FLAT = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores", "persons_detect
 
 
 class Checkout:
-    """A copy of the packages, with one family more."""
+    """A copy of the packages with one additional family."""
 
     def __init__(self, folder, family):
         for name in ("ensemble", "export", "server", "client/cigpose_client"):
@@ -80,12 +80,12 @@ def boxes(count):
 
 
 def subsets(outputs):
-    """All outputs, each one alone, and all but one."""
+    """Return requests for all outputs (None), for each one, and for all but one."""
     return [None, *([name] for name in outputs), *([other for other in outputs if other != name] for name in outputs)]
 
 
 def compare_runtimes(checkout, server, repository, pictures):
-    """Ask both runtimes the same of every pipeline; return the answers with all outputs by name and people found."""
+    """Compare both runtimes on every pipeline. Return the complete answers by pipeline and number of people."""
     cases, found = [], {}
     for name in sorted(path.parent.name for path in repository.glob("*/config.pbtxt")):
         config = read_config(repository, name)

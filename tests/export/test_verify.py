@@ -18,7 +18,7 @@ def finding(difference, bound, *moved_px):
     return Finding("net", "a, b", difference, bound, np.array(moved_px))
 
 
-def test_a_bound_that_is_exceeded_and_none_that_holds_for_nan():
+def test_an_exceeded_bound_and_nan_fail():
     assert finding(Difference(0.1, 0.01), 0.01).passed
     assert not finding(Difference(0.1, math.nan), 1e9).passed
     lines = table([finding(Difference(0.1, 0.02), 0.01), finding(Difference(0, 0), 0.01, 0.0, 3.0)]).splitlines()
@@ -33,7 +33,7 @@ def spots(tmp_path_factory):
     return folder / "r"
 
 
-def test_every_network_is_verified_and_given_boxes_where_that_is_possible(spots):
+def test_every_network_is_verified_with_given_boxes_if_possible(spots):
     found = members(spots)
     assert {name: member.run.pipeline.name for name, member in found.items()} == {
         "detector": "pose",
@@ -53,7 +53,7 @@ def test_samples_differ_and_repeat(spots):
     assert 30 < crops.std() < 80
 
 
-def test_a_moved_maximum_is_measured_in_pixels_of_the_picture(spots):
+def test_moved_keypoints_are_measured_in_picture_pixels(spots):
     member = members(spots)["s"]
     samples = member.samples(2)
     moved = [{**tensors, "simcc_x": tensors["simcc_x"].copy()} for tensors in samples]
@@ -84,7 +84,7 @@ def torch():
 
 @pytest.fixture(scope="module")
 def exported(torch, tiny_network, tmp_path_factory):
-    """Folder with a repository of a tiny network with flip test and another, and the tiny one's checkpoint."""
+    """Folder with checkpoints and a repository of two networks; the one called tiny has the flip test."""
     from export import graph_edit
     from export.families.cigpose.export import export_onnx
     from export.onnx_export import ExportOptions
@@ -109,10 +109,10 @@ def exported_server(exported, serve):
 @pytest.mark.server
 @pytest.mark.torch
 def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys):
-    """The tiny network is none of the published ones: its shapes and the served crop tell what it is."""
+    """The tiny network is unpublished, so its shapes and the served crop size identify it."""
     folder = exported
     arguments = ["verify", str(folder / "r"), "--url", exported_server.grpc_url]
-    assert main([*arguments, "--checkpoint", str(folder / "right.pth")]) == 0  # its sha256 tells which network
+    assert main([*arguments, "--checkpoint", str(folder / "right.pth")]) == 0  # its sha256 selects the network
     lines = capsys.readouterr().out.splitlines()
     compared = [" ".join(line.split()[:4]) for line in lines[1:]]
     assert compared == ["tiny PyTorch, ONNX Runtime", "tiny ONNX Runtime, served"]
@@ -130,7 +130,7 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
 
 @pytest.mark.server
 @pytest.mark.torch
-def test_a_server_of_its_own_is_started(exported, capsys, tritonserver):
+def test_the_command_starts_a_server(exported, capsys, tritonserver):
     assert main(["verify", str(exported / "r"), "--network", "tiny", "--crops", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
@@ -145,7 +145,7 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         url = server.grpc_url.replace("127.0.0.1", "localhost")
         arguments = ["verify", str(folder / "r"), "--crops", "2", "--url", url, "--tls-ca", str(pem / "ca.pem")]
         assert main([*arguments, *own]) == 0
-        assert main(arguments) == 1  # it wants to know us
+        assert main(arguments) == 1  # the server requires a client certificate
     assert "error: detector at localhost:" in capsys.readouterr().err
     assert main(["verify", str(folder / "r"), "--tls"]) == 2
     assert "--tls needs --url" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which family serves a file: the metadata's, else the first whose form it has."""
+"""The family that serves a file: the one in its metadata, else the first that recognises its form."""
 
 import json
 
@@ -16,16 +16,16 @@ def described(path, **meta):
     return path
 
 
-def test_every_family_of_the_registry_goes_by_its_name():
+def test_registry_names_equal_family_names():
     assert [family.name for family in families().values()] == list(families()) == list(FAMILIES)
 
 
-def test_the_metadata_say_the_family_and_the_served_model_repeats_it(tmp_path):
+def test_the_served_model_repeats_the_family_of_the_metadata(tmp_path):
     path = described(save_pose_network(tmp_path / "net.onnx"), family="cigpose", variant="v")
     assert serve_pose_file(path).model.source.items() >= {"family": "cigpose", "variant": "v"}.items()
 
 
-def test_older_files_without_a_family_are_found_by_their_form(tmp_path):
+def test_files_without_a_family_are_recognised_by_their_form(tmp_path):
     path = described(save_pose_network(tmp_path / "net.onnx"), variant="v", exporter="cigpose-triton export 2")
     source = serve_pose_file(path).model.source
     assert (source["variant"], "family" in source) == ("v", False)
