@@ -1,4 +1,4 @@
-"""Three networks of different input size and keypoint set in one repository, all under load at once."""
+"""Three networks of different input sizes and keypoint sets in one repository, under concurrent load."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -32,7 +32,7 @@ def three_server(three, serve):
         yield running
 
 
-def test_each_answers_as_in_process_while_all_are_under_load(three, three_server):
+def test_networks_under_load_equal_the_in_process_ones(three, three_server):
     pictures = [encode(picture_with_persons([(4 * i + 3, 3 * i + 3) for i in range(n)], seed=n)) for n in range(4)]
     alone = {name: InProcess(three, name) for name in NETWORKS}
     work = [(name, picture) for name in NETWORKS for picture in pictures] * 3
@@ -54,6 +54,6 @@ def test_the_default_is_the_first(three_server):
         ("pose", "pose_whole-133", None),
         ("pose_from_boxes", "pose_from_boxes_whole-133", bboxes),
     ):
-        ours, theirs = (call(three_server, model, picture, given) for model in (default, named))
-        for name in ours:
-            np.testing.assert_array_equal(ours[name], theirs[name])
+        answer, expected = (call(three_server, model, picture, given) for model in (default, named))
+        for name in answer:
+            np.testing.assert_array_equal(answer[name], expected[name])

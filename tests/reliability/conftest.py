@@ -23,7 +23,7 @@ def expected(alone, pictures):
 
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory):
-    """A repository whose pose network takes nearly all of the time, as published ones do.
+    """A repository whose pose network takes most of the time, as published ones do.
 
     On two cores it serves about as many crowded pictures as CIGPose-m in bfloat16 (`benchmarks/results/compare.json`).
     """
@@ -35,14 +35,14 @@ def slow(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def crowded():
-    """Three people in every picture; a coarse one of 112 kB, or receiving it would be the most of a spike's work."""
+    """Pictures of three people. Their noise is coarse: at 112 kB, receiving them is not the main work of a spike."""
     cells = [[(6 + 9 * i, 5 * n + 4) for i in range(3)] for n in range(4)]
-    return [encode(picture_with_persons(it, seed=n, grain=4)) for n, it in enumerate(cells)]
+    return [encode(picture_with_persons(people, seed=n, grain=4)) for n, people in enumerate(cells)]
 
 
 @pytest.fixture(scope="session")
 def record():
-    """Return a function that keeps a row of the report, when RELIABILITY_RESULTS names a folder for it."""
+    """Return a function that stores a row of the report in the folder RELIABILITY_RESULTS, if that is set."""
 
     def keep(name, **row):
         folder = os.environ.get("RELIABILITY_RESULTS")
