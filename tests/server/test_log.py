@@ -43,7 +43,7 @@ def test_a_damaged_network(copy):
     network.write_bytes(network.read_bytes()[:3000])
     code, lines = failed(copy, "--profile", "cpu")
     assert code == 1
-    assert "spots cannot load: its ONNX file is damaged or cut short; build the repository again" in lines[-1]
+    assert "spots cannot load: its ONNX file is damaged or truncated; build the repository again" in lines[-1]
 
 
 @pytest.mark.server
@@ -87,7 +87,7 @@ def test_with_a_log_file_the_reason_is_the_last_line(copy, tmp_path):
 LOAD = "E1124 1 1 model_lifecycle.cc:642] {}failed to load 'net' version 1: Internal: "
 LOGS = {
     LOAD.format("") + "onnx runtime error 7: Load model from /m/net/1/model.onnx failed:Protobuf parsing failed.\n": (
-        "net cannot load: its ONNX file is damaged or cut short; build the repository again"
+        "net cannot load: its ONNX file is damaged or truncated; build the repository again"
     ),
     LOAD.format('"')
     + 'TritonModelException: net: it is too large; make it smaller\\n\\nAt:\\n  model.py(96): f\\n"\n': (

@@ -15,9 +15,9 @@ def test_a_taken_port_is_named():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        assert preflight._port_problems("127.0.0.1", [port]) == [f"port {port} of 127.0.0.1 is taken; choose another"]
+        assert preflight._port_problems("127.0.0.1", [port]) == [f"port {port} of 127.0.0.1 is in use; choose another"]
     assert preflight._port_problems("127.0.0.1", [port]) == []
-    twice = [f"port {port} of 127.0.0.1 is asked for 2 times; choose others"]
+    twice = [f"port {port} of 127.0.0.1 is given 2 times; choose others"]
     assert preflight._port_problems("127.0.0.1", [port, port]) == twice
 
 
