@@ -30,8 +30,8 @@ class CropPersons(Step):
 
     weight: ClassVar[Weight] = "pixels"
     counters: ClassVar[Mapping[str, str]] = {
-        "cigpose_crops_total": "Persons cropped for a pose network.",
-        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
+        "cigpose_crops_total": "People cropped for a pose network.",
+        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures without people.",
     }
     refusals: ClassVar[tuple[str, ...]] = ("bboxes",)
     inputs = (IMAGE_BGR, PERSON_BOXES)

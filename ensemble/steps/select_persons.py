@@ -32,7 +32,7 @@ class SelectPersons(Step):
     max_persons: int = RequestParameters.max_persons
 
     counters: ClassVar[Mapping[str, str]] = {
-        "cigpose_persons_detected_total": "Persons found, before max_persons cut the list."
+        "cigpose_persons_detected_total": "People detected, before max_persons cut the list."
     }
     refusals: ClassVar[tuple[str, ...]] = ("parameters",)
     inputs = (BOXES, SCORES, IMAGE_SIZE)
