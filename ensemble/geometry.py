@@ -1,4 +1,4 @@
-"""How pixels get from the picture into a network's input and coordinates come back: one object for each way.
+"""Geometry of network inputs: pixels from the picture to the input, and coordinates back. One class for each method.
 
 Sizes are (width, height) here and in every tensor; shapes of arrays are (height, width).
 """
@@ -18,7 +18,7 @@ _GREY = 114
 
 @dataclass(frozen=True)
 class Letterbox:
-    """YOLOX's letterbox: scaled to fit, top-left aligned, the rest grey.
+    """YOLOX's letterbox: the picture scaled to fit, top-left aligned, padded with grey.
 
     Attributes:
         size: (w, h) of the detector's input.
@@ -29,7 +29,7 @@ class Letterbox:
     size: Size
 
     def apply(self, image_bgr: Pixels) -> Pixels:
-        """Return (h, w, 3) uint8 BGR for a picture of (H, W, 3)."""
+        """Return the letterboxed picture, (h, w, 3) uint8 BGR, for a picture (H, W, 3)."""
         height, width = image_bgr.shape[:2]
         ratio = self.ratio((width, height))
         scaled_size = (max(int(width * ratio), 1), max(int(height * ratio), 1))
@@ -43,19 +43,20 @@ class Letterbox:
         return np.asarray(bbox_xyxy / np.float32(self.ratio(picture_size)), np.float32)
 
     def ratio(self, picture_size: Size) -> float:
-        """Return letterbox pixels per pixel of a picture of (w, h)."""
+        """Return the scale for a picture of (w, h): letterbox pixels per picture pixel."""
         return min(self.size[0] / picture_size[0], self.size[1] / picture_size[1])
 
 
 @dataclass(frozen=True)
 class TopDownCrop:
-    """MMPose's crop at test time: padded box, fixed aspect, one affine warp on black.
+    """MMPose's crop at test time: padded box, fixed aspect ratio, one affine warp, black outside the picture.
 
-    A crop is described by its centre and its scale, the (width, height) after padding, in picture pixels.
+    A crop is described by its centre and its scale, both in picture pixels. The scale is the (width, height) after
+    padding.
 
     Attributes:
         size: (w, h) of the network's input.
-        padding: factor by which boxes are widened.
+        padding: factor on the box's width and height.
 
     Source: MMPose 1.3.2, GetBBoxCenterScale, TopdownAffine and TopdownPoseEstimator.add_pred_to_datasample.
     """
@@ -82,7 +83,7 @@ class TopDownCrop:
         return crops
 
     def warp_matrix(self, center: Floats, scale: Floats) -> NDArray[np.float64]:
-        """Return the (2, 3) matrix that maps picture pixels to crop pixels; only the width of `scale` enters.
+        """Return the (2, 3) matrix that maps picture pixels to crop pixels. Of `scale`, only the width is used.
 
         Source: MMPose 1.3.2, get_warp_matrix without rotation: three point pairs in float32, no half-pixel shift.
         """
@@ -93,11 +94,11 @@ class TopDownCrop:
 
     @staticmethod
     def to_picture(points: Floats, grid: Size, centers: Floats, scales: Floats) -> Floats:
-        """Map points from a grid that spans the crop to picture pixels, in float64 inside.
+        """Map points from a grid over the crop to picture pixels. The computation is in float64.
 
         Args:
             points: (N, K, 2) float32, in cells of the grid.
-            grid: numbers of cells along x and y, such as SimCC bins; the crop's own size drops out.
+            grid: number of cells along x and along y, such as SimCC bins. The crop's size in pixels is not needed.
             centers: (N, 2) float32.
             scales: (N, 2) float32.
 
@@ -111,7 +112,7 @@ class TopDownCrop:
 
 
 def _corner_triple(center: Floats, half_width: np.float32) -> Floats:
-    """Return the centre, the middle of the left edge, and the point as far below that (as MMPose picks them)."""
+    """Return MMPose's three points: the centre, the middle of the left edge, and the point half a width below that."""
     left = center + np.array([half_width, 0], np.float32)
     below = left + np.array([0, -half_width], np.float32)
     return np.stack([center, left, below])

@@ -1,4 +1,4 @@
-"""The in-process runtime: a pipeline carried out here, with ONNX Runtime and without a server."""
+"""The in-process runtime: runs a pipeline with ONNX Runtime, without a server."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,12 +17,12 @@ OnnxFile: TypeAlias = Path | bytes
 
 
 class InProcess:
-    """One pipeline, ready to be called.
+    """A pipeline as a callable object. The ONNX Runtime sessions are created once, here.
 
     Args:
-        pipeline: what to run.
-        graphs: name of each network in it -> its ONNX file in served form, or the bytes of one.
-        threads: of each session; 0 for one a core.
+        pipeline: the pipeline to run.
+        graphs: network name -> its ONNX file in served form, or the file's content.
+        threads: threads of each session; 0 for one per core.
     """
 
     def __init__(self, pipeline: Pipeline, graphs: Mapping[str, OnnxFile], threads: int = 1):
@@ -41,10 +41,10 @@ class InProcess:
         Args:
             wanted: names of outputs.
             parameters: request parameters.
-            inputs: by name; an encoded picture as bytes.
+            inputs: arrays by input name; an encoded picture as bytes.
 
         Raises:
-            ValueError: the caller's mistake, with the text that the server would answer.
+            ValueError: the request is invalid; the text is the one that the server returns.
         """
         outputs = [tensor.name for tensor in self.pipeline.outputs] if wanted is None else list(wanted)
         tensors = self.tensors(outputs, parameters or {}, inputs)
@@ -53,7 +53,7 @@ class InProcess:
     def tensors(
         self, wanted: Iterable[str], parameters: Mapping[str, Any], inputs: Mapping[str, Any]
     ) -> dict[str, NDArray[Any]]:
-        """Return the inputs and every tensor that is made for the wanted outputs. Arguments: see a call."""
+        """Return the inputs and every tensor that the wanted outputs depend on. Arguments: see `__call__`."""
         needed = self.pipeline.needed(wanted)
         tensors = {name: _array(value) for name, value in inputs.items()}
         for member in self.pipeline.members:
@@ -82,5 +82,5 @@ def _array(value: Any) -> NDArray[Any]:
 
 
 def _single(array: NDArray[Any], tensor: Tensor) -> NDArray[Any]:
-    """Drop the batch axis of a network's single answer, for a step that takes one item."""
+    """Drop the batch axis of a network's output for one item, where a step takes the item itself."""
     return array[0] if array.ndim == len(tensor.dims) + 1 and len(array) == 1 else array

@@ -1,4 +1,4 @@
-"""What the pipelines must know of a network in served form: what it takes, what it answers, and in which way."""
+"""Networks in served form, as the pipelines see them: input and output tensors, and how outputs are decoded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,12 +19,12 @@ class Network:
     """An ONNX graph as a member of pipelines.
 
     Attributes:
-        name: of the model that serves it.
-        inputs: tensors in, without the batch axis.
-        outputs: tensors out, likewise.
-        max_batch_size: items in one execution; 0 for a graph without a batch axis.
+        name: name of the model that serves it.
+        inputs: input tensors, without the batch axis.
+        outputs: output tensors, without the batch axis.
+        max_batch_size: most items in one execution; 0 for a graph without a batch axis.
         source: provenance, shown in the model's config.
-        per_person: it runs once for every person, so most of the work is its own.
+        per_person: whether it runs once for each person. Such a network does most of the work.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Detector:
 
     Attributes:
         input_size: (w, h) of the letterboxed picture.
-        candidates: boxes answered for every picture, before thresholds.
-        max_batch_size: pictures in one execution.
+        candidates: number of boxes for every picture, before thresholds.
+        max_batch_size: most pictures in one execution.
         source: provenance, shown in the model's config.
     """
 
@@ -53,43 +53,43 @@ class Detector:
 
     @property
     def letterbox(self) -> Letterbox:
-        """How pictures get into it."""
+        """The letterbox that makes its input from a picture."""
         return Letterbox(self.input_size)
 
     @property
     def network(self) -> Network:
-        """Its graph."""
+        """The detector as a member of pipelines."""
         width, height = self.input_size
         answers = BOXES.sized(self.candidates, 4), SCORES.sized(self.candidates)
         return Network(DETECTOR, (LETTERBOXED.sized(height, width, 3),), answers, self.max_batch_size, self.source)
 
 
 class Head(Protocol):
-    """The form in which a top-down network answers, and the step that makes keypoints of it."""
+    """The outputs of a top-down network, and the step that decodes them to keypoints."""
 
     def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
-        """Return what the network answers for one person."""
+        """Return the network's output tensors for one person."""
 
     @property
     def decoder(self) -> Step:
-        """The step from these outputs, `centers` and `scales` to `keypoints` and `keypoint_scores`."""
+        """The step that maps these outputs, `centers` and `scales` to `keypoints` and `keypoint_scores`."""
 
 
 @dataclass(frozen=True)
 class SimCC:
-    """One row of bins for each keypoint and axis.
+    """SimCC outputs: one row of bins for each keypoint and axis.
 
     Attributes:
-        bins: numbers of bins along x and y; they span the crop.
+        bins: number of bins along x and along y; the bins span the crop.
     """
 
     bins: Size
 
     def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
-        """Return the two rows."""
+        """Return `simcc_x` and `simcc_y`, (K, bins) each."""
         return SIMCC_X.sized(keypoints, self.bins[0]), SIMCC_Y.sized(keypoints, self.bins[1])
 
     @property
     def decoder(self) -> Step:
-        """One step for all SimCC networks."""
+        """The decoding step, which all SimCC networks share."""
         return DecodeSimcc()

@@ -1,4 +1,4 @@
-"""A pipeline: a named list of steps and networks. Two runtimes carry it out, `in_process.py` and `triton/`."""
+"""A pipeline: a named list of steps and networks. Two runtimes run it: `in_process.py` and `triton/`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,14 +16,14 @@ class Pipeline:
     """Steps and networks in the order in which they run. Tensors are wired by their names.
 
     Attributes:
-        name: as callers ask for it.
+        name: name by which callers request it.
         inputs: what callers send.
         members: each takes tensors of `inputs` or of earlier members.
-        outputs: what callers may ask for; any subset, and only the members that it needs run.
-        parameters: what the pipeline offers, for callers to read.
+        outputs: what callers may request. Any subset is allowed; only the members that it needs run.
+        parameters: facts about the pipeline that callers can read.
 
     Raises:
-        ValueError: a tensor is missing, comes twice or does not fit (the message names member and tensor).
+        ValueError: a tensor is missing, is produced twice or does not fit (the message names member and tensor).
     """
 
     name: str
@@ -39,13 +39,13 @@ class Pipeline:
                 self._check(f"{member.name} needs", made, tensor)
             for tensor in member.outputs:
                 if tensor.name in made:
-                    raise ValueError(f"pipeline {self.name}: {member.name} makes {tensor.name}, which is there already")
+                    raise ValueError(f"pipeline {self.name}: {member.name} makes {tensor.name}, which exists already")
                 made[tensor.name] = tensor
         for tensor in self.outputs:
             self._check("callers get", made, tensor)
 
     def needed(self, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Return the members that must run for some of the outputs: name -> the outputs that are needed of each.
+        """Return the members that must run for the wanted outputs: member name -> its outputs that are needed.
 
         Raises:
             ValueError: an output is unknown (the message lists those that exist).
@@ -55,13 +55,13 @@ class Pipeline:
         if unknown:
             known = ", ".join(tensor.name for tensor in self.outputs)
             raise ValueError(f"pipeline {self.name} has no output {', '.join(unknown)}; choose from {known}")
-        found: dict[str, frozenset[str]] = {}
+        needed: dict[str, frozenset[str]] = {}
         for member in reversed(self.members):
             of_member = missing & {tensor.name for tensor in member.outputs}
             if of_member:
-                found[member.name] = frozenset(of_member)
+                needed[member.name] = frozenset(of_member)
                 missing |= {tensor.name for tensor in member.inputs}
-        return found
+        return needed
 
     def _check(self, need: str, made: Mapping[str, Tensor], tensor: Tensor) -> None:
         if tensor.name not in made:

@@ -1,4 +1,4 @@
-"""Request parameters: what a caller may set, in which range, and the sentence that refuses the rest."""
+"""Request parameters: their names, defaults and ranges, and the error for anything else."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ _RESERVED = ("timeout", "priority", "sequence_id", "sequence_start", "sequence_e
 
 
 class ParameterRefused(ValueError):
-    """A request parameter that is wrong; `reason` is for a metric's label, the text for the caller."""
+    """A request parameter is invalid. `reason` is the value of a metric's label; the text is shown to the caller."""
 
     reason = "parameters"
 
@@ -20,8 +20,8 @@ class RequestParameters:
 
     Attributes:
         bbox_threshold: least detector score of a person.
-        nms_threshold: largest IoU of two persons' boxes.
-        max_persons: at most so many persons are answered.
+        nms_threshold: largest IoU of two boxes that are both kept.
+        max_persons: most persons in an answer.
     """
 
     bbox_threshold: float = 0.5
@@ -30,7 +30,7 @@ class RequestParameters:
 
     @classmethod
     def from_config(cls, parameters: Mapping[str, str]) -> "RequestParameters":
-        """Read a step's own defaults from its config."""
+        """Return a step's defaults from the parameters of its config; other parameters are ignored."""
         return parse_parameters({key: value for key, value in parameters.items() if key in _RANGES}, cls())
 
 
@@ -38,21 +38,22 @@ _RANGES = {"bbox_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0), "max_perso
 
 
 def parse_parameters(given: Mapping[str, Any], defaults: RequestParameters) -> RequestParameters:
-    """Check what a request brought and fill in the rest.
+    """Check the parameters of a request and fill in the defaults.
 
     Args:
-        given: names to numbers or numeric strings; names that Triton reserves are passed over.
-        defaults: values of what is not given.
+        given: name -> number or numeric string. Names that Triton reserves are ignored.
+        defaults: values of the parameters that are not given.
 
     Raises:
-        ParameterRefused: unknown name, no number, or out of range; the message names parameter, value and range.
+        ParameterRefused: a name is unknown, or a value is no number or out of range; the message names parameter,
+            value and range.
     """
-    ours = {k: v for k, v in given.items() if k not in _RESERVED and not k.startswith("triton_")}
-    unknown = sorted(ours.keys() - _RANGES.keys())
+    options = {k: v for k, v in given.items() if k not in _RESERVED and not k.startswith("triton_")}
+    unknown = sorted(options.keys() - _RANGES.keys())
     if unknown:
         raise ParameterRefused(f"unknown request parameter {', '.join(unknown)}; known: {', '.join(_RANGES)}")
     values = {field.name: getattr(defaults, field.name) for field in fields(defaults)}
-    values |= {name: _parse(name, value) for name, value in ours.items()}
+    values |= {name: _parse(name, value) for name, value in options.items()}
     return RequestParameters(**values)
 
 

@@ -1,7 +1,7 @@
-"""Every tensor that travels between the steps: name, data type, dims and meaning. No other file spells them out.
+"""Every tensor between the steps: name, data type, dims and meaning. They are declared here only.
 
-N people, K keypoints, H and W pixels, A candidate boxes. Dims are those of one item: a network's own batch axis is
-left out, and `many` adds it for the step at the other end.
+N people, K keypoints, H and W pixels, A candidate boxes. Dims are those of one item, without a network's batch axis.
+`many` adds that axis for a step that feeds the network or reads its outputs.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,10 +12,10 @@ class Tensor:
     """One named tensor.
 
     Attributes:
-        name: the same in steps, networks and pipelines; tensors are wired by it.
+        name: the same in steps, networks and pipelines. Tensors of one name are wired.
         dtype: Triton's name of the data type, such as `FP32`.
-        dims: -1 where variable.
-        meaning: for readers.
+        dims: sizes of the axes; -1 where variable.
+        meaning: documentation only.
     """
 
     name: str
@@ -38,9 +38,9 @@ class Tensor:
         return replace(self, dims=(count, *self.dims))
 
     def feeds(self, other: "Tensor") -> bool:
-        """Return whether this tensor may be handed to `other`: one name and type, dims equal where both are fixed.
+        """Return whether this tensor can be the input `other`: same name and type, equal dims where both are fixed.
 
-        A leading axis at one end alone is the batch axis of the network at the other end.
+        One of the two may have one more leading axis: a network's batch axis.
         """
         short, long = sorted((self.dims, other.dims), key=len)
         if (self.name, self.dtype) != (other.name, other.dtype) or len(long) - len(short) > 1:
@@ -48,23 +48,23 @@ class Tensor:
         return all(a == b or -1 in (a, b) for a, b in zip(short[::-1], long[::-1], strict=False))
 
 
-# What callers send and get: the contract.
+# The contract: inputs and outputs of the pipelines.
 IMAGE = Tensor("image", "STRING", (1,), "one encoded picture: JPEG, PNG, WebP or BMP")
 BBOXES = Tensor("bboxes", "FP32", (-1, 4), "left, top, right, bottom in pixels of the upright picture")
-BBOX_SCORES = Tensor("bbox_scores", "FP32", (-1,), "how certain each box is; 1 for given boxes")
+BBOX_SCORES = Tensor("bbox_scores", "FP32", (-1,), "confidence of each box; 1 for given boxes")
 PERSONS_DETECTED = Tensor("persons_detected", "INT32", (1,), "people found before `max_persons` cut the list")
 KEYPOINTS = Tensor("keypoints", "FP32", (-1, -1, 2), "[N,K,2]: x, y in pixels of the upright picture")
 KEYPOINT_SCORES = Tensor("keypoint_scores", "FP32", (-1, -1), "[N,K]: height of the network's maximum")
 
-# What travels inside.
+# Internal tensors.
 IMAGE_BGR = Tensor("image_bgr", "UINT8", (-1, -1, 3), "the upright picture")
 IMAGE_SIZE = Tensor("image_size", "INT32", (2,), "width, height of the upright picture")
 LETTERBOXED = Tensor("letterboxed", "UINT8", (-1, -1, 3), "the detector's input, BGR")
 BOXES = Tensor("boxes", "FP32", (-1, 4), "the detector's candidates: xyxy in pixels of `letterboxed`")
-SCORES = Tensor("scores", "FP32", (-1,), "[A]: score of each candidate, that it is a person")
-PERSON_BOXES = Tensor("person_boxes", "FP32", (-1, 4), "the boxes to crop: found, or given and checked")
-CROPS = Tensor("crops", "UINT8", (-1, -1, 3), "one person cut out, BGR; a black one when there is nobody")
-CENTERS = Tensor("centers", "FP32", (-1, 2), "middle of each crop in picture pixels; 0 rows when there is nobody")
+SCORES = Tensor("scores", "FP32", (-1,), "[A]: person score of each candidate")
+PERSON_BOXES = Tensor("person_boxes", "FP32", (-1, 4), "the boxes to crop: detected, or given and checked")
+CROPS = Tensor("crops", "UINT8", (-1, -1, 3), "crop of one person, BGR; one black crop without persons")
+CENTERS = Tensor("centers", "FP32", (-1, 2), "middle of each crop in picture pixels; 0 rows without persons")
 SCALES = Tensor("scales", "FP32", (-1, 2), "width, height of each crop in picture pixels")
 SIMCC_X = Tensor("simcc_x", "FP32", (-1, -1), "[K,bins]: logits along x")
 SIMCC_Y = Tensor("simcc_y", "FP32", (-1, -1), "[K,bins]: logits along y")

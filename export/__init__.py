@@ -1,1 +1,1 @@
-"""Checkpoints and published ONNX files in, ONNX files the pipeline can serve and a Triton model repository out."""
+"""Turns checkpoints and published ONNX files into networks in served form and a Triton model repository."""

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     chosen = next((arg for arg in (sys.argv[1:] if argv is None else argv) if not arg.startswith("-")), None)
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == chosen:  # the others need not be imported: some need PyTorch
+        if name == chosen:  # only the chosen module is imported: some need PyTorch
             module = importlib.import_module(f"export.commands.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run, check=subparser.check)

@@ -1,8 +1,8 @@
-"""Checkpoints of any family in, weights out; nothing a file contains is ever run.
+"""Reads the weights of checkpoints of any family, without running any code that a file contains.
 
-Checkpoints of MMEngine's trainer carry, beside the weights, a log and a configuration that pickle foreign objects.
-They are read with PyTorch's restricted unpickler, in which inert stand-ins take the place of exactly the foreign names
-that such files are known to contain. Any other name is refused.
+Beside the weights, checkpoints of MMEngine's trainer hold a log and a configuration that pickle foreign objects. They
+are read with PyTorch's restricted unpickler. Inert stand-ins replace exactly the foreign names that such files are
+known to contain. Any other name is an error.
 """
 
 import re
@@ -29,7 +29,7 @@ _FOREIGN = (  # what MMEngine's trainer writes, with numpy 1 or 2, below `meta` 
     "__builtin__.getattr",
     "builtins.getattr",
 )
-_PREFIXES = ("module.", "model.")  # of wrappers for several GPUs, and of trainers that hold the network as `model`
+_PREFIXES = ("module.", "model.")  # from wrappers for several GPUs, and from trainers that hold the network as `model`
 _LISTED = 20  # names in an error message
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -39,19 +39,19 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The weights of a file by name."""
+    """A checkpoint file and its weights by name."""
 
     path: Path
     state: Mapping[str, Tensor]
 
     @property
     def shapes(self) -> Shapes:
-        """The shapes by name; enough to tell one architecture from another."""
+        """The shapes by name, which identify the architecture."""
         return {name: tuple(value.shape) for name, value in self.state.items()}
 
 
 class Exporter(Protocol):
-    """The module that a family names as its `checkpoints`.
+    """Interface of the module that a family names as its `checkpoints`.
 
     Attributes:
         KEYS: entries by which its checkpoints are recognised.
@@ -63,7 +63,7 @@ class Exporter(Protocol):
         """Write the checkpoint as ONNX."""
 
     def original(self, checkpoint: Checkpoint, network: Network) -> Original:
-        """Return the network that a served one was exported from."""
+        """Return the network from which a served one was exported."""
 
 
 class _Inert:
@@ -80,14 +80,14 @@ class _Inert:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the weights of a checkpoint, without running anything the file contains.
+    """Read the weights of a checkpoint, without running any code that the file contains.
 
-    Old and zip format; `{"state_dict": ...}` or bare; names with a common `module.` or `model.` prefix, which is taken
-    off. `state_dict` of the trainer's files holds the averaged weights; `ema_state_dict`, in spite of its name, the raw
-    ones (MMEngine's EMAHook swaps them on saving), so it is ignored.
+    The file may be in the old or the zip format, and hold `{"state_dict": ...}` or bare entries. A prefix `module.` or
+    `model.` that all names share is removed. In the trainer's files, `state_dict` holds the averaged weights. Despite
+    its name, `ema_state_dict` holds the raw ones (MMEngine's EMAHook swaps them on saving), so it is ignored.
 
     Raises:
-        ValueError: the file is no checkpoint, is damaged, refers to code, or holds something else than tensors.
+        ValueError: the file is no checkpoint, is damaged, refers to code, or has entries that are not tensors.
     """
     content = _load(path)
     entries = content.get("state_dict", content) if isinstance(content, Mapping) else None
@@ -103,7 +103,7 @@ def exporter_of(checkpoint: Checkpoint, variant: str | None = None) -> Exporter:
     """Return the exporter of the variant's family, else of the first family that recognises the checkpoint.
 
     Raises:
-        ValueError: no family recognises the checkpoint (the message lists what they expect).
+        ValueError: no family recognises the checkpoint (the message lists the entries that each expects).
     """
     expected = []
     for family in families().values():
@@ -170,13 +170,13 @@ def _listing(names: Collection[str]) -> str:
 
 
 def _load(path: Path) -> object:
-    with path.open("rb"):  # a missing or unreadable file is an OSError, whatever torch would make of it
+    with path.open("rb"):  # a missing or unreadable file raises OSError, not one of torch's errors
         pass
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([(_Inert, name) for name in _FOREIGN]):
-            warnings.simplefilter("ignore")  # PyTorch's own remarks on its old formats
+            warnings.simplefilter("ignore")  # PyTorch's warnings about its old formats
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # hostile bytes make the unpickler raise nearly anything: struct.error, MemoryError ...
+    except Exception as error:  # on hostile bytes the unpickler raises struct.error, MemoryError and others
         code = re.search(r"GLOBAL (\S+)", str(error))
         if code:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""How far two sets of answers are apart: what every export and `export verify` end with."""
+"""The difference between two sets of answers, which every export and `export verify` report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 Answers: TypeAlias = Mapping[str, NDArray[Any]]  # output name -> array, one item a row
 
-PRECISIONS = {  # of an export -> bound on the rms difference, in standard deviations of an output
-    "fp32": 2e-4,  # rounding of float32; 4e-5 is the most seen on the published variants
+PRECISIONS = {  # precision of an export -> bound on the rms difference, in standard deviations of an output
+    "fp32": 2e-4,  # float32 rounding; the published variants reach 4e-5
     "fp16": 0.15,  # the convolutions compute in float16, the head in float32
-    "fp16-weights": 0.15,  # the weights are stored in float16, everything computes in float32
+    "fp16-weights": 0.15,  # the weights are stored in float16, the computation is in float32
 }
 BOUNDS = "accept this rms difference, in standard deviations of an output, instead of " + ", ".join(
     f"{bound:g} ({name})" for name, bound in PRECISIONS.items()
@@ -21,10 +21,10 @@ BOUNDS = "accept this rms difference, in standard deviations of an output, inste
 
 @dataclass(frozen=True)
 class Difference:
-    """What separates two runs of one network, for the output that differs most.
+    """The difference between two runs of one network, for the output that differs most.
 
     Attributes:
-        largest: largest difference of two values.
+        largest: largest absolute difference of two values.
         rms: root mean square difference, in standard deviations of the output.
     """
 
@@ -32,12 +32,12 @@ class Difference:
     rms: float
 
     def __str__(self) -> str:
-        """Return one line for people."""
+        """Return one readable line."""
         return f"largest {self.largest:.2g}, rms {self.rms:.2g} standard deviations"
 
 
 def difference(expected: Answers, actual: Answers) -> Difference:
-    """Measure how far `actual` is from `expected`; NaN anywhere makes the numbers NaN.
+    """Measure the difference of `actual` from `expected`. NaN anywhere makes both numbers NaN.
 
     Raises:
         ValueError: the outputs or their shapes differ.
@@ -52,5 +52,5 @@ def difference(expected: Answers, actual: Answers) -> Difference:
 
 
 def joined(parts: Sequence[Answers]) -> dict[str, NDArray[Any]]:
-    """Return the answers of several batches as those of one."""
+    """Return the answers of several batches as those of one batch."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,6 +1,6 @@
-"""Fetch published files: resumed when interrupted, checked, and under their name only when they are whole and right.
+"""Fetches published files. Interrupted downloads resume; a file gets its name only after its checksum was compared.
 
-gdown fetches from Google Drive and from plain addresses, remotezip single members of zip files.
+gdown fetches from Google Drive and from plain addresses, remotezip fetches single members of zip files.
 """
 
 import socket
@@ -23,20 +23,20 @@ _BROKEN = (gdown.exceptions.DownloadError, requests.exceptions.RequestException,
 
 
 def fetch(entry: Entry, folder: Path) -> str:
-    """Make `folder` hold the file and return one line that says how it was checked.
+    """Fetch a file into `folder` and return one line that states how it was checked.
 
-    A file that is there already is checked, not fetched. Bytes of a broken download are kept beside it and used by the
-    next one.
+    An existing file is checked, not fetched. A broken download leaves its bytes beside the file, and the next one
+    continues from there.
 
     Raises:
-        ValueError: the file has another checksum than the publisher's or than the one recorded when it was first
-            fetched; nothing of that name is left behind by a download.
+        ValueError: the checksum is neither the publisher's nor the one recorded at the first download. The downloaded
+            file is then removed.
         OSError: the publisher could not be reached, or the connection broke.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target, recorded = folder / entry.name, _recorded(folder)
     if target.exists():
-        return f"{target}: there already, {_check(target, entry, recorded)}"
+        return f"{target}: already present, {_check(target, entry, recorded)}"
     fetched = folder / f"{entry.name}.unchecked"
     fetched.unlink(missing_ok=True)
     try:
@@ -60,24 +60,26 @@ def _fetch_file(entry: Entry, path: Path) -> None:
 
 
 def _check(path: Path, entry: Entry, recorded: dict[str, str]) -> str:
-    """Compare with the publisher's checksum, else the recorded one, else record this one; return what was done."""
+    """Compare with the published checksum, else with the recorded one, else record it. Return what was done."""
     _refuse_web_page(path)
     digest = graph_edit.sha256(path)
     for wanted, whose in ((entry.sha256, "published"), (recorded.get(entry.name), "recorded")):
         if wanted is None:
             continue
         if digest != wanted:
-            raise ValueError(f"{entry.name}: sha256 is {digest}, {whose} is {wanted}; the file is damaged or another")
+            raise ValueError(
+                f"{entry.name}: sha256 is {digest}, {whose} is {wanted}; the file is damaged or not the same"
+            )
         return f"sha256 {digest} as {whose}"
     _write_record(path.parent, recorded | {entry.name: digest})
-    return f"sha256 {digest}, recorded in {path.parent / RECORD}: none is published, it is checked from now on"
+    return f"sha256 {digest}, recorded in {path.parent / RECORD}: none is published; later checks use it"
 
 
 def _refuse_web_page(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype", b"<html")):
-        raise ValueError(f"{path.name}: a web page came instead of the file; try the address in a browser")
+        raise ValueError(f"{path.name}: received a web page instead of the file; try the address in a browser")
 
 
 def _recorded(folder: Path) -> dict[str, str]:
@@ -91,13 +93,13 @@ def _write_record(folder: Path, digests: dict[str, str]) -> None:
 
 
 def _explain(entry: Entry, error: Exception) -> str:
-    """Return what went wrong in words for people, from the chain of the libraries' exceptions."""
+    """Return a readable reason, from the chain of the libraries' exceptions."""
     chain: list[BaseException] = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
     host = urllib.parse.urlsplit(entry.address).netloc
     if any(isinstance(link, requests.exceptions.HTTPError) for link in chain):
-        return f"{entry.address} is not offered now: {error}"
+        return f"{entry.address} is not available: {error}"
     if any(isinstance(link, socket.gaierror | ConnectionRefusedError) for link in chain):
         return f"{host} cannot be reached; is this machine online? ({chain[-1]})"
     return f"the transfer from {host} failed; try again to continue ({error})"

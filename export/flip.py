@@ -1,4 +1,4 @@
-"""The flip test inside a network's graph: a crop and its mirror image in one run of twice the batch."""
+"""The flip test inside a network's graph: crops and their mirror images run in one batch."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -14,15 +14,15 @@ FACTS = "flip test: every published accuracy uses it; it doubles the cost of eve
 def with_flip_test(
     model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], mirrored: Collection[str], partners: Sequence[int]
 ) -> onnx.ModelProto:
-    """Return the network that averages its outputs for a crop with those for the mirrored crop, set back in place.
+    """Return the network that averages its outputs for a crop with the flipped-back ones for the mirrored crop.
 
     Source: MMPose 1.3.2, flip test of RTMCCHead (no shift by one bin); every published CIGPose accuracy uses it.
 
     Args:
-        model: one input [batch, 3, H, W] and float32 outputs with a row a keypoint, [batch, K, ...], batch dynamic.
-        shapes: of the outputs by name, without the batch axis.
+        model: the network, with one input [batch, 3, H, W] and float32 outputs [batch, K, ...], batch dynamic.
+        shapes: shapes of the outputs by name, without the batch axis.
         mirrored: outputs whose last axis runs along x.
-        partners: (K,) which keypoint each one is in the mirror.
+        partners: (K,) index of the keypoint that each one becomes in the mirror image.
     """
     crop = model.graph.input[0]
     flipped = compose.add_prefix(model, "both/")

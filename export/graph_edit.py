@@ -1,4 +1,4 @@
-"""Small edits of ONNX graphs: a dynamic batch axis, nodes before and after, and the proof that batching is right."""
+"""Edits of ONNX graphs: a dynamic batch axis, nodes before and after, and a check that batching is correct."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ def load(path: Path) -> onnx.ModelProto:
         raise ValueError(f"{path}: no such file") from None
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError: they share no narrower base
         raise ValueError(f"{path}: not a valid ONNX file ({type(error).__name__})") from error
-    weights = {tensor.name for tensor in model.graph.initializer}  # old exporters list them as inputs, too
+    weights = {tensor.name for tensor in model.graph.initializer}  # old exporters also list them as inputs
     inputs = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
@@ -35,7 +35,7 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Check a model and write it in one step: either the whole file is there or the old one."""
+    """Check a model and write it atomically: a failure leaves the old file."""
     onnx.checker.check_model(model, full_check=True)
     write_file(path, model.SerializeToString(deterministic=True))
 
@@ -46,7 +46,7 @@ def sha256(path: Path) -> str:
 
 
 def shapes(values: Iterable[onnx.ValueInfoProto]) -> list[list[int]]:
-    """Return the dims of inputs or outputs; 0 where the file leaves one open."""
+    """Return the dims of inputs or outputs; 0 for a dim that the file leaves open."""
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values]
 
 
@@ -56,7 +56,7 @@ def signature(model: onnx.ModelProto) -> str:
         ", ".join(f"{value.name} {shape}" for value, shape in zip(values, shapes(values), strict=True))
         for values in (model.graph.input, model.graph.output)
     )
-    return f"takes {takes} and answers {answers}"
+    return f"inputs: {takes}; outputs: {answers}"
 
 
 def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Sequence[int]) -> str:
@@ -67,10 +67,10 @@ def constant(model: onnx.ModelProto, name: str, values: NDArray[np.generic] | Se
 
 
 def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose first axis is dynamic everywhere it was fixed to 1.
+    """Return a copy whose first axis is dynamic wherever it was fixed to 1.
 
-    Inputs and outputs get a symbolic first axis; a Reshape of pictures' values to a constant shape that begins with 1
-    copies the input's first axis instead. Whether that is right for a given file, `batches_correctly` has to say.
+    Inputs and outputs get a symbolic first axis. A Reshape of values of the inputs to a constant shape that begins with
+    1 copies its input's first axis instead. `batches_correctly` checks whether the result is right.
     """
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
@@ -89,19 +89,19 @@ def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def batches_correctly(model: onnx.ModelProto, tolerance: float = 1e-3) -> bool:
-    """Tell whether a batch of two different inputs gives what two single runs give.
+    """Return whether a batch of two different inputs gives the outputs of two single runs.
 
-    A network that decides something by comparing numbers (CIGPose's intervention, the best queries of RT-DETR) may meet
-    a tie, in which rounding alone makes the answers differ; so after a pair that disagrees, two others have to agree.
+    A network that compares numbers (CIGPose's intervention, RT-DETR's best queries) may meet a tie, which rounding
+    decides. So after a pair that disagrees, two other pairs have to agree.
 
     Args:
-        model: inputs with a dynamic first axis, uint8 or float32, all other axes fixed.
+        model: a model whose inputs are uint8 or float32, with a dynamic first axis and all other axes fixed.
         tolerance: largest difference, relative to the output's largest value.
     """
     try:
         session = cpu_session(model)
         return _agree(session, 0, tolerance) or all(_agree(session, seed, tolerance) for seed in (1, 2))
-    except Exception:  # ONNX Runtime's own errors share no narrower base: any of them means "no"
+    except Exception:  # ONNX Runtime's errors share no narrower base; any of them means that batching fails
         return False
 
 
@@ -123,19 +123,19 @@ def _agree(session: onnxruntime.InferenceSession, seed: int, tolerance: float) -
 
 
 def cpu_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU that keeps quiet about what it optimises."""
+    """Return an ONNX Runtime session on the CPU that logs errors only."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def uint8_input(model: onnx.ModelProto, name: str, source: str, size: tuple[int, int]) -> list[onnx.NodeProto]:
-    """Give the model an input `name` UINT8 [batch, h, w, 3] and return the nodes that make FP32 [batch, 3, h, w] of it.
+    """Give the model an input `name` UINT8 [batch, h, w, 3] and return the nodes that convert it to FP32 planes.
 
     Args:
-        model: the model to change; its own input of pictures, the first one, is replaced.
-        name: of the new input.
-        source: name for the FP32 tensor in the old layout (colour order unchanged).
+        model: the model to change; its first input, the picture, is replaced.
+        name: name of the new input.
+        source: name of the resulting tensor, FP32 [batch, 3, h, w], colour order unchanged.
         size: (w, h).
     """
     shape = [BATCH_AXIS, size[1], size[0], 3]
@@ -155,14 +155,14 @@ def set_outputs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> 
 
 
 def insert_first(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> None:
-    """Put nodes before all others (ONNX wants them in order of use)."""
+    """Insert nodes before all others; ONNX requires nodes in order of use."""
     rest = list(model.graph.node)
     del model.graph.node[:]
     model.graph.node.extend([*nodes, *rest])
 
 
 def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
-    """Return the names of the tensors that hold values of the inputs, not constants or shapes alone."""
+    """Return the names of the tensors that depend on the inputs' values, not only on constants or shapes."""
     found = {value.name for value in model.graph.input}
     for node in model.graph.node:  # in order of use
         if node.op_type not in ("Shape", "Size") and found.intersection(node.input):
@@ -171,7 +171,7 @@ def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
 
 
 def _constants(model: onnx.ModelProto) -> list[tuple[str, onnx.TensorProto]]:
-    """Every constant by the name of its tensor: initializers and Constant nodes."""
+    """Return the constants, initializers and Constant nodes, with their tensors' names."""
     nodes = [node for node in model.graph.node if node.op_type == "Constant" and node.attribute[0].name == "value"]
     return [(tensor.name, tensor) for tensor in model.graph.initializer] + [
         (node.output[0], node.attribute[0].t) for node in nodes

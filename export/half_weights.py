@@ -1,4 +1,4 @@
-"""Store the weights of an ONNX file in float16 while everything still computes in float32."""
+"""Stores the weights of an ONNX file in float16, while the computation stays in float32."""
 
 import numpy as np
 import onnx
@@ -6,7 +6,7 @@ from onnx import helper, numpy_helper
 
 from export import graph_edit
 
-_SMALLEST = 1024  # elements; biases and scales are not worth the loss
+_SMALLEST = 1024  # number of elements; halving smaller tensors, such as biases and scales, saves too little
 
 
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""What an ONNX file of this project, or of the publicly known CIGPose exports, says about itself: one JSON object."""
+"""Metadata in ONNX files of this project and of the publicly known CIGPose exports: one JSON object."""
 
 import json
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ _PROVENANCE = (
 
 
 def write(model: onnx.ModelProto, content: dict[str, Any]) -> None:
-    """Make `content` the model's metadata."""
+    """Replace the model's metadata by `content`."""
     onnx.helper.set_model_props(model, {KEY: json.dumps(content)})
 
 
 def read(model: onnx.ModelProto) -> dict[str, Any]:
-    """Return the model's metadata, empty where it has none.
+    """Return the model's metadata; empty when it has none.
 
     Raises:
-        ValueError: it is no JSON object.
+        ValueError: the metadata is no JSON object.
     """
     texts = [entry.value for entry in model.metadata_props if entry.key == KEY]
     try:
@@ -42,6 +42,6 @@ def read(model: onnx.ModelProto) -> dict[str, Any]:
 
 
 def source(path: Path, meta: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Return where a network comes from, for the served model's config."""
+    """Return the provenance of a network, for the served model's config."""
     stated = {key: str(meta[key]) for key in _PROVENANCE if meta and key in meta}
     return {"source_file": path.name, "source_sha256": graph_edit.sha256(path)} | stated

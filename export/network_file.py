@@ -1,4 +1,4 @@
-"""What a published network file takes and answers: read from the file, or seen by running it once."""
+"""Inputs and outputs of a published network file, read from the file or found by running it once."""
 
 from pathlib import Path
 
@@ -15,35 +15,35 @@ def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str
     """Return (w, h) of the picture input [batch, 3, H, W] and write it into the model where the file leaves it open.
 
     Args:
-        path: for messages.
-        model: changed in place.
-        known: what to use where the file leaves the size open.
-        option: of the command line, that says the size; for messages.
+        path: path of the file, for messages.
+        model: the model, changed in place.
+        known: size for a file that leaves it open.
+        option: option of the command line that sets the size, for messages.
 
     Raises:
-        ValueError: there is no such input, or neither the file nor `known` says its size.
+        ValueError: there is no such input, or neither the file nor `known` states its size.
     """
     dims = picture(path, model).type.tensor_type.shape.dim
     stated = dims[3].dim_value, dims[2].dim_value
     if min(stated) < 1:
         if known is None:
-            raise ValueError(f"{path}: the input's height and width are left open; say them with {option} WIDTHxHEIGHT")
+            raise ValueError(f"{path}: the input's height and width are left open; set them with {option} WIDTHxHEIGHT")
         stated = known
         dims[3].dim_value, dims[2].dim_value = known
-        del model.graph.value_info[:]  # what was inferred for the open size
+        del model.graph.value_info[:]  # it was inferred for the open size
     return stated
 
 
 def picture(path: Path, model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """Return the one input [batch, 3, H, W].
+    """Return the only input of shape [batch, 3, H, W].
 
     Raises:
-        ValueError: there is none, or more than one (the message shows them).
+        ValueError: there is none, or more than one (the message lists the shapes).
     """
     shapes = graph_edit.shapes(model.graph.input)
     found = [value for value, shape in zip(model.graph.input, shapes, strict=True) if len(shape) == 4 and shape[1] == 3]
     if len(found) != 1:
-        raise ValueError(f"{path}: inputs {shapes} (0: not fixed); one is expected to be a picture, [batch, 3, H, W]")
+        raise ValueError(f"{path}: inputs {shapes} (0: not fixed); exactly one must be a picture, [batch, 3, H, W]")
     return found[0]
 
 
@@ -51,11 +51,11 @@ def refuse_other_inputs(path: Path, model: onnx.ModelProto) -> None:
     """Raise ValueError when the model takes more than one input."""
     if len(model.graph.input) != 1:
         names = ", ".join(value.name for value in model.graph.input)
-        raise ValueError(f"{path}: inputs {names}; only the picture can be fed")
+        raise ValueError(f"{path}: inputs {names}; the pipelines feed only the picture")
 
 
 def with_float32_ends(model: onnx.ModelProto) -> None:
-    """Give a model with float16 inputs and outputs float32 ones of the same names, in place."""
+    """Replace float16 inputs and outputs of a model by float32 ones of the same names, in place."""
     half = {v.name for v in (*model.graph.input, *model.graph.output) if _elem(v) == TensorProto.FLOAT16}
     for node in model.graph.node:
         for names in (node.input, node.output):
@@ -77,10 +77,9 @@ def with_float32_ends(model: onnx.ModelProto) -> None:
 
 
 def answers(model: onnx.ModelProto, seed: int = 0) -> dict[str, NDArray[np.generic]]:
-    """Run one picture of noise, pixels 0 to 255, and return the answer by output name, without the batch axis.
+    """Run the model on one picture of noise, pixels 0 to 255. Return its outputs by name, without the batch axis.
 
-    The shapes that files state for their outputs are often symbolic or missing; these are true. The first axis must be
-    of one picture.
+    They show the true shapes; those that files state are often symbolic or missing. The batch must be 1 or dynamic.
     """
     (source,) = model.graph.input
     shape = [1, *graph_edit.shapes([source])[0][1:]]

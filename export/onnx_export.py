@@ -1,4 +1,4 @@
-"""What every export to ONNX shares: tracing, provenance, and the comparison before anything is written."""
+"""Export to ONNX, shared by the families: tracing, provenance, and the comparison before the file is written."""
 
 import io
 import warnings
@@ -19,24 +19,24 @@ from export.half_weights import store_half
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 
-EXPORTER = "cigpose-triton export 3"  # raise the number when the same checkpoint would give another graph
+EXPORTER = "cigpose-triton export 3"  # raise the number when the same checkpoint gives another graph
 OPSET = 17
-_BATCHES = (slice(0, 1), slice(1, 3), slice(3, None))  # of the samples that an export is compared on
+_BATCHES = (slice(0, 1), slice(1, 3), slice(3, None))  # batches of the samples on which an export is compared
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `export onnx` may be asked for.
+    """Options of `export onnx`.
 
     Attributes:
-        variant: what the checkpoint must be; None: its names and shapes tell.
+        variant: expected variant; None: recognised from names and shapes.
         precision: a key of PRECISIONS.
         flip_test: average with the mirrored crop inside the graph; doubles the work.
         max_difference: overrides the bound of the precision.
-        checkpoint_sha256: for the metadata.
+        checkpoint_sha256: digest of the checkpoint, for the metadata.
 
     Raises:
-        ValueError: the precision does not exist.
+        ValueError: the precision is unknown.
     """
 
     variant: str | None = None
@@ -52,13 +52,13 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export measured.
+    """Result of the comparison that ends an export.
 
     Attributes:
         network: name of the variant.
-        difference: of ONNX Runtime's answers from those of the float32 network in PyTorch.
-        samples: how many were compared.
-        bound: what `difference.rms` was held against.
+        difference: difference of ONNX Runtime's answers from those of the float32 network in PyTorch.
+        samples: number of samples that were compared.
+        bound: allowed `difference.rms`.
     """
 
     network: str
@@ -67,18 +67,18 @@ class ExportReport:
     bound: float
 
     def __str__(self) -> str:
-        """Return one line for people."""
+        """Return one readable line."""
         return f"{self.difference}, over {self.samples} samples; allowed rms: {self.bound:g}"
 
 
 @dataclass(frozen=True)
 class Original:
-    """The network of a checkpoint, for the inputs of its served form.
+    """The network of a checkpoint in PyTorch, to be compared with its served form.
 
     Attributes:
-        module: float32, in eval mode; its outputs are in the order of the served ones.
-        prepare: from served inputs to the module's.
-        clearest: from the module's inputs and a count to the items on which rounding changes no decision.
+        module: the network, float32, in eval mode; its outputs are in the order of the served ones.
+        prepare: converts served inputs to those of the module.
+        clearest: returns, for the module's inputs and a count, the items on which rounding changes no decision.
     """
 
     module: nn.Module
@@ -90,12 +90,12 @@ def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int
     """Return the ONNX graph of a module, with a dynamic batch axis.
 
     Args:
-        module: in eval mode.
+        module: the module, in eval mode.
         inputs: an example of two items for each input.
         outputs: name -> shape without the batch axis.
 
     Raises:
-        ValueError: the module would bake values of the example into the graph (the message says where).
+        ValueError: tracing bakes values of the example into the graph (the message says where).
     """
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
@@ -112,7 +112,7 @@ def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int
         )
     baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
     if baked:
-        raise ValueError(f"the graph would hold for one input only: {'; '.join(baked)}")
+        raise ValueError(f"the graph would be valid for one input only: {'; '.join(baked)}")
     model = onnx.load_from_string(file.getvalue())
     graph_edit.set_outputs(model, outputs)  # the exporter may not have inferred the shapes
     return model
@@ -126,15 +126,15 @@ def save_compared(
     inputs: Tensors,
     options: ExportOptions,
 ) -> ExportReport:
-    """Write an export whose answers are those of the float32 network.
+    """Compare an export with the float32 network, and write it when they agree.
 
     Args:
         model: the export.
-        path: of the file; replaced in one step.
-        description: how to feed and read it, its `family` and its `variant`.
-        original: the network, with flip test where the export has it.
+        path: path of the file, which is replaced atomically.
+        description: metadata on inputs and outputs, with `family` and `variant`.
+        original: the network, with flip test if the export has it.
         inputs: four samples or more, compared in batches of 1, 2 and the rest.
-        options: of the command.
+        options: options of the command.
 
     Raises:
         ValueError: the answers differ by more than the bound (the message says by how much).
@@ -160,7 +160,7 @@ def save_compared(
 
 
 def answers_of(module: nn.Module, inputs: Tensors, names: Sequence[str]) -> Answers:
-    """Return a module's outputs under these names, computed one sample at a time."""
+    """Return a module's outputs under these names. Samples run one at a time."""
     with torch.no_grad():
         found = [module(*(tensor[None] for tensor in sample)) for sample in zip(*inputs.values(), strict=True)]
     outputs = [each if isinstance(each, tuple) else (each,) for each in found]

@@ -1,4 +1,4 @@
-"""Write a whole Triton model repository: configs, adapters with the `ensemble` package beside them, networks."""
+"""Writes a complete Triton model repository: configs, adapters with a copy of the `ensemble` package, and networks."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,10 +29,10 @@ _ADAPTER = _PACKAGE / "triton" / "adapter.py"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a repository will hold.
+    """The content of a repository.
 
     Attributes:
-        pipelines: what it offers.
+        pipelines: the pipelines that it offers.
         graphs: name of each network -> its ONNX graph in served form.
     """
 
@@ -40,7 +40,7 @@ class Plan:
     graphs: Mapping[str, onnx.ModelProto]
 
     def in_process(self, name: str = "pose", threads: int = 1) -> InProcess:
-        """Return one of the pipelines, to be run here; `threads` of each session, 0 for one a core."""
+        """Return one of the pipelines for use in process, with `threads` per session (0: one per core)."""
         (found,) = (pipeline for pipeline in self.pipelines if pipeline.name == name)
         graphs = {member: self.graphs[member].SerializeToString() for member in self.graphs}
         return InProcess(found, graphs, threads)
@@ -52,12 +52,12 @@ def plan(
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
 ) -> Plan:
-    """Read the files and return what they make; the first pose file is the default network.
+    """Read the files and return the plan of a repository. The first pose file is the default network.
 
-    The options are for files that lack this metadata. No detector is needed where no pipeline has one.
+    The options are for files that lack this metadata. A repository whose pipelines use no detector must not get one.
 
     Raises:
-        ValueError: a file cannot be served, two have one name, or the detector is missing or superfluous.
+        ValueError: a file cannot be served, two share a name, or the detector is missing or superfluous.
     """
     poses = [(path, serve_pose_file(path, pose_options)) for path in pose_files]
     files, detector = [(path, served.graphs) for path, served in poses], None
@@ -72,7 +72,7 @@ def plan(
 
 
 def _by_name(files: Sequence[tuple[Path, Mapping[str, onnx.ModelProto]]]) -> dict[str, onnx.ModelProto]:
-    """Return all graphs by their models' names."""
+    """Return all graphs by model name. Raises ValueError when two files give one name."""
     owners: dict[str, Path] = {}
     for path, graphs in files:
         for name in graphs:
@@ -91,7 +91,7 @@ def build_repository(
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
 ) -> tuple[Model | Ensemble, ...]:
-    """Make `output` a complete, self-contained repository. Arguments: see `plan`.
+    """Write a complete, self-contained repository to `output`. Arguments: see `plan`.
 
     Raises:
         ValueError: see `plan`.
@@ -110,7 +110,7 @@ def build_repository(
 
 
 def seal(output: Path) -> None:
-    """Write the manifest, by which a server finds out at its start whether a file was changed or cut short since."""
+    """Write the manifest, with which a server detects at its start files that were changed or truncated later."""
     for cache in list(output.glob("*/*/**/__pycache__")):
         shutil.rmtree(cache)
     manifest.write(output)
@@ -122,7 +122,7 @@ def write_configs(model: Model | Ensemble, folder: Path) -> None:
     text = config_text(model)
     write_file(folder / "config.pbtxt", text)
     if isinstance(model, Ensemble):
-        (folder / "1" / ".gitkeep").touch()  # Triton wants the folder, git keeps no empty ones
+        (folder / "1" / ".gitkeep").touch()  # Triton requires the folder, and git does not track empty ones
         return
     for name, profile in PROFILES.items():
         profile_text = config_text(profile(model))
@@ -131,7 +131,10 @@ def write_configs(model: Model | Ensemble, folder: Path) -> None:
 
 
 def _refuse_strangers(output: Path, names: list[str]) -> None:
-    """Every build writes the first model first; in a folder without it, models of the same names are others'."""
+    """Raise OutputRefused when `output` holds other models.
+
+    Every build writes the first model first. In a folder without it, even models of the same names are foreign.
+    """
     described = {path.parent.name for path in output.glob("*/config.pbtxt")}
     present = described | {name for name in names if any(path.is_file() for path in (output / name).rglob("*"))}
     strangers = sorted(present - set(names) if names[0] in described else present)
@@ -143,7 +146,7 @@ def _refuse_strangers(output: Path, names: list[str]) -> None:
 
 
 def _copy_code(model: Model, folder: Path) -> None:
-    """Write `model.py` and, beside it, everything that it imports: a repository needs nothing else."""
+    """Write `model.py` and, beside it, the code that it imports, so that a repository does not depend on a checkout."""
     shutil.rmtree(folder)
     shutil.copytree(_PACKAGE, folder / "ensemble", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(_ADAPTER, folder / "model.py")

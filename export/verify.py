@@ -1,4 +1,4 @@
-"""Every network of a repository in ONNX Runtime, here, and on a server: how far the answers are apart."""
+"""Compares the answers of every network of a repository, run by ONNX Runtime in process and by a server."""
 
 import contextlib
 import tempfile
@@ -30,12 +30,12 @@ _TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Member:
-    """A network where a pipeline runs it.
+    """A network and the pipeline that runs it.
 
     Attributes:
-        network: what is verified.
-        run: the pipeline, in this process.
-        decoder: the step that makes keypoints of the network's outputs, where there is one.
+        network: the network to verify.
+        run: the pipeline, in process.
+        decoder: the step that decodes the network's outputs to keypoints, if there is one.
     """
 
     network: Network
@@ -53,7 +53,7 @@ class Member:
         ]
 
     def keypoints(self, tensors: Arrays, answers: Answers) -> NDArray[Any]:
-        """Return the keypoints that the pipeline's decoder makes of other answers; none without a decoder."""
+        """Return the keypoints that the decoder makes of other answers of the network; none without a decoder."""
         if self.decoder is None:
             return np.empty((0, 0, 2))
         return self.decoder.run(Request({**tensors, **answers}, {}, frozenset({KEYPOINTS.name})))[KEYPOINTS.name]
@@ -61,14 +61,14 @@ class Member:
 
 @dataclass(frozen=True)
 class Finding:
-    """What separates two ways to run one network.
+    """The difference between two ways to run one network.
 
     Attributes:
-        network: its name.
-        compared: the two ways.
-        difference: of the outputs.
-        bound: allowed for `difference.rms`.
-        moved_px: distance of each keypoint from that of the other way, in picture pixels.
+        network: name of the network.
+        compared: names of the two ways.
+        difference: difference of the outputs.
+        bound: allowed `difference.rms`.
+        moved_px: distance between the two positions of each keypoint, in picture pixels.
     """
 
     network: str
@@ -79,7 +79,7 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the bound holds; never when the difference is NaN."""
+        """Whether the difference is within the bound; false for NaN."""
         return self.difference.rms <= self.bound
 
     def __str__(self) -> str:
@@ -91,10 +91,10 @@ class Finding:
 
 
 def members(repository: Path) -> dict[str, Member]:
-    """Return every network of a repository by name, where possible in a pipeline that takes boxes.
+    """Return every network of a repository by name, in a pipeline that takes boxes if there is one.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the repository has no network.
     """
     found: dict[str, Member] = {}
     for pipeline in sorted(read_pipelines(repository), key=lambda pipeline: BBOXES not in pipeline.inputs):
@@ -114,28 +114,28 @@ def compare(
     ways: tuple[Sequence[Answers], Sequence[Answers]],
     items: Items = slice(None),
 ) -> Finding:
-    """Measure how far the answers of two ways are apart.
+    """Measure the difference between the answers of two ways to run a network.
 
     Args:
         member: the network.
         compared: names of the two ways.
-        bound: on the rms difference.
+        bound: bound on the rms difference.
         samples: see `Member.samples`.
-        ways: for each way the answers to each sample.
-        items: those to look at.
+        ways: for each way, the answers to each sample.
+        items: indices of the items to compare.
 
     Raises:
         ValueError: the shapes differ.
     """
     answers = [{name: array[items] for name, array in joined(way).items()} for way in ways]
     points = [np.concatenate([member.keypoints(*pair) for pair in zip(samples, way, strict=True)]) for way in ways]
-    alike = points[0].shape == points[1].shape  # bottom-up, a score beside a threshold may lose a person
+    alike = points[0].shape == points[1].shape  # rounding at a threshold may drop a person
     moved = np.linalg.norm(points[0] - points[1], axis=-1)[items] if alike and points[0].size else np.empty(0)
     return Finding(member.network.name, compared, difference(*answers), bound, moved)
 
 
 def named(tensors: Arrays, declared: Sequence[Tensor]) -> Answers:
-    """Return some of the tensors."""
+    """Return the declared tensors only, by name."""
     return {tensor.name: tensors[tensor.name] for tensor in declared}
 
 
@@ -157,12 +157,12 @@ def ask(client: tritonclient.grpc.InferenceServerClient, network: Network, input
 
 @contextlib.contextmanager
 def server_of(repository: Path, profile: str) -> Iterator[str]:
-    """Start a server on the repository and a free port; yield its gRPC address.
+    """Serve the repository on a free port and yield the gRPC address.
 
     Raises:
-        ValueError: it does not start (the message says why).
+        ValueError: the server does not start (the message gives the reason).
     """
-    from server.process import ServerOptions, free_port, running_server  # only here: a given address needs no server
+    from server.process import ServerOptions, free_port, running_server  # not needed with a given address
 
     options = ServerOptions(repository, grpc_port=free_port(), http_port=0, metrics_port=0, profile=profile)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:

@@ -24,14 +24,14 @@ def fetch_member(address: str, member: str, path: Path, *, timeout_s: tuple[floa
     """Write the member to `path`; the next call continues a broken transfer.
 
     Args:
-        address: of the zip file.
-        member: name inside it.
-        path: of the file to write.
-        timeout_s: to connect, and between bytes.
-        tries: transfers before a broken one is an error.
+        address: address of the zip file.
+        member: name of the member.
+        path: path of the file to write.
+        timeout_s: timeouts for connecting and between bytes, in seconds.
+        tries: number of transfers before the failure is raised.
 
     Raises:
-        OSError: the archive does not hold the member, or not whole.
+        OSError: the archive does not hold the member, or only a part of it.
         RemoteZipError: the server cannot be reached, or does not serve byte ranges.
         RequestException: the connection broke, every time.
         urllib3.exceptions.HTTPError: it broke while the directory was read.

@@ -1,4 +1,4 @@
-"""The published weights, from the one data file beside this module."""
+"""The published weights, read from the data file beside this module."""
 
 import functools
 import json
@@ -11,15 +11,15 @@ class Entry:
     """One published file.
 
     Attributes:
-        name: file name here.
-        publisher: who offers it.
-        address: https address; of a Google Drive file, its page.
-        licence: of the weights, as far as the publisher says.
-        accuracy: as published; not measured here.
+        name: name of the downloaded file.
+        publisher: name of the publisher.
+        address: https address; for a file on Google Drive, its page.
+        licence: licence of the weights, as stated by the publisher.
+        accuracy: published accuracy; not measured here.
         input: width x height of the network's input.
-        keypoints: number of them; None for detectors.
-        member: name inside the zip file at the address, None where the address is the file itself.
-        sha256: where it is known; otherwise that of the first download is recorded.
+        keypoints: number of keypoints; None for detectors.
+        member: name inside the zip file at the address; None when the address is the file itself.
+        sha256: published checksum; None: the checksum of the first download is recorded.
     """
 
     name: str
@@ -41,10 +41,10 @@ def zoo() -> dict[str, Entry]:
 
 
 def entry(name: str) -> Entry:
-    """Return the published file called `name`; without its ending where only one file has that stem.
+    """Return the published file called `name`. The ending may be left out when only one file has that stem.
 
     Raises:
-        ValueError: there is none, or more than one (the message lists those that exist).
+        ValueError: there is no such file, or more than one (the message lists them).
     """
     if name in zoo():
         return zoo()[name]
@@ -53,5 +53,5 @@ def entry(name: str) -> Entry:
         return zoo()[alike[0]]
     if alike:
         offers = ", ".join(f"{known} ({zoo()[known].publisher})" for known in alike)
-        raise ValueError(f"{name} is published as {offers}; say which")
+        raise ValueError(f"{name} is published as {offers}; choose one")
     raise ValueError(f"unknown file {name!r}; known: {', '.join(zoo())}")

@@ -1,1 +1,1 @@
-"""Starts a real tritonserver on a model repository, from PATH or from the PyPI wheel, and watches it."""
+"""Starts tritonserver on a model repository, from PATH or from the PyPI wheel, and watches it."""

@@ -1,6 +1,6 @@
-"""`python -m server --repository DIR`: tritonserver in the foreground until SIGTERM or Ctrl-C, watched.
+"""`python -m server --repository DIR`: runs tritonserver with a watchdog in the foreground until SIGTERM or Ctrl-C.
 
-SIGHUP: networks whose files have changed take the place of the present ones.
+SIGHUP loads networks whose files have changed.
 """
 
 import logging
@@ -15,18 +15,18 @@ from server.usage import command
 
 @command
 def main(argv: list[str] | None = None) -> int:
-    """Serve until told to stop; return 0 for a clean stop, 1 when the server cannot start or keeps dying."""
+    """Serve until a stop signal. Return 0 for a clean stop, 1 when the server cannot start or keeps dying."""
     options, health_file, watchdog_port = parse(argv)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    stops: list[int] = []  # a handler that raised could do so inside a destructor, where exceptions are lost
+    stops: list[int] = []  # handlers do not raise: an exception inside a destructor would be lost
     updates: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stops.append(received))
     signal.signal(signal.SIGHUP, lambda received, _: updates.append(received))
     try:
         with exposition(options.address, watchdog_port) as show:
-            told = [show, *([lambda health: health.write(health_file)] if health_file else [])]
-            return supervise(options, lambda: bool(stops), told, lambda: bool(updates and updates.pop()))
+            listeners = [show, *([lambda health: health.write(health_file)] if health_file else [])]
+            return supervise(options, lambda: bool(stops), listeners, lambda: bool(updates and updates.pop()))
     except KeyboardInterrupt:
         return 0
 

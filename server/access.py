@@ -1,6 +1,6 @@
-"""Which parts of Triton's API are closed to the network, and the key by which our own watchdog passes.
+"""The parts of Triton's API that are closed to the network, and the key with which the watchdog uses them.
 
-Open stay health, metadata, inference and the models' configurations, which say nothing that the repository does not.
+Health, metadata, inference and model configurations stay open. Configurations contain only what the repository does.
 """
 
 import secrets
@@ -15,7 +15,7 @@ _HEADER = "cigpose-watchdog"
 
 
 def new_key() -> str:
-    """Return a key for one run of one server."""
+    """Return a random key for one run of a server."""
     return secrets.token_hex(32)
 
 
@@ -26,18 +26,18 @@ def flags(key: str, *, http: bool) -> list[str]:
 
 
 def headers(key: str) -> dict[str, str]:
-    """Return the gRPC metadata that opens the closed parts."""
+    """Return the gRPC metadata with which a call passes the lock."""
     return {f"triton-grpc-protocol-{_HEADER}": key}
 
 
 def connect(options: ServerOptions) -> "tritonclient.grpc.InferenceServerClient":
-    """Return a connection to the server of these options, from the machine that it runs on."""
+    """Return a connection to the server of these options, from the same machine."""
     arguments: dict[str, Any] = {}
     if options.tls:
         own = {"private_key": str(options.tls.key), "certificate_chain": str(options.tls.certificate)}
         arguments = {
             "ssl": True,
-            "root_certificates": str(options.tls.certificate),  # this very certificate, whoever signed it
+            "root_certificates": str(options.tls.certificate),  # trust this certificate itself
             **(own if options.tls.client_ca else {}),
             "channel_args": [("grpc.ssl_target_name_override", options.tls.name)],
         }

@@ -10,26 +10,28 @@ from server.usage import CommandLine, UsageError, input_path, output_path
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
-    """Return what to serve, the health file, and the port of the watchdog's metrics (0: none).
+    """Return the server's options, the health file, and the port of the watchdog's metrics (0: none).
 
-    Ends the process with a sentence when the command line is wrong.
+    A wrong command line prints an error and ends the process.
 
     Raises:
         OutputRefused: the health file would overwrite an input.
-        UsageError: no model has the profile.
+        UsageError: no model has that profile.
     """
-    parser = CommandLine(prog="python -m server", description="tritonserver in the foreground until SIGTERM or Ctrl-C")
-    parser.add_argument("--repository", type=input_path, required=True, help="folder of models")
-    parser.add_argument("--profile", default="", help="custom configuration, for instance cpu or gpu")
+    parser = CommandLine(
+        prog="python -m server", description="run tritonserver in the foreground until SIGTERM or Ctrl-C"
+    )
+    parser.add_argument("--repository", type=input_path, required=True, help="folder of the model repository")
+    parser.add_argument("--profile", default="", help="machine profile, such as cpu or gpu")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--grpc-port", type=int, default=8001)
     parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
     parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
     parser.add_argument(
-        "--health-file", type=output_path, metavar="FILE", help="to be read by python -m server.health FILE"
+        "--health-file", type=output_path, metavar="FILE", help="health file, for python -m server.health FILE"
     )
     parser.add_argument(
-        "--watchdog-port", type=int, default=0, help="the watchdog's own metrics, for Prometheus; default: off"
+        "--watchdog-port", type=int, default=0, help="port of the watchdog's Prometheus metrics; default: off"
     )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls-cert", type=input_path, metavar="PEM", help="the server's certificate")
@@ -38,13 +40,13 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
         "--tls-client-ca",
         type=input_path,
         metavar="PEM",
-        help="admit only callers with a certificate of this authority, which must have signed --tls-cert, too",
+        help="accept only callers with a certificate of this authority; it must also have signed --tls-cert",
     )
     tls.add_argument("--tls-name", default="localhost", help="a name in --tls-cert (default: %(default)s)")
-    parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="flags of tritonserver's own, after --")
+    parser.add_argument("flags", nargs="*", metavar="-- FLAG", help="additional flags for tritonserver, after --")
     options = parser.parse_args(argv)
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
-        parser.error("--tls-cert and --tls-key belong together, and --tls-client-ca needs both")
+        parser.error("--tls-cert and --tls-key belong together; --tls-client-ca needs both")
     if unknown := profile_problems(options.repository, options.profile):
         raise UsageError(unknown[0])
     server = ServerOptions(

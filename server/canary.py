@@ -1,4 +1,4 @@
-"""A canary: the smallest request that a model can answer, made from the model's own configuration."""
+"""Canaries: the smallest request that a model can answer, built from the model's configuration."""
 
 import struct
 from enum import Enum
@@ -8,21 +8,21 @@ import numpy as np
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
-_BOX = (0, 0, 1, 1)  # xyxy: four numbers are a box, and one without an area would be refused, or be a person of its own
+_BOX = (0, 0, 1, 1)  # xyxy; an empty box would be rejected
 # One black pixel as a BMP file: file header, BITMAPINFOHEADER, one padded row.
 _PICTURE = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 58, 0, 0, 54, 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0) + bytes(4)
 
 
 class Verdict(Enum):
-    """What a canary's answer says of its model."""
+    """What the result of a canary means for its model."""
 
     ALIVE = "alive"
-    LATE = "late"  # too much to do, or hung: the statistics tell
+    LATE = "late"  # busy or hung; the statistics decide
     BROKEN = "broken"
 
 
 def canary_inputs(config: Any) -> list["tritonclient.grpc.InferInput"]:
-    """Return inputs of the smallest valid shape: boxes and pictures of one pixel, every other number 1.
+    """Return inputs of the smallest valid shape: boxes and pictures of one pixel; all other numbers are 1.
 
     Args:
         config: Triton's ModelConfig message.
@@ -32,10 +32,10 @@ def canary_inputs(config: Any) -> list["tritonclient.grpc.InferInput"]:
 
 
 def verdict(error: InferenceServerException | None) -> Verdict:
-    """Return what the end of a canary means.
+    """Return the meaning of a canary's result.
 
-    A refusal as INVALID_ARGUMENT comes from living code. A full queue and a late answer come from a server with too
-    much to do; treating them as death would take it away from all its callers.
+    INVALID_ARGUMENT comes from working code. A full queue and a late answer come from a busy server. To restart that
+    would take it away from all callers.
     """
     status = "" if error is None else (error.status() or "").removeprefix("StatusCode.")
     if status in ("", "INVALID_ARGUMENT"):
@@ -54,6 +54,6 @@ def _input(entry: Any, batch: list[int]) -> "tritonclient.grpc.InferInput":
         array.fill(_PICTURE)
     if datatype == "FP32" and shape[-1] == len(_BOX):
         array[...] = _BOX
-    made = tritonclient.grpc.InferInput(entry.name, shape, datatype)
-    made.set_data_from_numpy(array)
-    return made
+    tensor = tritonclient.grpc.InferInput(entry.name, shape, datatype)
+    tensor.set_data_from_numpy(array)
+    return tensor

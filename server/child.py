@@ -1,6 +1,6 @@
-"""`child.py PARENT COMMAND...`: become COMMAND, to be terminated when the process PARENT is killed.
+"""`child.py PARENT COMMAND...`: runs COMMAND in this process, and terminates it when the process PARENT is killed.
 
-A program of its own, because code of ours between fork and exec would run with copies of gRPC's threads and locks.
+It is a separate program because Python code between fork and exec would run with copies of gRPC's threads and locks.
 """
 
 import ctypes
@@ -10,5 +10,5 @@ import sys
 
 if __name__ == "__main__":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG, which outlives exec
-    if os.getppid() == int(sys.argv[1]):  # else it was killed before we could ask
+    if os.getppid() == int(sys.argv[1]):  # otherwise the parent was killed before the call
         os.execv(sys.argv[2], sys.argv[2:])

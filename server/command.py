@@ -15,18 +15,18 @@ def command(
     """Return the arguments of one tritonserver.
 
     Args:
-        installation: which server.
+        installation: the server to run.
         options: what it serves, and where.
-        backends: the private backend directory, where the server's own is not right.
-        region_prefix: how the names of the Python backend's shared memory regions begin.
-        key: opens the administrative API.
+        backends: private backend directory; None: the server's own.
+        region_prefix: prefix of the names of the Python backend's shared memory regions.
+        key: key of the administrative API.
     """
     http, metrics = options.http_port, options.metrics_port
     where = f"-address={options.address}"
     return [
         str(installation.binary),
         f"--model-repository={options.repository.resolve()}",
-        "--model-control-mode=explicit",  # so that a dead model can be loaded anew; closed to the network
+        "--model-control-mode=explicit",  # allows a dead model to be reloaded; closed to the network
         "--load-model=*",
         "--disable-auto-complete-config",
         *([f"--backend-directory={backends}"] if backends else []),

@@ -1,6 +1,6 @@
-"""What the watchdog has seen and done, for Prometheus: a page of text on a port of the launcher's own.
+"""Prometheus metrics of the watchdog, on a port of the launcher.
 
-Triton's metrics end with tritonserver, and a model in it cannot know what happens outside; the launcher outlives both.
+Triton's own metrics end when tritonserver does. The launcher outlives it.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ _Family = TypeVar("_Family", CounterMetricFamily, GaugeMetricFamily)
 
 
 class _Watchdog(Collector):
-    """The metrics of the latest health; every counter of every model is there from the beginning."""
+    """Metrics of the latest health. Every counter of every model exists from the start."""
 
     def __init__(self, health: Health):
         self.health = health
 
     def collect(self) -> Iterator[Metric]:
-        """Yield them."""
+        """Yield the metric families."""
         health, models = self.health, dict.fromkeys(self.health.models, 0)
         broken, failed = dict.fromkeys(health.broken, 1), dict.fromkeys(health.failed_updates, 1)
         yield GaugeMetricFamily("cigpose_server_healthy", "1 while every model answers.", int(health.is_well))
@@ -45,7 +45,7 @@ def _by_model(kind: type[_Family], name: str, text: str, values: Mapping[str, in
 
 
 def render(health: Health) -> str:
-    """Return the page in Prometheus' text format."""
+    """Return the metrics of a health in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(_Watchdog(health))
     return generate_latest(registry).decode()
@@ -53,10 +53,10 @@ def render(health: Health) -> str:
 
 @contextlib.contextmanager
 def exposition(address: str, port: int) -> Iterator[Callable[[Health], None]]:
-    """Serve the page at /metrics during the block; yields what renews it. A port of 0 serves nothing.
+    """Serve /metrics during the block; yield the function that updates the health. A port of 0 serves nothing.
 
     Raises:
-        ValueError: the port is taken.
+        ValueError: the port is in use.
     """
     if not port:
         yield lambda health: None
@@ -69,7 +69,7 @@ def exposition(address: str, port: int) -> Iterator[Callable[[Health], None]]:
         raise ValueError(f"port {port} of {address}: {error.strerror}; choose another for --watchdog-port") from error
 
     def show(health: Health) -> None:
-        watchdog.health = deepcopy(health)  # a scrape is answered by another thread
+        watchdog.health = deepcopy(health)  # another thread answers scrapes
 
     try:
         yield show

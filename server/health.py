@@ -1,7 +1,7 @@
-"""`python -m server.health FILE`: exit code 0 when the server of that health file is well, else 1 and the reason.
+"""`python -m server.health FILE`: exit code 0 when the server of that health file is healthy, else 1 and the reason.
 
-`python -m server --health-file FILE` writes it: after every change, and every few seconds without one, so that a file
-which has grown old tells of a launcher that died.
+`python -m server --health-file FILE` writes it after every change, and every few seconds without one. So an old file
+means that the launcher has died.
 """
 
 import argparse
@@ -18,16 +18,16 @@ _OLD_S = 20.0
 
 @dataclass
 class Health:
-    """What the watchdog knows.
+    """The state of a server, as the watchdog observes it.
 
     Attributes:
-        ready: the server has got ready and not been stopped or lost since.
-        models: those that are watched.
-        broken: model -> what is wrong with it.
-        recoveries: model -> how often it was brought back.
-        restarts: how often the whole server was.
-        updates: model -> how often a changed network took the place of the one before.
-        failed_updates: model -> why its changed network does not serve; the one before does.
+        ready: whether the server is running and was ready once.
+        models: the watched models.
+        broken: model -> its fault.
+        recoveries: model -> number of recoveries.
+        restarts: number of restarts of the server.
+        updates: model -> number of updates to a changed network.
+        failed_updates: model -> reason why its changed network was not loaded. The previous one serves.
     """
 
     ready: bool = False
@@ -40,11 +40,11 @@ class Health:
 
     @property
     def is_well(self) -> bool:
-        """Whether every model answers, as far as is known."""
+        """Whether the server is ready and no model is known to be broken."""
         return self.ready and not self.broken
 
     def write(self, path: Path) -> None:
-        """Write the health file; readers never see half of it."""
+        """Write the health file atomically."""
         new = path.with_name(f"{path.name}.new")
         document = {"healthy": self.is_well, "checked_at": time.time(), **asdict(self)}
         new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -52,21 +52,21 @@ class Health:
 
 
 def problem(path: Path, now_s: float) -> str:
-    """Return what a health file complains of, or what is wrong with the file; empty when all is well."""
+    """Return the problem that a health file states or has; empty when the server is healthy."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        health = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         return f"{path}: {error}"
-    age_s = now_s - told["checked_at"]
+    age_s = now_s - health["checked_at"]
     if age_s > _OLD_S:
         return f"nobody has written {path} for {age_s:.0f} s"
-    if told["healthy"]:
+    if health["healthy"]:
         return ""
-    return "; ".join(f"{model}: {reason}" for model, reason in told["broken"].items()) or "the server is not ready"
+    return "; ".join(f"{model}: {reason}" for model, reason in health["broken"].items()) or "the server is not ready"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Tell by the exit code."""
+    """Print the problem, if there is one. Return 0 for a healthy server, else 1."""
     parser = argparse.ArgumentParser(prog="python -m server.health", description=__doc__)
     parser.add_argument("file", type=Path)
     found = problem(parser.parse_args(argv).file, time.time())

@@ -1,4 +1,4 @@
-"""Where a tritonserver is: on PATH (NVIDIA's image), or inside the nvidia-pytriton wheel."""
+"""Finds tritonserver: on PATH (NVIDIA's image), or inside the nvidia-pytriton wheel."""
 
 import importlib.util
 import os
@@ -10,40 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _STAND_INS = Path(__file__).with_name("backends")
-# glibc gives every freed picture back to the kernel, which clears the same pages anew for the next one: a third of the
-# time of decoding a JPEG. Blocks up to 32 MiB (glibc's largest threshold) stay in the heap, 64 MiB of it when free.
+# glibc returns the memory of every freed picture to the kernel, which clears pages for the next one. That takes a third
+# of the time of decoding a JPEG. So blocks up to 32 MiB (glibc's largest threshold) stay in the heap, and up to 64 MiB
+# of free heap are kept.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A tritonserver and what it needs around it.
+    """A tritonserver and its environment.
 
     Attributes:
         binary: the executable.
-        wheel: the server tree inside the wheel; None for a server found on PATH, which brings its own backends.
+        wheel: the server tree inside the wheel; None for a server on PATH, which has its own backends.
     """
 
     binary: Path
     wheel: Path | None = None
 
     def make_backends(self, folder: Path) -> Path | None:
-        """Lay out a private backend directory: Python backend, this Python's stub, and our stand-ins.
+        """Create a private backend directory: the Python backend, this Python's stub, and the stand-ins.
 
         Returns:
-            the directory, or None where the server's own one is right.
+            the directory; None for a server on PATH.
         """
         if self.wheel is None:
             return None
         shutil.copytree(
             _STAND_INS, folder, ignore=shutil.ignore_patterns("__*")
-        )  # Triton refuses links that lead outside
+        )  # Triton rejects links that lead outside
         python = shutil.copytree(self.wheel / "backends" / "python", folder / "python")
         shutil.copy(self.wheel / "python_backend_stubs" / python_version() / "triton_python_backend_stub", python)
         return folder
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the server's environment: this interpreter first, the wheel's libraries, the allocator's settings."""
+        """Return the server's environment: PATH with this interpreter first, library paths, allocator settings."""
         if self.wheel is None:
             return {**_KEEP_FREED_MEMORY, **inherited}
         libraries = [str(self.wheel.parents[1] / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
@@ -60,7 +61,7 @@ def find_installation() -> Installation:
     """Return the tritonserver on PATH if there is one, else the wheel's.
 
     Raises:
-        ValueError: there is neither; the message says what to install.
+        ValueError: there is neither; the message states what to install.
     """
     on_path = shutil.which("tritonserver")
     if on_path:
@@ -73,5 +74,5 @@ def find_installation() -> Installation:
 
 
 def python_version() -> str:
-    """Return major.minor of this interpreter, as the stubs' folders are named."""
+    """Return major.minor of this interpreter, the name of its folder of stubs."""
     return f"{sys.version_info.major}.{sys.version_info.minor}"

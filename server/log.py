@@ -1,4 +1,4 @@
-"""What tritonserver says: written to a file or passed on to stderr, and searched for the reason of a failed start."""
+"""The output of tritonserver: kept in a file or passed on to stderr, and searched for the cause of a failed start."""
 
 import contextlib
 import os
@@ -11,23 +11,23 @@ from typing import IO
 
 _KEPT_BYTES = 1 << 18
 _LAST_WORDS_S = 1.0
-_FAILURES = (  # where Triton names a model and why it is not served
+_FAILURES = (  # lines in which Triton names a model and the reason why it is not served
     re.compile(r"failed to load model '(?P<model>[^']+)': (?P<reason>.+)"),
     re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.+)"),
     re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<reason>.+)"),
 )
 _ERROR = re.compile(r"E\d{4} .*?\] \"?(?P<reason>.+)")  # glog's form: E1120 19:24:46 ...
-_HARMLESS = re.compile(r"CudaDriverHelper|CUDA driver version is insufficient")  # said on every machine without a GPU
-_REMEDIES = (  # in the reason; in plain words, with the remedy
+_HARMLESS = re.compile(r"CudaDriverHelper|CUDA driver version is insufficient")  # logged on every machine without a GPU
+_REMEDIES = (  # pattern in the reason -> explanation with a remedy
     (r"KIND_GPU but no GPUs", "there is no GPU that the server can use; choose another profile: {cpu_profiles}"),
     (r"accelerator openvino needs", "the package openvino is missing; pip install openvino, or choose the profile cpu"),
     (
         r"No module named '([\w.]+)'",
-        "the Python package {0} is missing; `make install` brings all that the models need into .venv",
+        "the Python package {0} is missing; `make install` installs all packages of the models into .venv",
     ),
     (
         r"INVALID_PROTOBUF|Protobuf parsing failed|No graph was found",
-        "its ONNX file is damaged or cut short; build the repository again with `python -m export repository`",
+        "its ONNX file is damaged or truncated; build the repository again with `python -m export repository`",
     ),
     (
         r"failed to read text proto",
@@ -41,7 +41,7 @@ class ServerLog:
     """The output of one tritonserver.
 
     Args:
-        path: the file for it; None passes it on to our stderr.
+        path: file for the output; None passes it on to stderr.
     """
 
     def __init__(self, path: Path | None):
@@ -53,28 +53,28 @@ class ServerLog:
 
     @property
     def target(self) -> IO[bytes] | int:
-        """Where the process writes."""
+        """The process's stdout: the file or a pipe."""
         return self._file or subprocess.PIPE
 
     def follow(self, process: "subprocess.Popen[bytes]") -> None:
-        """Read what the process writes to the pipe, if that is its target."""
+        """Pass on the output of the process, if it goes to a pipe."""
         if process.stdout is not None:
             self._thread = threading.Thread(target=self._pass_on, args=(process.stdout,), daemon=True)
             self._thread.start()
 
     def forget(self) -> None:
-        """Keep no more of what is passed on: the server has started."""
+        """Stop keeping output for `explanation`. Called once the server has started."""
         self._keeps, self._kept = False, b""
 
     def close(self) -> None:
-        """Wait for the last words of a process that has ended."""
+        """Wait for the remaining output of an ended process, then close the file."""
         if self._thread:
             self._thread.join(_LAST_WORDS_S)
         if self._file:
             self._file.close()
 
     def explanation(self, cpu_profiles: Sequence[str]) -> str:
-        """Return why the server failed, to be put behind a sentence: errors and end of a file, and the reason last."""
+        """Return the rest of an error message: errors and end of the log file, if there is one, then the cause."""
         if self._thread:
             self._thread.join(_LAST_WORDS_S)
         content = self.path.read_bytes() if self.path else self._kept
@@ -89,33 +89,33 @@ class ServerLog:
             while chunk := os.read(stream.fileno(), 1 << 16):
                 if self._keeps:
                     self._kept = (self._kept + chunk)[-_KEPT_BYTES:]
-                with contextlib.suppress(OSError):  # nobody reads our stderr any more; the server must go on
+                with contextlib.suppress(OSError):  # stderr is closed; the server must go on
                     while chunk:
                         chunk = chunk[os.write(2, chunk) :]
 
 
 def reason(text: str, cpu_profiles: Sequence[str]) -> str:
-    """Return in one line which models cannot load, why, and what to do; empty when the log does not say.
+    """Return one line with the models that cannot load, the cause and the remedy; empty when the log has no cause.
 
     Args:
         text: the log.
-        cpu_profiles: what to offer where there is no GPU.
+        cpu_profiles: profiles to suggest on a machine without a GPU.
     """
-    found = {match["model"]: match["reason"] for pattern in _FAILURES for match in pattern.finditer(text)}
-    if not found:
+    reasons = {match["model"]: match["reason"] for pattern in _FAILURES for match in pattern.finditer(text)}
+    if not reasons:
         return _explained(_last_error(text), cpu_profiles)
-    sentences = {model: _explained(said, cpu_profiles, model) for model, said in found.items()}
+    sentences = {model: _explained(raw, cpu_profiles, model) for model, raw in reasons.items()}
     first = next(iter(sentences.values()))
     names = ", ".join(model for model, sentence in sentences.items() if sentence == first)
     return f"{names} cannot load: {first}"
 
 
-def _explained(said: str, cpu_profiles: Sequence[str], model: str = "") -> str:
+def _explained(raw: str, cpu_profiles: Sequence[str], model: str = "") -> str:
     for pattern, words in _REMEDIES:
-        if match := re.search(pattern, said):
+        if match := re.search(pattern, raw):
             return words.format(*match.groups(), cpu_profiles=", ".join(cpu_profiles) or "none is left")
-    said = re.split(r"\\n|\"\s*$", said)[0]  # newer servers quote the message
-    return re.sub(rf"^((Internal|Invalid argument|TritonModelException|{re.escape(model)}): )+", "", said).strip()
+    raw = re.split(r"\\n|\"\s*$", raw)[0]  # newer servers quote the message
+    return re.sub(rf"^((Internal|Invalid argument|TritonModelException|{re.escape(model)}): )+", "", raw).strip()
 
 
 def _last_error(text: str) -> str:

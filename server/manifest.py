@@ -1,7 +1,7 @@
 """`python -m server.manifest write|verify DIR`: SHA-256 of every file of a model repository.
 
-The manifest has the form that `sha256sum` writes, so `sha256sum --check MANIFEST.sha256` reads it, too. Unlike that
-command, `verify` also finds files that the manifest does not list: Triton would load them, and Python files are code.
+The manifest has the format of `sha256sum`, so `sha256sum --check MANIFEST.sha256` reads it, too. Unlike that command,
+`verify` also finds files that the manifest does not list: Triton would load them, and Python files are code.
 """
 
 import argparse
@@ -17,9 +17,9 @@ def write(folder: Path) -> Path:
     """Write the manifest of `folder` into it and return its path.
 
     Raises:
-        ValueError: there is something that a manifest must not vouch for.
+        ValueError: the folder holds links, compiled Python, or no files.
     """
-    from cigpose_client.outputs import write_file  # not above: to verify, a container needs nothing but this file
+    from cigpose_client.outputs import write_file  # imported here: in a container, `verify` needs this file only
 
     found = _unwanted(folder)
     if found:
@@ -33,7 +33,7 @@ def write(folder: Path) -> Path:
 
 
 def problems(folder: Path) -> list[str]:
-    """Return what differs between `folder` and its manifest, one sentence each; an empty list is good news."""
+    """Return the differences between `folder` and its manifest, one sentence each."""
     path = folder / NAME
     if not path.is_file():
         return [f"{path} is missing; write it where the repository was built: python -m server.manifest write"]
@@ -50,7 +50,7 @@ def problems(folder: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write or verify; return 0 when all is well."""
+    """Write or verify a manifest. Return 0 without problems, else 1."""
     parser = argparse.ArgumentParser(prog="python -m server.manifest", description=__doc__)
     parser.add_argument("action", choices=("write", "verify"))
     parser.add_argument("folder", type=Path)
@@ -72,7 +72,10 @@ def _files(folder: Path) -> list[str]:
 
 
 def _unwanted(folder: Path) -> list[str]:
-    """Links lead out of what was hashed; compiled Python would run in place of the source beside it."""
+    """Return the links and compiled Python files, which a manifest must not contain.
+
+    A link leads out of the hashed files. Compiled Python would run in place of the source beside it.
+    """
     names = {path: path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))}
     links = [f"{name} is a link; copy the file itself" for path, name in names.items() if path.is_symlink()]
     caches = [f"{name} is compiled Python; remove it" for path, name in names.items() if path.suffix == ".pyc"]

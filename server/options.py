@@ -1,4 +1,4 @@
-"""What one server serves, where it listens, and by which certificates."""
+"""Options of a server: repository, addresses and certificates."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +9,11 @@ class ServerTls:
     """Certificates of the gRPC front end, all PEM files.
 
     Attributes:
-        certificate: the server's own.
+        certificate: the server's certificate.
         key: its private key.
-        client_ca: callers must show a certificate that this authority signed; None admits every caller. Our own
-            watchdog then calls with the server's certificate, so the authority must have signed that one, too.
-        name: a name in the server's certificate, by which the watchdog calls.
+        client_ca: authority that must have signed the certificate of every caller; None accepts all callers. The
+            watchdog calls with the server's certificate, so the authority must have signed that one, too.
+        name: a name in the server's certificate, which the watchdog expects.
     """
 
     certificate: Path
@@ -24,9 +24,9 @@ class ServerTls:
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What one server serves, and where it listens; a port of 0 closes that front end (gRPC is always open).
+    """Options of a server. A port of 0 disables that front end; gRPC is always enabled.
 
-    `flags` are handed to tritonserver after all of ours.
+    `flags` are appended to the command line of tritonserver.
     """
 
     repository: Path
@@ -40,10 +40,10 @@ class ServerOptions:
 
     @property
     def grpc_url(self) -> str:
-        """Where clients call."""
+        """The gRPC address for clients."""
         return f"{self.address}:{self.grpc_port}"
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """Every port that the server will hold."""
+        """Every port on which the server will listen."""
         return tuple(port for port in (self.grpc_port, self.http_port, self.metrics_port) if port)

@@ -1,4 +1,4 @@
-"""What must be right before tritonserver starts; every problem comes with its remedy."""
+"""Checks before tritonserver starts. Every problem is reported with its remedy."""
 
 import ctypes
 import os
@@ -17,7 +17,7 @@ from server.options import ServerOptions, ServerTls
 
 
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
-    """Return what would keep the server from working, one sentence each; an empty list is good news."""
+    """Return the problems that would keep the server from working, one sentence each."""
     found = [*_repository_problems(options.repository), *manifest_problems(options.repository)]
     found += profile_problems(options.repository, options.profile)
     found += _port_problems(options.address, options.ports)
@@ -48,7 +48,7 @@ def profiles(repository: Path) -> list[str]:
 
 
 def profile_problems(repository: Path, profile: str) -> list[str]:
-    """Return the sentence on a profile that no model has: Triton would silently take every model's plain config."""
+    """Return the problem of a profile that no model has. Triton would silently use every model's plain config."""
     known = profiles(repository)
     if not profile or profile in known or not _configs(repository):
         return []
@@ -56,12 +56,12 @@ def profile_problems(repository: Path, profile: str) -> list[str]:
 
 
 def manifest_problems(repository: Path) -> list[str]:
-    """Return where a repository differs from its manifest, if it has one; its own stubs leave compiled Python in it."""
+    """Return the differences between a repository and its manifest, if any, except compiled files of its stubs."""
     if not (repository / manifest.NAME).is_file():
         return []
     found = manifest.problems(repository)
     return [
-        f"{repository}: {problem}; build the repository again, or seal what you changed: "
+        f"{repository}: {problem}; build the repository again, or, if you changed it on purpose, write a new manifest: "
         f"python -m server.manifest write {repository}"
         for problem in found
         if not problem.partition(" ")[0].endswith(".pyc")
@@ -70,14 +70,14 @@ def manifest_problems(repository: Path) -> list[str]:
 
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
     asked = Counter(ports)
-    found = [f"port {port} of {address} is asked for {n} times; choose others" for port, n in asked.items() if n > 1]
+    found = [f"port {port} of {address} is given {n} times; choose others" for port, n in asked.items() if n > 1]
     return found + [
-        f"port {port} of {address} is taken; choose another" for port in asked if not is_free(address, port)
+        f"port {port} of {address} is in use; choose another" for port in asked if not is_free(address, port)
     ]
 
 
 def is_free(address: str, port: int) -> bool:
-    """Tell whether nobody holds a port at this moment."""
+    """Return whether the port is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -88,7 +88,7 @@ def is_free(address: str, port: int) -> bool:
 
 
 def _tls_problems(tls: ServerTls) -> list[str]:
-    """The server itself would name none of them."""
+    """Return the TLS files that cannot be read. The server's own errors do not name them."""
     files = [path for path in (tls.certificate, tls.key, tls.client_ca) if path]
     return [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]
 

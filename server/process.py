@@ -1,4 +1,4 @@
-"""Starts one tritonserver, waits until it is ready, and stops it without a trace."""
+"""Starts one tritonserver, waits until it is ready, and stops it without leaving processes or shared memory."""
 
 import contextlib
 import itertools
@@ -26,14 +26,14 @@ from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
-_DRAIN_TIMEOUT_S = 30  # as long as an accepted picture may wait in the queue
+_DRAIN_TIMEOUT_S = 30  # the longest wait of an accepted picture in the queue
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
 _PORTS = itertools.cycle(random.sample(range(20000, 32768), 10000))
 
 
 class Crashed(RuntimeError):
-    """The server was ended by a signal, its own or another's, so a second try may succeed."""
+    """The server was ended by a signal, so a second try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class RunningServer:
     """A ready server.
 
     Attributes:
-        options: what it was started with.
-        process: tritonserver itself.
-        control: its administrative side, which only we can open.
+        options: the options of its start.
+        process: the process of tritonserver.
+        control: its administrative API, which is closed to the network.
     """
 
     options: ServerOptions
@@ -52,15 +52,15 @@ class RunningServer:
 
     @property
     def grpc_url(self) -> str:
-        """Where clients call."""
+        """The gRPC address for clients."""
         return self.options.grpc_url
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody holds at this moment, another one each time.
+    """Return a free port of the loopback address, a different one on each call.
 
-    Not one of those that the kernel gives to outgoing connections (32768 and above, where it is not told otherwise):
-    one of these could take it before the server does.
+    The port is below 32768, where the kernel's default range for outgoing connections begins. A connection could
+    otherwise take it before the server does.
     """
     return next(port for port in _PORTS if is_free("127.0.0.1", port))
 
@@ -73,18 +73,18 @@ def running_server(
     timeout_s: float = 120,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RunningServer]:
-    """Start tritonserver, yield when every model is ready, stop it at the end.
+    """Start tritonserver, yield when every model is ready, and stop it at the end.
 
     Args:
-        options: what and where.
-        log: file for the server's output; None passes it on to our stderr.
-        timeout_s: for getting ready.
-        should_stop: asked again and again while waiting; true ends the wait.
+        options: what to serve, and where.
+        log: file for the server's output; None passes it on to stderr.
+        timeout_s: longest time until the server is ready.
+        should_stop: polled while waiting; true ends the wait.
 
     Raises:
-        KeyboardInterrupt: `should_stop` said so before the server was ready.
-        ValueError: something is missing; every problem with its remedy, one a line.
-        RuntimeError: the server ended (`Crashed` by a signal) or did not get ready; the last line says why.
+        KeyboardInterrupt: `should_stop` returned true before the server was ready.
+        ValueError: a check failed; the message has one line for each problem, with its remedy.
+        RuntimeError: the server ended (`Crashed`: by a signal) or did not get ready; the last line states the cause.
     """
     installation = find_installation()
     remove_leftovers()
@@ -103,7 +103,8 @@ def running_server(
         control = stack.enter_context(Control(access.connect(options), key))
         if failure := _wait_until_ready(process, control, timeout_s, should_stop):
             failed = Crashed if (process.poll() or 0) < 0 else RuntimeError
-            raise failed(failure + output.explanation([it for it in profiles(options.repository) if it[:3] == "cpu"]))
+            cpu_profiles = [name for name in profiles(options.repository) if name[:3] == "cpu"]
+            raise failed(failure + output.explanation(cpu_profiles))
         output.forget()
         stack.callback(_drain, process, control)
         yield RunningServer(options, process, control)
@@ -114,16 +115,16 @@ def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] 
         [sys.executable, "-I", str(_CHILD), str(os.getpid()), *arguments],
         env=environment,
         stdin=subprocess.DEVNULL,
-        stdout=output,  # our own carries the ready line alone
+        stdout=output,  # the launcher's stdout carries the ready line only
         stderr=subprocess.STDOUT,
-        start_new_session=True,  # Ctrl-C reaches us; we stop the server in order
+        start_new_session=True,  # Ctrl-C must not reach the server; the launcher stops it
     )
 
 
 def _wait_until_ready(
     process: "subprocess.Popen[bytes]", control: Control, timeout_s: float, should_stop: Callable[[], bool]
 ) -> str:
-    """Return an empty string when the server is ready, else what is wrong."""
+    """Return an empty string when the server is ready, else the problem."""
     started = time.monotonic()
     while (elapsed := time.monotonic() - started) < timeout_s:
         if should_stop():
@@ -138,14 +139,14 @@ def _wait_until_ready(
 
 
 def _drain(process: "subprocess.Popen[bytes]", control: Control) -> None:
-    """Let the server finish what it has accepted; it refuses the rest. A server that cannot any more is stopped."""
+    """Let the server finish accepted requests and reject new ones. If draining times out, the server is stopped."""
     with contextlib.suppress(InferenceServerException):
         if process.poll() is None:
             control.close_ensembles(_DRAIN_TIMEOUT_S)
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """Ask, wait, then end the whole process group (a killed server leaves its stubs behind)."""
+    """Terminate the server, wait, then kill its process group, because a killed server leaves its stubs behind."""
     process.terminate()
     try:
         process.wait(_STOP_TIMEOUT_S)

@@ -1,7 +1,7 @@
-"""A server's private folder and shared memory, and the removal of what killed launchers left of theirs.
+"""A server's private folder and shared memory, and the removal of those that killed launchers have left.
 
-Folder and regions begin with one name. A launcher holds a lock on `/dev/shm/<name>.lock`; the kernel releases it when
-the launcher dies, however it dies, so a name whose lock is free belongs to nobody.
+The names of folder and regions share a prefix. A launcher holds a lock on `/dev/shm/<prefix>.lock`. The kernel releases
+it when the launcher dies in any way, so a prefix whose lock is free is not in use.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _LOCK = ".lock"
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """Yield an empty folder, to be removed at the end with every shared memory region that begins with its name."""
+    """Yield an empty folder. At the end, remove it and every shared memory region whose name begins with its name."""
     name = f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
     folder = Path(tempfile.gettempdir(), name)
     with _lock(name):
@@ -37,10 +37,10 @@ def remove_leftovers(patience_s: float = 15) -> None:
     """End the servers of dead launchers, and remove their folders and regions.
 
     Args:
-        patience_s: how long such a server may go on answering what it has accepted.
+        patience_s: time for such a server to answer its accepted requests.
     """
     for path in _SHM.glob(f"{_PREFIX}*{_LOCK}"):
-        with contextlib.suppress(OSError), path.open("rb") as file:  # OSError: locked, gone, or not ours
+        with contextlib.suppress(OSError), path.open("rb") as file:  # OSError: locked, removed, or another user's
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             name = path.name.removesuffix(_LOCK)
             _end_processes(name, patience_s)
@@ -51,7 +51,7 @@ def remove_leftovers(patience_s: float = 15) -> None:
 def _lock(name: str) -> Iterator[None]:
     with tempfile.NamedTemporaryFile(dir=_SHM, prefix=f"{name}.", delete=False) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        os.rename(file.name, _SHM / f"{name}{_LOCK}")  # only now can others find it, locked
+        os.rename(file.name, _SHM / f"{name}{_LOCK}")  # other launchers find the file only when it is locked
         yield
 
 
@@ -71,10 +71,10 @@ def _end_processes(name: str, patience_s: float) -> None:
 
 
 def _processes_of(name: str) -> list[int]:
-    """Servers and stubs carry the name in their arguments, between other characters."""
-    found = []
+    """Return the servers and stubs that have the name inside one of their arguments."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if name.encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-    return found
+                pids.append(int(path.parent.name))
+    return pids

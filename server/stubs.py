@@ -1,6 +1,6 @@
-"""The Python backend's processes, one for each instance of a model, as Linux tells of them.
+"""The Python backend's processes (stubs), one for each instance of a model, read from /proc.
 
-Triton neither notices nor restarts one that has died, and goes on saying that the model is ready.
+Triton neither notices nor restarts a dead one, and still reports the model as ready.
 """
 
 import contextlib
@@ -13,18 +13,18 @@ _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def stubs_of(server: int) -> dict[int, str]:
-    """Return the living stub processes of one tritonserver: process id -> model."""
-    found = {}
+    """Return the living stubs of a tritonserver: process id -> model."""
+    stubs = {}
     for folder in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent, _ = _stat(int(folder.name))
             if parent == server and state != "Z" and (model := _model(folder)):
-                found[int(folder.name)] = model
-    return found
+                stubs[int(folder.name)] = model
+    return stubs
 
 
 def is_alive(stub: int, server: int) -> bool:
-    """Return whether `stub` still is a living child of `server` (its number may have been given away)."""
+    """Return whether `stub` is still a living child of `server`. Its id may belong to another process by now."""
     try:
         state, parent, _ = _stat(stub)
     except OSError:
@@ -33,14 +33,14 @@ def is_alive(stub: int, server: int) -> bool:
 
 
 def kill(stub: int, server: int) -> None:
-    """End a stub of `server` that does not answer any more."""
+    """Kill a stub of `server`, if it still is one."""
     if is_alive(stub, server):
         with contextlib.suppress(OSError):
             os.kill(stub, signal.SIGKILL)
 
 
 def cpu_time_s(stub: int) -> float:
-    """Return how long a process has been computing; 0 when it is gone."""
+    """Return the processor time of a process in seconds; 0 when it has ended."""
     try:
         return _stat(stub)[2]
     except OSError:
@@ -48,13 +48,13 @@ def cpu_time_s(stub: int) -> float:
 
 
 def _stat(pid: int) -> tuple[str, int, float]:
-    """State, parent and processor time of a process (proc(5): fields 3, 4, 14 and 15 of its stat)."""
+    """Return state, parent and processor time of a process (proc(5): fields 3, 4, 14 and 15 of its stat)."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     return fields[0], int(fields[1]), (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
 def _model(folder: Path) -> str:
-    """A stub's first argument is <repository>/<model>/<version>/<file>."""
+    """Return a stub's model, from its first argument <repository>/<model>/<version>/<file>; "" for other processes."""
     arguments = (folder / "cmdline").read_bytes().split(b"\0")
     if not arguments[0].endswith(b"triton_python_backend_stub"):
         return ""

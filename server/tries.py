@@ -1,10 +1,10 @@
-"""Bounded tries with growing pauses."""
+"""A limited number of tries within a window of time, with growing pauses."""
 
 from collections import deque
 
 
 class Tries:
-    """Counts the tries within a window of time; a thing that has behaved for that long starts anew."""
+    """Counts the tries of the last `window_s` seconds. The budget resets after a quiet window."""
 
     def __init__(self, limit: int, window_s: float, first_pause_s: float = 1.0):
         self.limit = limit
@@ -13,7 +13,7 @@ class Tries:
         self._taken: deque[float] = deque()
 
     def take(self, now_s: float) -> float | None:
-        """Return how long to wait before the next try, the first of all at once; None when there is none left."""
+        """Count a try and return the pause before it, 0 for the first one; None when no try is left."""
         while self._taken and self._taken[0] <= now_s - self._window_s:
             self._taken.popleft()
         count = len(self._taken)
@@ -24,5 +24,5 @@ class Tries:
 
     @property
     def count(self) -> int:
-        """How many were taken within the window that ended with the last one."""
+        """Number of tries within the window before the last one."""
         return len(self._taken)

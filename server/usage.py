@@ -1,4 +1,4 @@
-"""Command lines of the checkout: inputs and outputs by their types, errors as one sentence and an exit status."""
+"""Command lines of the checkout: input and output paths as types, errors as one line and an exit status."""
 
 import argparse
 import functools
@@ -16,21 +16,21 @@ _P = ParamSpec("_P")
 
 
 class UsageError(ValueError):
-    """The command line asks for something that does not exist or does not fit together."""
+    """The command line names something that does not exist, or combines options that exclude each other."""
 
 
 def input_path(text: str) -> Path:
-    """Return a path: the type of options that name a file or folder to read."""
+    """Return the path. The type of options that name a file or folder to read."""
     return Path(text)
 
 
 def output_path(text: str) -> Path:
-    """Return a path: the type of options that name a file or folder to write."""
+    """Return the path. The type of options that name a file or folder to write."""
     return Path(text)
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser that refuses outputs which would overwrite an input, before anything is opened."""
+    """A parser that rejects outputs which would overwrite an input, before any file is opened."""
 
     def parse_args(self, args: Sequence[str] | None = None) -> argparse.Namespace:  # type: ignore[override]
         """Return the options.
@@ -43,7 +43,7 @@ class CommandLine(argparse.ArgumentParser):
         return options
 
     def check(self, options: argparse.Namespace) -> None:
-        """Hold the outputs against the inputs. Raises: see `parse_args`."""
+        """Check that outputs and inputs are separate. Raises: see `parse_args`."""
         inputs = [path for _, path in self.paths(input_path, options)]
         for option, output in self.paths(output_path, options):
             if is_special(output):
@@ -53,33 +53,33 @@ class CommandLine(argparse.ArgumentParser):
                 try:
                     check_apart(output, path)
                 except OutputRefused as error:
-                    sentence = f"{output} and the input {path} lie in one another; choose another {option}"
+                    sentence = f"one of {output} and the input {path} is inside the other; choose another {option}"
                     raise OutputRefused(sentence) from error
 
     def paths(self, kind: Callable[[str], Path], options: argparse.Namespace) -> list[tuple[str, Path]]:
         """Return the option and the path of every value whose type is `kind`."""
-        found = []
+        paths = []
         for action in self._actions:
             if action.type is kind:
                 value = getattr(options, action.dest)
                 values = [] if value is None else value if isinstance(value, (list, tuple)) else [value]
-                found += [("/".join(action.option_strings) or action.dest, path) for path in values]
-        return found
+                paths += [("/".join(action.option_strings) or action.dest, path) for path in values]
+        return paths
 
 
 def command(main: Callable[_P, int]) -> Callable[_P, int]:
-    """Make a command's `main` print its errors as one sentence and return 2 for wrong usage, 1 for a failure."""
+    """Make a command's `main` print errors as one line and return 2 for wrong usage, 1 for a failure."""
 
     @functools.wraps(main)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> int:
         try:
             code = main(*args, **kwargs)
-            sys.stdout.flush()  # here, where a reader that has gone away is no surprise
+            sys.stdout.flush()  # here, where a closed pipe is handled
             return code
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except BrokenPipeError:  # the reader has closed the pipe
             os.dup2(
                 os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # or Python complains when it flushes at exit
+            )  # otherwise Python reports an error when it flushes at exit
             return 1
         except KeyboardInterrupt:
             return 130
@@ -94,10 +94,10 @@ def command(main: Callable[_P, int]) -> Callable[_P, int]:
 
 
 def need(target: str, *modules: str) -> None:
-    """Refuse to start without optional modules.
+    """Check that optional modules are installed.
 
     Raises:
-        ValueError: names those that are missing, and the make target that installs them.
+        ValueError: some are missing; the message names them and the make target that installs them.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:

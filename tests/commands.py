@@ -1,4 +1,4 @@
-"""Every command of the checkout with its parser, found in the sources, so that none can be forgotten."""
+"""Every command of the checkout with its parser, found in the sources, so that none is missed."""
 
 import argparse
 import importlib
@@ -17,14 +17,14 @@ _LEFT_OUT = ("tests.deploy.checks",)  # it runs in an environment of its own and
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its name for people, what runs it, and its parser."""
+    """One command: its display name, its main function and its parser."""
 
     name: str
     main: Callable[[list[str]], int]
     parser: argparse.ArgumentParser
 
     def options(self, *kinds):
-        """Return the options of these types."""
+        """Return the options whose type is one of `kinds`."""
         return [action for action in self.parser._actions if action.type in kinds]
 
     def status(self, arguments: list[str]) -> int:
@@ -35,7 +35,7 @@ class Command:
             return int(stop.code or 0)
 
     def arguments(self, **chosen: Path) -> list[str]:
-        """Return a command line: the chosen options by `dest`, and something for the others that are required."""
+        """Return a command line with the chosen options, by `dest`, and placeholders for the other required ones."""
         given, positional = [], []
         for action in self.parser._actions:
             required = action.required if action.option_strings else action.nargs in (None, "+")
@@ -47,7 +47,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Return every command; the sources say which modules have a parser."""
+    """Return the commands of all modules with a parser."""
     paths = [path for package in _PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
     with_parser = [path for path in paths if _PARSER.search(path.read_text(encoding="utf-8"))]
     names = [".".join(path.relative_to(CHECKOUT).with_suffix("").parts) for path in with_parser]
@@ -61,7 +61,7 @@ def _commands_of(module: str) -> list[Command]:
     if module == "server.arguments":
         module, name = "server.__main__", ""
     main = importlib.import_module(module).main
-    if package == "export":  # one command a word
+    if package == "export":  # one command for each word
         words = importlib.import_module(module).COMMANDS
         return [Command(f"export {word}", _behind(main, word), _subparser(main, word)) for word in words]
     word = {"everything": "all"}.get(name, name).replace("_", "-")

@@ -12,7 +12,7 @@ from server.process import ServerOptions, free_port, running_server
 from tests.in_process import InProcess
 from tests.networks import save_detector, save_pose_network
 
-# Time limits say more about the machine than about the code.
+# Hypothesis' deadlines would measure the machine, not the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
@@ -21,16 +21,16 @@ _CHECKOUT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def shared():
-    """Golden data and photos that lie beside the checkout where the project is developed."""
+    """Folder of the reference data and photos. It lies beside a development checkout, not inside the repository."""
     folder = _CHECKOUT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip("the golden data lies beside the checkout, not in it")
+        pytest.skip("there is no reference data beside this checkout")
     return folder
 
 
 @pytest.fixture(scope="session")
 def fill(shared):
-    """Module that generates the weights and inputs of the golden data."""
+    """Module that generates the weights and inputs of the reference data."""
     spec = importlib.util.spec_from_file_location("reference_fill", shared / "reference" / "fill.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -39,7 +39,7 @@ def fill(shared):
 
 @pytest.fixture(scope="session")
 def tritonserver():
-    """A server must be there: in CI its absence is a failure, elsewhere a reason to skip."""
+    """The installed tritonserver. Without one, tests fail in CI and skip elsewhere."""
     try:
         return find_installation()
     except ValueError as error:
@@ -50,9 +50,9 @@ def tritonserver():
 
 @pytest.fixture(scope="session")
 def serve(tritonserver, tmp_path_factory):
-    """Return a function that starts a server on a repository, on free ports, for a `with` block.
+    """Return a context manager that starts a server on a repository and free ports.
 
-    After the block, the server must end without waiting in vain for requests that Triton never finished.
+    At the end, the server must stop before its exit timeout, so no request may be left unfinished.
     """
 
     @contextlib.contextmanager
@@ -85,5 +85,5 @@ def server(serve, repository):
 
 @pytest.fixture(scope="session")
 def alone(repository):
-    """What that server must answer, from the same functions and files without Triton."""
+    """The expected answers of `server`: the in-process runtime on the same repository."""
     return InProcess(repository, "spots")

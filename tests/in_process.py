@@ -1,4 +1,4 @@
-"""What `pose_<network>` and `pose_from_boxes_<network>` of a repository must answer, from the in-process runtime."""
+"""The expected answers of `pose_<network>` and `pose_from_boxes_<network>`, from the in-process runtime."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Small hand-made networks with an exactly known answer, so that server tests need no weights from anywhere.
+"""Small hand-made networks with exactly known answers, so that server tests need no downloaded weights.
 
-The detector sees a person in every 8x8 cell of a picture that is pure red; the pose network finds, for each keypoint,
-the column and the row where the picture is brightest in a mix of colours of that keypoint's own.
+The detector reports a person in every 8x8 cell of pure red. The pose network weights the colours differently for each
+keypoint, and returns the column and the row in which the picture is brightest under these weights.
 """
 
 from pathlib import Path
@@ -59,7 +59,7 @@ def save_pose_network(
     idle_channels: int = 0,
     idle_rounds: int = 1,
 ) -> Path:
-    """Write a CIGPose ONNX file of `keypoints` points that answers the brightest column and row of each colour mix.
+    """Write a CIGPose ONNX file that returns the brightest column and row for each keypoint.
 
     `idle_channels` of a convolution are computed besides, `idle_rounds` times one after the other, and change nothing,
     so that the network takes its time.
@@ -93,7 +93,7 @@ def save_pose_network(
 
 
 def graph_of(served):
-    """Return the one graph of a served pose file."""
+    """Return the only graph of a served pose file."""
     (graph,) = served.graphs.values()
     return graph
 

@@ -1,4 +1,4 @@
-"""Pictures made on the spot."""
+"""Generated test pictures."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ def noise_picture(width=320, height=240, seed=0):
 def picture_with_persons(cells, size=416, seed=0, grain=1):
     """Return a picture with one red 8x8 cell for each (column, row) in `cells`: the test detector's persons.
 
-    `grain` is the side of the noise's squares.
+    `grain` is the side of the squares of noise in pixels.
     """
     image_bgr = noise_picture(size // grain, size // grain, seed).repeat(grain, axis=0).repeat(grain, axis=1)
     for column, row in cells:

@@ -37,7 +37,7 @@ def nothing_else_is_needed(monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_path_says_whether_it_is_read_or_written(name):
+def test_every_path_option_is_an_input_or_an_output(name):
     command = COMMANDS[name]
     assert not command.options(Path) or name in ("server.health", "server.manifest")  # these write nothing by option
     undecided = {text for option in command.options(None, str) for text in option.option_strings}
@@ -94,8 +94,8 @@ def test_no_output_is_an_input(tmp_path, capsys, name, output, read, way):
     before = snapshot(tmp_path)
     arguments = COMMANDS[name].arguments(**{output: written, read: path})
     assert COMMANDS[name].status(arguments) == 2
-    (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("error: ") and str(written) in said
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ") and str(written) in message
     assert snapshot(tmp_path) == before
 
 
@@ -108,10 +108,10 @@ def run(name: str, **chosen: Path) -> int:
 
 
 def fail(*_, **__):
-    raise ValueError("so far, and no farther")
+    raise ValueError("stopped before the heavy work")
 
 
-# Each runs a command on a folder, up to where heavy work would begin, after the folder was prepared.
+# Each function runs a command on a folder, and stops before heavy work.
 
 
 def demo(folder, tmp_path, monkeypatch):
@@ -168,7 +168,7 @@ def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
 
-FOLDERS = {  # with the exit status that the run above has
+FOLDERS = {  # option -> function above, and its exit status
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
     ("benchmarks load", "raw"): (load, 1),
@@ -184,12 +184,12 @@ FOLDERS = {  # with the exit status that the run above has
 }
 
 
-def test_every_output_is_a_file_or_a_folder_that_is_tested():
+def test_every_output_option_is_covered():
     assert OUTPUTS == FILES | FOLDERS.keys()
 
 
 @pytest.mark.parametrize(("start", "code"), dict.fromkeys(FOLDERS.values()))
-def test_what_others_keep_in_a_folder_stays(tmp_path, monkeypatch, start, code):
+def test_foreign_files_in_a_folder_are_kept(tmp_path, monkeypatch, start, code):
     folder = tmp_path / "folder"
     (folder / "theirs").mkdir(parents=True)
     (folder / "keep.txt").write_bytes(b"mine")
@@ -199,7 +199,7 @@ def test_what_others_keep_in_a_folder_stays(tmp_path, monkeypatch, start, code):
     assert before.items() <= snapshot(folder).items()
 
 
-CLAIMED = {  # commands that make entries anew, and one of these
+CLAIMED = {  # function above -> an entry that its command replaces
     demo: "people.json",
     accuracy: "cpu",
     gate: "histogram.json",
@@ -208,13 +208,13 @@ CLAIMED = {  # commands that make entries anew, and one of these
 
 
 @pytest.mark.parametrize(("start", "entry"), CLAIMED.items())
-def test_an_entry_of_others_is_not_replaced(tmp_path, monkeypatch, capsys, start, entry):
+def test_a_foreign_entry_is_not_replaced(tmp_path, monkeypatch, capsys, start, entry):
     theirs = tmp_path / "folder" / entry / "theirs" if "." not in entry else tmp_path / "folder" / entry
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"mine")
     assert start(tmp_path / "folder", tmp_path, monkeypatch) == 2
-    (said,) = capsys.readouterr().err.splitlines()[-1:]
-    assert said.startswith("error: ") and entry in said
+    (message,) = capsys.readouterr().err.splitlines()[-1:]
+    assert message.startswith("error: ") and entry in message
     assert snapshot(tmp_path / "folder") == {str(theirs.relative_to(tmp_path / "folder")): b"mine"}
 
 

@@ -1,4 +1,4 @@
-"""A bare v2 protocol caller, so that server tests do not rest on our own client."""
+"""A bare caller of the v2 protocol, so that server tests do not depend on the project's client."""
 
 import re
 import time
@@ -22,7 +22,7 @@ def call(server, model, encoded, bboxes=None, outputs=None, error=False, **param
             if error:
                 return failure
             raise
-    assert not error, "the request should have been refused"
+    assert not error, "the request should have been rejected"
     return arrays(result)
 
 
@@ -41,7 +41,7 @@ def boxes_input(bboxes):
 
 
 def only(*outputs):
-    """Return the wish for some of the outputs."""
+    """Return the argument that requests only these outputs."""
     return [tritonclient.grpc.InferRequestedOutput(name) for name in outputs]
 
 
@@ -56,17 +56,17 @@ def arrays(result):
 
 
 def counters(server, name, label="model"):
-    """Return one of the server's counters (`nv_inference_exec_count`, ...) by the value of a label, "" without it.
+    """Return one of the server's counters, such as `nv_inference_exec_count`, by the value of a label ("" without it).
 
-    Triton counts a request after it has answered it, so the counters are read until they stand still.
+    Triton counts a request after answering it, so the counters are read until they no longer change.
     """
-    found = _read_counters(server, name, label)
+    values = _read_counters(server, name, label)
     while True:
         time.sleep(0.1)
         again = _read_counters(server, name, label)
-        if again == found:
-            return found
-        found = again
+        if again == values:
+            return values
+        values = again
 
 
 def _read_counters(server, name, label):

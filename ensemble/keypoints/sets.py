@@ -1,6 +1,6 @@
 """Keypoint sets: names, sides, edges, flip pairs and OKS sigmas, read from the one data file beside this module.
 
-The client carries links to both files, so this module imports nothing but the standard library.
+The client links to both files, so this module imports the standard library only.
 """
 
 import functools
@@ -59,7 +59,7 @@ def keypoint_set(name: str) -> KeypointSet:
 
 
 def find_keypoint_set(count: int) -> KeypointSet | None:
-    """Return the first 2-D keypoint set with `count` points, or None; for files that name no set."""
+    """Return the first 2-D keypoint set with `count` points, or None. For files that do not name their set."""
     flat = [known for known in keypoint_sets().values() if known.dimensions == 2]
     return next((known for known in flat if len(known) == count), None)
 

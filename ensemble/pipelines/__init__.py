@@ -1,6 +1,6 @@
-"""The pipelines that a repository offers: one file for each kind, and the function that collects them.
+"""The pipelines of a repository: one file for each kind, and the function that collects them.
 
-A file holds the type that describes a network of its kind; the pipelines are a method of that type, so a new kind is
+A file defines the type that describes a network of its kind. The pipelines are a method of that type, so a new kind is
 one new file.
 """
 
@@ -14,34 +14,34 @@ from ensemble.steps.decode_image import DecodeImage
 
 
 class PoseModel(Protocol):
-    """What all pose networks have in common, whatever the pipeline that they need."""
+    """What all pose networks have in common, whatever their kind of pipeline."""
 
     @property
     def name(self) -> str:
-        """Of its pipelines, after `pose_` and `pose_from_boxes_`."""
+        """Name of the network. The names of its pipelines end in it, such as `pose_<name>`."""
 
     @property
     def default(self) -> str:
-        """In place of `pose`, the name of the pipelines of the first network that has this default."""
+        """Name of the default pipeline, such as `pose`, which belongs to the first network that states it."""
 
     def pipelines(self, models: Sequence["PoseModel"], detector: Detector | None) -> tuple[Pipeline, ...]:
-        """Return what the network offers beside the other models of a repository.
+        """Return the network's pipelines in a repository of these models.
 
         Raises:
-            ValueError: it needs a detector or another model that is not there.
+            ValueError: the network needs a detector or another model, and the repository has none.
         """
 
 
 def pipelines(models: Sequence[PoseModel], detector: Detector | None = None) -> tuple[Pipeline, ...]:
-    """Return every pipeline of a repository, first those without a network's name.
+    """Return every pipeline of a repository; those without a network's name come first.
 
     Raises:
-        ValueError: no network, two of one name, a name with a comma, or a network without the detector it needs.
+        ValueError: there is no network, two share a name, a name holds a comma, or a network's detector is missing.
     """
     names = [model.name for model in models]
     if not names or len(set(names)) != len(names):
-        raise ValueError(f"the networks' names must differ, and there must be one at least; got {names}")
-    if any("," in name for name in names):  # it separates the names in the parameter `networks`
+        raise ValueError(f"a repository needs one network at least, and their names must differ; got {names}")
+    if any("," in name for name in names):  # the separator in the parameter `networks`
         raise ValueError(f"a network's name must hold no comma; got {names}")
     first = {model.default: model for model in reversed(models)}
     default: list[Pipeline] = []
@@ -50,7 +50,7 @@ def pipelines(models: Sequence[PoseModel], detector: Detector | None = None) -> 
         own = model.pipelines(models, detector)
         named += own
         default += [_without_name(pipeline, model) for pipeline in own if first[model.default] is model]
-    listed = {"networks": ",".join(names)}  # the model index of a server is closed to the network
+    listed = {"networks": ",".join(names)}  # callers cannot list the models: the index is closed to the network
     return tuple(replace(each, parameters={**each.parameters, **listed}) for each in (*default, *named))
 
 

@@ -1,4 +1,4 @@
-"""Top-down: find the persons, or take the caller's boxes, cut each out and look at it."""
+"""Top-down: detect the persons or take the caller's boxes, crop each person, and estimate one pose for each crop."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ from ensemble.tensors import BBOX_SCORES, BBOXES, CROPS, IMAGE, KEYPOINT_SCORES,
 
 @dataclass(frozen=True)
 class TopDownNetwork:
-    """A pose network in served form that looks at one person at a time: uint8 crops in.
+    """A pose network in served form whose input is a uint8 crop of one person.
 
     Attributes:
-        name: of its model and, after `pose_`, of its pipelines: the published file's stem.
-        keypoint_set: name of the keypoints that it answers.
-        crop: how persons get into it.
-        head: what it answers.
-        max_batch_size: crops in one execution, and so the most persons of one request.
+        name: name of its model, and of its pipelines after `pose_`; the published file's stem.
+        keypoint_set: name of the keypoint set that it predicts.
+        crop: geometry of its crops.
+        head: form of its outputs.
+        max_batch_size: most crops in one execution, and therefore most persons in one request.
         source: provenance, shown in the model's config.
     """
 
@@ -39,7 +39,7 @@ class TopDownNetwork:
 
     @property
     def network(self) -> Network:
-        """Its graph."""
+        """The network as a member of pipelines."""
         width, height = self.crop.size
         answers = self.head.outputs(len(keypoint_set(self.keypoint_set)))
         crops = (CROPS.sized(height, width, 3),)
@@ -82,7 +82,7 @@ def _select_name(network: TopDownNetwork, first: TopDownNetwork) -> str:
 
 
 def _crop_name(network: TopDownNetwork, first: TopDownNetwork) -> str:
-    """Return `crop_persons` for the first network's crops, otherwise a name that says what differs."""
+    """Return `crop_persons` for the first network's crops, otherwise a name that states what differs."""
     crop, limit = network.crop, network.max_batch_size
     if (crop, limit) == (first.crop, first.max_batch_size):
         return "crop_persons"

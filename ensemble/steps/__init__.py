@@ -18,13 +18,13 @@ _Step = TypeVar("_Step", bound="Step")
 
 @dataclass(frozen=True)
 class Request:
-    """What a step is asked.
+    """One request to a step.
 
     Attributes:
-        tensors: its inputs by name.
+        tensors: the step's input arrays by name.
         parameters: the caller's request parameters.
         wanted: names of the outputs that are needed.
-        timeout_s: how long the caller lets the request wait in queues.
+        timeout_s: longest time in queues that the caller allows.
     """
 
     tensors: Arrays
@@ -38,11 +38,11 @@ class Step(ABC):
     """A pure function with declared inputs and outputs. The fields of a subclass are its settings.
 
     Attributes:
-        name: of the model that serves the step; two steps of one class and different settings need two names.
+        name: name of the model that serves the step. Two steps of one class with different settings need two names.
         weight: `pixels` for a step that touches every pixel.
         counters: name -> help text of the Prometheus counters that `counts` adds to.
-        refusals: reasons for which the step refuses a request, for a metric's label; an error names its own as its
-            attribute `reason`, otherwise the first applies.
+        refusals: reasons for which the step rejects a request: the values of a metric's label. An error states its
+            reason in its attribute `reason`; without one, the first reason applies.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Step(ABC):
         """Return the outputs by name; those that are not wanted may be left out.
 
         Raises:
-            ValueError: the caller's mistake; the text is for the caller.
+            ValueError: the request is invalid; the text is shown to the caller.
         """
 
     def counts(self, inputs: Arrays, outputs: Arrays) -> Mapping[str, int]:
@@ -88,9 +88,9 @@ def load_step(name: str, parameters: Mapping[str, str]) -> Step:
     """Return the step that a model's config describes.
 
     Args:
-        name: of the model.
-        parameters: of its config: `step` is `module:class`, the rest are the step's settings.
+        name: name of the model.
+        parameters: parameters of its config. `step` is `module:class`; the others are the step's settings.
     """
-    module, _, of_class = parameters["step"].partition(":")
-    step: Step = getattr(import_module(module), of_class).from_settings(name, parameters)
+    module, _, class_name = parameters["step"].partition(":")
+    step: Step = getattr(import_module(module), class_name).from_settings(name, parameters)
     return step

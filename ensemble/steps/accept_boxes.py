@@ -1,4 +1,4 @@
-"""Boxes of the caller's -> the same outputs as `select_persons` has for boxes that a detector found."""
+"""Caller-supplied boxes, in `select_persons`' output format."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,8 +21,8 @@ class AcceptBoxes(Step):
     outputs = (BBOX_SCORES, PERSONS_DETECTED, PERSON_BOXES)
 
     def run(self, request: Request) -> Arrays:
-        """Check the boxes."""
-        parse_parameters(request.parameters, RequestParameters())  # none applies here, but a misspelt one is refused
+        """Return the boxes unchanged, each with a score of 1."""
+        parse_parameters(request.parameters, RequestParameters())  # none is used here, but a misspelt one is an error
         bboxes = request.tensors["bboxes"]
         check_boxes(bboxes)
         return {
@@ -33,7 +33,7 @@ class AcceptBoxes(Step):
 
 
 def check_boxes(bbox_xyxy: Floats) -> None:
-    """Refuse boxes that no crop can be cut from.
+    """Reject boxes from which no crop can be cut.
 
     Args:
         bbox_xyxy: (N, 4) float32, left, top, right, bottom in image pixels.
@@ -43,7 +43,7 @@ def check_boxes(bbox_xyxy: Floats) -> None:
     """
     if bbox_xyxy.ndim != 2 or bbox_xyxy.shape[1] != 4:
         raise ValueError(f"bboxes must have shape [N,4], got {list(bbox_xyxy.shape)}")
-    with np.errstate(over="ignore", invalid="ignore"):  # a difference that overflows is not finite, too
+    with np.errstate(over="ignore", invalid="ignore"):  # an overflowing difference is not finite either
         widths, heights = (bbox_xyxy[:, 2:] - bbox_xyxy[:, :2]).T
     finite = np.isfinite(widths) & np.isfinite(heights)
     for index in np.flatnonzero(~finite):

@@ -17,9 +17,9 @@ class CropPersons(Step):
     """Picture and boxes -> crops of one network's input size.
 
     Attributes:
-        input_width: of a crop.
-        input_height: likewise.
-        max_crops: the network's `max_batch_size`, so the most persons of one request.
+        input_width: width of a crop.
+        input_height: height of a crop.
+        max_crops: the network's `max_batch_size`, and therefore most persons in one request.
         padding: see `TopDownCrop`.
     """
 
@@ -30,19 +30,19 @@ class CropPersons(Step):
 
     weight: ClassVar[Weight] = "pixels"
     counters: ClassVar[Mapping[str, str]] = {
-        "cigpose_crops_total": "Persons cropped for a pose network.",
-        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures with nobody.",
+        "cigpose_crops_total": "People cropped for a pose network.",
+        "cigpose_dummy_crops_total": "Black crops sent through a pose network for pictures without people.",
     }
     refusals: ClassVar[tuple[str, ...]] = ("bboxes",)
     inputs = (IMAGE_BGR, PERSON_BOXES)
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """The crops and where they were cut."""
+        """The crops, their centres and their scales."""
         return CROPS.sized(self.input_height, self.input_width, 3).many(), CENTERS, SCALES
 
     def run(self, request: Request) -> Arrays:
-        """Cut the crops; one black crop when there is nobody, since Triton refuses a batch of none."""
+        """Cut the crops. Without persons, return one black crop: Triton rejects an empty batch."""
         bboxes = request.tensors["person_boxes"]
         options = parse_parameters(request.parameters, RequestParameters(max_persons=self.max_crops))
         check_crop_count(len(bboxes), options.max_persons, self.max_crops)
@@ -54,21 +54,21 @@ class CropPersons(Step):
         return {"crops": crops, "centers": centers, "scales": scales}
 
     def counts(self, inputs: Arrays, outputs: Arrays) -> Mapping[str, int]:
-        """Count the people, or the black crop."""
+        """Count the persons, or the black crop."""
         persons = len(outputs["centers"])
         return {"cigpose_crops_total": persons, "cigpose_dummy_crops_total": 0 if persons else 1}
 
 
 def check_crop_count(count: int, max_persons: int, limit: int) -> None:
-    """Refuse more crops than the network takes at once.
+    """Reject more crops than the network takes in one request.
 
     Args:
-        count: boxes at hand.
-        max_persons: how many the caller is ready to get.
+        count: number of boxes.
+        max_persons: the request parameter.
         limit: the network's `max_batch_size`.
 
     Raises:
-        ValueError: the message says the limit and how to stay below it.
+        ValueError: there are more; the message states the limit and how to stay below it.
     """
     if max_persons > limit:
         raise ValueError(

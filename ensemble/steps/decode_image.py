@@ -1,4 +1,4 @@
-"""Encoded picture -> pixels, upright, within limits that are checked before anything is decoded."""
+"""Encoded picture -> upright pixels. Limits are checked before anything is decoded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ensemble.tensors import IMAGE, IMAGE_BGR, IMAGE_SIZE, LETTERBOXED, Tensor
 
 @dataclass(frozen=True)
 class PictureLimits:
-    """What one request may cost: encoded bytes, decoded pixels."""
+    """Limits of one request: encoded bytes and decoded pixels."""
 
     max_bytes: int = 32_000_000
     max_pixels: int = 50_000_000
@@ -24,11 +24,11 @@ class PictureLimits:
 
 @dataclass(frozen=True)
 class DecodeImage(Step):
-    """Encoded picture -> its pixels, its size, and a detector's letterboxed input where that is wanted.
+    """Encoded picture -> its pixels, its size and, when wanted, the detector's letterboxed input.
 
     Attributes:
-        input_width: of the detector's input; 0 where the repository has no detector.
-        input_height: likewise.
+        input_width: width of the detector's input; 0 in a repository without a detector.
+        input_height: height of the detector's input, likewise.
         max_bytes: see `PictureLimits`.
         max_pixels: see `PictureLimits`.
     """
@@ -45,14 +45,14 @@ class DecodeImage(Step):
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """The picture, and the letterbox where there is a detector."""
+        """The picture, its size and, in a repository with a detector, the letterboxed picture."""
         pixels = (IMAGE_BGR, IMAGE_SIZE)
         if not self.input_width:
             return pixels
         return (*pixels, LETTERBOXED.sized(self.input_height, self.input_width, 3).many(1))
 
     def run(self, request: Request) -> Arrays:
-        """Decode the picture."""
+        """Decode the picture, and letterbox it when `letterboxed` is wanted."""
         limits = PictureLimits(self.max_bytes, self.max_pixels)
         image_bgr = decode_picture(request.tensors["image"][0], limits)
         height, width = image_bgr.shape[:2]
@@ -70,7 +70,7 @@ _STRIP_PIXELS = 1 << 20
 
 
 class PictureRefused(ValueError):
-    """A picture that is not decoded; `reason` is one of the step's `refusals`; the text is for the caller."""
+    """A picture is rejected. `reason` is one of the step's `refusals`; the text is shown to the caller."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(f"image: {message}")
@@ -82,13 +82,13 @@ def decode_picture(encoded: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
 
     Args:
         encoded: the file's bytes.
-        limits: refused above these, from the header alone.
+        limits: limits above which a picture is rejected without being decoded.
 
     Returns:
-        image_bgr (H, W, 3) uint8. Transparent pictures are shown on white as they are stored, without EXIF orientation.
+        image_bgr (H, W, 3) uint8. Transparent pictures keep the orientation in which they are stored.
 
     Raises:
-        PictureRefused: no picture, damaged, or over a limit; the sentence is fit for a caller's eyes.
+        PictureRefused: the bytes are no picture, or the picture is damaged or over a limit.
     """
     if len(encoded) > limits.max_bytes:
         raise PictureRefused(
@@ -107,16 +107,16 @@ def decode_picture(encoded: bytes, limits: PictureLimits) -> NDArray[np.uint8]:
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise
-        pixels = None  # OpenCV has limits of its own, as a side of 2^20 pixels
+        pixels = None  # over one of OpenCV's own limits, such as 2^20 pixels a side
     if pixels is None:
         raise PictureRefused("damaged", f"this {header.kind} is damaged or truncated and cannot be decoded")
     return _on_white(pixels) if pixels.ndim == 3 and pixels.shape[2] == 4 else np.asarray(pixels, np.uint8)
 
 
 def _on_white(bgra: NDArray[Any]) -> NDArray[np.uint8]:
-    """Lay (H, W, 4) uint8 or uint16 pixels on white; returns (H, W, 3) uint8.
+    """Lay (H, W, 4) uint8 or uint16 pixels on white; return (H, W, 3) uint8.
 
-    By strips: the largest picture's floats would take gigabytes at once.
+    Works in strips: the floats of a whole picture of the largest size would take gigabytes.
     """
     full = float(np.iinfo(bgra.dtype).max)
     on_white = np.empty((*bgra.shape[:2], 3), np.uint8)

@@ -1,4 +1,4 @@
-"""SimCC decoding: one row of bins a keypoint and axis -> coordinates and scores."""
+"""SimCC decoding: one row of bins for each keypoint and axis -> coordinates and scores."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class DecodeSimcc(Step):
     outputs = (KEYPOINTS, KEYPOINT_SCORES)
 
     def run(self, request: Request) -> Arrays:
-        """Decode the rows of the people; a picture with nobody brings those of one black crop, which are dropped."""
+        """Decode the rows of each person. Those of the black crop of a picture without people are dropped."""
         simcc_x, simcc_y, centers, scales = (request.tensors[tensor.name] for tensor in self.inputs)
         persons = len(centers)
         keypoints, scores = decode_simcc(simcc_x[:persons], simcc_y[:persons])

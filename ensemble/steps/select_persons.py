@@ -18,11 +18,11 @@ class SelectPersons(Step):
     """Candidate boxes -> the persons, in picture pixels.
 
     Attributes:
-        input_width: of the detector's letterbox.
-        input_height: likewise.
+        input_width: width of the letterboxed picture.
+        input_height: height of the letterboxed picture.
         bbox_threshold: default of the request parameter.
-        nms_threshold: likewise.
-        max_persons: likewise.
+        nms_threshold: default of the request parameter.
+        max_persons: default of the request parameter.
     """
 
     input_width: int
@@ -32,14 +32,14 @@ class SelectPersons(Step):
     max_persons: int = RequestParameters.max_persons
 
     counters: ClassVar[Mapping[str, str]] = {
-        "cigpose_persons_detected_total": "Persons found, before max_persons cut the list."
+        "cigpose_persons_detected_total": "People detected, before max_persons cut the list."
     }
     refusals: ClassVar[tuple[str, ...]] = ("parameters",)
     inputs = (BOXES, SCORES, IMAGE_SIZE)
     outputs = (BBOXES, BBOX_SCORES, PERSONS_DETECTED, PERSON_BOXES)
 
     def run(self, request: Request) -> Arrays:
-        """Apply the thresholds of the request."""
+        """Select the persons by the thresholds of the request, and map their boxes to picture pixels."""
         defaults = RequestParameters(self.bbox_threshold, self.nms_threshold, self.max_persons)
         options = parse_parameters(request.parameters, defaults)
         width, height = request.tensors["image_size"]
@@ -65,7 +65,7 @@ class Persons:
     Attributes:
         bboxes: (N, 4) float32, left, top, right, bottom in letterbox pixels, best score first.
         scores: (N,) float32.
-        detected: how many there were before `max_persons` cut the list.
+        detected: number of persons before `max_persons` cut the list.
     """
 
     bboxes: Floats

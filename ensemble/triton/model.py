@@ -1,4 +1,4 @@
-"""Frozen dataclasses: what we say about one Triton model. `pbtxt.py` turns them into `ModelConfig`."""
+"""Frozen dataclasses that describe one Triton model. `pbtxt.py` turns them into `ModelConfig`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from ensemble.tensors import Tensor
 
 Trait: TypeAlias = Literal["light", "pixels", "gate", "picture_network", "person_network"]
-"""What a model costs: nothing worth mentioning, a pass over every pixel, a network for each picture or each person."""
+"""The kind of work of a model: little, a pass over every pixel, admission, a network run per picture or per person."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,15 @@ class Instances:
 
 @dataclass(frozen=True)
 class DynamicBatching:
-    """Merging of queued requests.
+    """Dynamic batching of queued requests.
 
     No limit of the queue: with one, Triton 2.51 fetches nothing ahead, and its scheduler may sleep for half a second
     beside an idle instance (`docs/decisions/0022-gate.md`). The gate bounds all queues (`ensemble/triton/admission/`).
 
     Attributes:
-        max_queue_delay_us: how long a request waits for company.
-        preferred_sizes: batches that leave at once; none: full ones only, or what is there when the delay ends.
+        max_queue_delay_us: longest time that a request waits for others to be batched with.
+        preferred_sizes: batch sizes that are dispatched immediately. Without any, a batch is dispatched when it is full
+            or when the delay ends.
     """
 
     max_queue_delay_us: int = 0
@@ -49,13 +50,13 @@ class Model:
     Attributes:
         name: folder and model name.
         backend: `python` or `onnxruntime`.
-        trait: what a machine profile chooses by.
-        inputs: tensors in.
-        outputs: tensors out.
+        trait: kind of work, by which a machine profile chooses settings.
+        inputs: input tensors.
+        outputs: output tensors.
         max_batch_size: 0 for a model that never batches.
         parameters: the step's or network's facts and settings.
-        instances: where it runs, how often.
-        batching: how requests are merged, for batching models.
+        instances: kind of device and number of instances.
+        batching: how requests are batched; None for a model that never batches.
         cpu_accelerator: ONNX Runtime execution provider on CPU instances.
         gpu_accelerator: ONNX Runtime execution provider on GPU instances.
         warmup: batch sizes that every instance runs once before the model is ready.

@@ -1,6 +1,6 @@
 """Machine profiles: Triton's custom configurations, `<model>/configs/<profile>.pbtxt`, one function each.
 
-Chosen at start with `--model-config-name=<profile>`; a model without a file of that name keeps its `config.pbtxt`.
+The option `--model-config-name=<profile>` chooses one. A model without a file of that name keeps its `config.pbtxt`.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ Profile = Callable[[Model], Model]
 def cpu(model: Model) -> Model:
     """Throughput on few cores: two single-threaded sessions waste less than one session of two threads.
 
-    Nothing waits for company: pictures queue anyway while the sessions are busy.
+    There is no queue delay: pictures queue anyway while the sessions are busy.
     """
     if model.backend == "onnxruntime":
         return _on_cpu(model, sessions=2, threads=1)
@@ -23,32 +23,32 @@ def cpu(model: Model) -> Model:
 
 
 def cpu_openvino(model: Model) -> Model:
-    """As `cpu`, the pose networks on OpenVINO in float32; the detector is as fast on ONNX Runtime."""
+    """As `cpu`, but with the pose networks on OpenVINO in float32. The detector is as fast on ONNX Runtime."""
     return _on_openvino(cpu(model), "FP32")
 
 
 def cpu_bf16(model: Model) -> Model:
-    """As `cpu-openvino`, in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16).
+    """As `cpu-openvino`, but in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16).
 
-    With the stand-in backend alone: Triton's C++ one reads no `precision`, so there it is OpenVINO's own choice.
+    Only the stand-in backend reads `precision`. With Triton's C++ backend, OpenVINO chooses the precision.
     """
     return _on_openvino(cpu(model), "BF16")
 
 
 def cpu_latency(model: Model) -> Model:
-    """One caller at a time: one session of every core, so that a single picture has the whole machine."""
+    """Latency for one caller at a time: one session with a thread per core."""
     return _on_cpu(model, sessions=1, threads=0) if model.backend == "onnxruntime" else model
 
 
 def cpu_bf16_latency(model: Model) -> Model:
-    """As `cpu-latency`, the pose networks on OpenVINO in bfloat16."""
+    """As `cpu-latency`, but with the pose networks on OpenVINO in bfloat16."""
     return _on_openvino(cpu_latency(model), "BF16")
 
 
 def gpu(model: Model) -> Model:
-    """Throughput on GPUs: one CUDA session each; decoding and cropping stay on the CPU and get more processes.
+    """Throughput on GPUs: one CUDA session per network. Decoding and cropping stay on the CPU, in more processes.
 
-    The pose networks wait 1 ms for company: a fuller execution costs a GPU hardly more, and 1 ms is short beside it.
+    The pose networks have a queue delay of 1 ms: a fuller batch costs a GPU hardly more, and 1 ms is short beside it.
     """
     if model.trait == "gate" and "max_in_flight" in model.parameters:
         return replace(model, parameters={**model.parameters, **_GPU_IN_FLIGHT})
@@ -56,8 +56,8 @@ def gpu(model: Model) -> Model:
         return _pixel_steps(model, processes=4)
     parameters = {
         **model.parameters,
-        "cudnn_conv_algo_search": "1",  # HEURISTIC: the default searches anew for every number of crops
-        "arena_extend_strategy": "1",  # as requested: doubling wastes memory when batch sizes vary
+        "cudnn_conv_algo_search": "1",  # HEURISTIC: the default repeats its search for every batch size
+        "arena_extend_strategy": "1",  # kSameAsRequested: doubling wastes memory when batch sizes vary
         "intra_op_thread_count": "1",  # the GPU computes
     }
     model = replace(model, instances=Instances("KIND_GPU", 1), parameters=parameters)
@@ -66,7 +66,7 @@ def gpu(model: Model) -> Model:
 
 
 def tensorrt(model: Model) -> Model:
-    """As `gpu`, the networks as TensorRT engines in FP16, built at the first start and kept on disk."""
+    """As `gpu`, but with TensorRT engines in FP16, which are built at the first start and cached on disk."""
     changed = gpu(model)
     if model.backend != "onnxruntime" or not _has_one_shape(model):  # an engine would be built for every new shape
         return changed
@@ -74,7 +74,7 @@ def tensorrt(model: Model) -> Model:
     parameters = {
         "precision_mode": "FP16",
         "trt_layer_norm_fp32_fallback": "1",  # the sums of squares overflow FP16
-        "max_workspace_size_bytes": str(2**31),  # less, and the builder leaves its fastest kernels out
+        "max_workspace_size_bytes": str(2**31),  # with less, the builder skips its fastest kernels
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": cache,
         "trt_timing_cache_enable": "1",
@@ -87,25 +87,24 @@ def tensorrt(model: Model) -> Model:
 
 
 _GPU_DELAY_US = 1000
-# A GPU executes up to 32 crops at once, and as many must be ready meanwhile, with one person in each picture.
+# A GPU runs up to 32 crops in one batch, and 32 more must be ready when it ends. Each picture may hold one person.
 _GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
-_CPU_BATCH = (
-    8  # larger ones are no faster a person, and keep the other pictures waiting (`python -m benchmarks layouts`)
-)
-_ENGINES = "/var/cache/tensorrt"  # a volume of one kind of GPU, or every start builds anew
+# Larger batches are no faster per person and delay the other pictures (`docs/decisions/0041-left-as-it-is.md`).
+_CPU_BATCH = 8
+_ENGINES = "/var/cache/tensorrt"  # mount a volume for each kind of GPU; without one, every start builds the engines
 
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
-    """Threads of 0 are as many as there are cores."""
+    """Place a network on CPU sessions; 0 threads mean one per core."""
     parameters = {
         **model.parameters,
         "intra_op_thread_count": str(threads),
         "inter_op_thread_count": "1",
-        "enable_mem_pattern": "0",  # one block for each number of crops that comes, and the gaps between them add up
+        "enable_mem_pattern": "0",  # a pattern keeps one block for each batch size, and the gaps between them add up
     }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
     model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
-    # the memory of its usual batches is allocated at startup
+    # the warm-up allocates the memory of the usual batches at startup
     usual = (min(_CPU_BATCH, max(1, model.max_batch_size)),)
     return replace(model, warmup=usual if _has_one_shape(model) else ())
 
@@ -117,7 +116,7 @@ def _on_openvino(model: Model, precision: str) -> Model:
 
 
 def _pixel_steps(model: Model, processes: int) -> Model:
-    """More processes for the steps that touch every pixel."""
+    """Give more processes to the steps that touch every pixel."""
     return replace(model, instances=Instances("KIND_CPU", processes)) if model.trait == "pixels" else model
 
 
@@ -133,13 +132,13 @@ def _has_one_shape(model: Model) -> bool:
 
 
 def _sizes(model: Model) -> tuple[int, ...]:
-    """1, a quarter, and the whole of the largest batch."""
+    """Return the batch sizes 1, a quarter of the largest, and the largest."""
     most = max(1, model.max_batch_size)
     return tuple(sorted({1, max(1, most // 4), most}))
 
 
 def _shape_profiles(model: Model) -> dict[str, str]:
-    """The largest shape is the largest batch: anything above would build an engine under load."""
+    """Return TensorRT's shape profiles up to the largest batch. A larger shape would build an engine under load."""
     sizes = _sizes(model)
     named = {"min": sizes[0], "opt": sizes[len(sizes) // 2], "max": sizes[-1]}
     shapes = [(tensor.name, "x".join(map(str, tensor.dims))) for tensor in model.inputs]

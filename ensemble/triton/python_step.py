@@ -1,4 +1,4 @@
-"""A step inside Triton's Python backend: requests in, arrays out, errors to the one caller that made them."""
+"""Runs a step inside Triton's Python backend. A failing request does not affect the others of its batch."""
 
 import json
 import math
@@ -22,8 +22,8 @@ _AFTER: Mapping[str, Callable[[NDArray[Any]], None]] = {"pause": pause, "leave":
 _REFUSED = "cigpose_pictures_refused_total"
 _TURNED_AWAY = "cigpose_pictures_turned_away_total"
 _HELP = {
-    _REFUSED: "Pictures refused for a mistake of the caller's, by reason.",
-    _TURNED_AWAY: "Pictures that an overloaded server had no place for, or none in time, by reason.",
+    _REFUSED: "Pictures rejected because the request was invalid, by reason.",
+    _TURNED_AWAY: "Pictures rejected because the server was overloaded, by reason.",
 }
 
 
@@ -31,21 +31,21 @@ class TritonPythonModel:
     """One instance of a model whose config names a step in its parameter `step`."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Make the step; called by Triton once for each instance."""
+        """Create the step. Triton calls this once for each instance."""
         config = json.loads(args["model_config"])
         parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         self._step = load_step(config["name"], parameters)
         self._ticket = parameters["ticket"]
         if self._step.weight == "pixels":
-            cv2.setNumThreads(1)  # its idle threads spin, on cores that the networks need
+            cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
         for name, of_name in reasons.items():
-            for reason in of_name:  # a counter that appears only with its first event hides it from `rate`
+            for reason in of_name:  # `rate` misses the first event of a counter that did not exist before it
                 self._counters.add(name, 0, reason=reason)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself; called by Triton."""
+        """Answer each request separately. Triton calls this with a batch."""
         return [self._respond(request) for request in requests]
 
     def _respond(self, triton_request: Any) -> Any:
@@ -74,7 +74,7 @@ class TritonPythonModel:
         except TurnedAway as error:
             self._counters.add(_TURNED_AWAY, reason=error.reason)
             return _failure(str(error), pb_utils.TritonError.UNAVAILABLE)
-        except Exception:  # ours: one that escaped `execute` would fail the whole batch and show our file paths
+        except Exception:  # if it escaped `execute`, it would fail the whole batch and expose file paths
             pb_utils.Logger.log_error(traceback.format_exc())
             return _failure("internal error", pb_utils.TritonError.INTERNAL)
         tensors = [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
@@ -92,7 +92,7 @@ class _Counters:
         self._metrics: dict[tuple[str, ...], Any] = {}
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
-        """Add to a counter; the metric of new labels is made on first use."""
+        """Add to a counter. The metric of a set of labels is created on first use."""
         key = (name, *labels.values())
         if key not in self._metrics:
             self._metrics[key] = self._families[name].Metric(labels=labels)
@@ -100,7 +100,7 @@ class _Counters:
 
 
 class _Tensors(Mapping[str, NDArray[Any]]):
-    """Input arrays by name, each made when it is asked for, because that copies encoded pictures."""
+    """Input arrays by name. Each is created on access, because that copies an encoded picture."""
 
     def __init__(self, tensors: list[Any]):
         self._tensors = {tensor.name(): tensor for tensor in tensors}

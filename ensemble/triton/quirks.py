@@ -1,13 +1,14 @@
-"""What works around Triton 2.51, applied to pipelines when they are rendered. Nothing else knows of it.
+"""Workarounds for Triton 2.51, applied when pipelines are rendered. They are confined to this module.
 
-1. When one of two steps that run side by side fails, Triton keeps the other's request, and its memory, for ever, and
-   waits for it when it is stopped. So members run in the listed order: a step that takes nothing of the one before
-   gets one of its tensors as an additional input.
-2. An ensemble deadlocks ("at least one output is not set") when it is asked only for a tensor which a step that is
-   left out would have consumed. So no member consumes a tensor that callers may ask for: its maker makes a copy.
-3. Where a tensor is input and output of an ensemble, Triton takes it for an output of the first listed step. When it
-   is not asked for, that is subtracted from this step's needed outputs, and a step with none left is dropped although
-   it is needed. So a step comes first whose outputs, two or more, are needed all or not at all.
+1. When one of two concurrent steps fails, Triton never releases the request of the other, nor its memory, and a stop
+   waits for it. So members run in the listed order: a step that takes no output of the member before it gets one as
+   an additional input.
+2. An ensemble deadlocks ("at least one output is not set") when the only requested tensor is an input of a step that is
+   skipped. So no member consumes a tensor that callers may request: the member that makes it also outputs a copy.
+3. When a tensor is both input and output of an ensemble, Triton counts it among the outputs of the first listed step.
+   When it is not requested, Triton subtracts it from the needed outputs of that step, and skips the step when none is
+   left, although it is needed. So the first listed step is one with two or more outputs that are needed all or not at
+   all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def inner(name: str) -> str:
 
 
 def inner_of(name: str) -> str:
-    """Return the name of the tensor of which `name` is the copy."""
+    """Return the name of the tensor that `name` is a copy of."""
     return name.removesuffix(_INNER)
 
 
@@ -38,10 +39,10 @@ def copied(pipeline: Pipeline) -> frozenset[str]:
 
 
 def order_inputs(members: Sequence[Member]) -> Mapping[str, Tensor]:
-    """Return what makes members run in the listed order (1): name -> an additional input.
+    """Return the additional inputs that enforce the listed order (1), by member name.
 
     Raises:
-        ValueError: a network takes nothing of the member before it, and a network's inputs cannot be added to.
+        ValueError: a network takes no output of the member before it; networks cannot get additional inputs.
     """
     added = {}
     for before, member in pairwise(members):
@@ -50,7 +51,7 @@ def order_inputs(members: Sequence[Member]) -> Mapping[str, Tensor]:
             continue
         if isinstance(member, Network) or isinstance(before, Network):
             raise ValueError(
-                f"{member.name} takes nothing of {before.name} before it, so Triton would run both at once"
+                f"{member.name} takes no output of {before.name} before it, so Triton would run both concurrently"
             )
         added[member.name] = min(before.outputs, key=lambda tensor: -1 in tensor.dims)  # the first of fixed size
     return added

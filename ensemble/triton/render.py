@@ -40,7 +40,7 @@ class _Shared:
 
     def __init__(self, pipelines: Iterable[Pipeline]):
         self._copies: dict[str, set[str]] = {}
-        self._tickets: dict[str, str] = {}  # name of a step -> what it does in the first pipeline that has it
+        self._tickets: dict[str, str] = {}  # name of a step -> its ticket action in the first pipeline that has it
         for pipeline in pipelines:
             copied = quirks.copied(pipeline)
             for member in pipeline.members:
@@ -52,9 +52,9 @@ class _Shared:
         return tuple(_inner(tensor) for tensor in step.outputs if tensor.name in self._copies[step.name])
 
     def model_of(self, member: Member, ticket: str) -> str:
-        """Return the name of the model that runs a member, one for each thing that is done with the ticket.
+        """Return the name of the model that runs a member. Each ticket action needs a model of its own.
 
-        Pausing would not do for all: a ticket that nobody resumes keeps its place for longer than its work takes.
+        Pausing is no substitute for the other actions: a ticket that no step resumes keeps its place for too long.
         """
         return member.name if ticket == self._tickets.get(member.name, ticket) else f"{member.name}_{ticket}"
 
@@ -94,29 +94,29 @@ def _models(pipeline: Pipeline, shared: _Shared) -> Iterable[Model]:
 def _tickets(pipeline: Pipeline) -> Mapping[str, str]:
     """Return what each step does with the ticket: name -> `keep`, `pause`, `resume` or `leave`.
 
-    Triton tells no step whether others follow. One whose outputs may be all that is asked for pauses the ticket; the
-    next one resumes it. The last one hands it back.
+    A step does not know whether others follow. A step whose outputs may be all that a caller requests pauses the
+    ticket, and the next one resumes it. The last step returns it.
     """
     steps = [member for member in pipeline.members if isinstance(member, Step)]
     public = {tensor.name for tensor in pipeline.outputs}
-    found, paused = {}, False
+    actions, paused = {}, False
     for step in steps:
         ends = bool(public & {tensor.name for tensor in step.outputs})
-        found[step.name] = "leave" if step is steps[-1] else "pause" if ends else "resume" if paused else "keep"
+        actions[step.name] = "leave" if step is steps[-1] else "pause" if ends else "resume" if paused else "keep"
         paused = ends
-    return found
+    return actions
 
 
 def _step_model(
     step: Step, ticket: str, trait: Trait, inputs: tuple[Tensor, ...] = (), outputs: tuple[Tensor, ...] = ()
 ) -> Model:
-    of_class = type(step)
+    step_class = type(step)
     return Model(
         name=step.name,
         backend="python",
         inputs=(*step.inputs, *inputs),
         outputs=(*step.outputs, *outputs),
-        parameters={"step": f"{of_class.__module__}:{of_class.__qualname__}", "ticket": ticket, **step.settings},
+        parameters={"step": f"{step_class.__module__}:{step_class.__qualname__}", "ticket": ticket, **step.settings},
         trait=trait,
     )
 

@@ -1,4 +1,4 @@
-"""A written repository, read back: its pipelines, to be run in this process."""
+"""Reads a written repository back into pipelines, for the in-process runtime."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def read_pipeline(repository: Path, name: str) -> Pipeline:
     waiting = [_member(repository, step.model_name) for step in steps if step.model_name not in _GATE]
     inputs, outputs = _tensors(config.input), _tensors(config.output)
     made, members = {tensor.name for tensor in inputs}, []
-    while waiting:  # the listed order is not always that in which they run
+    while waiting:  # the listed order is not always the order of execution
         ready = next(member for member in waiting if {tensor.name for tensor in member.inputs} <= made)
         waiting.remove(ready)
         members.append(ready)
@@ -48,7 +48,7 @@ def read_pipelines(repository: Path) -> list[Pipeline]:
 
 
 def run_here(repository: Path, name: str, threads: int = 1) -> InProcess:
-    """Return a pipeline of a repository, to be run in this process; `threads` of each session, 0 for one a core."""
+    """Return a pipeline of a repository for use in process, with `threads` per session (0: one per core)."""
     pipeline = read_pipeline(repository, name)
     networks = [member.name for member in pipeline.members if isinstance(member, Network)]
     return InProcess(pipeline, {each: repository / each / "1" / "model.onnx" for each in networks}, threads)

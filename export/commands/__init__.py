@@ -1,1 +1,1 @@
-"""One module for each command: `add_arguments(parser)` and `run(arguments) -> exit code`."""
+"""The commands, one module each, with `add_arguments(parser)` and `run(arguments) -> exit code`."""

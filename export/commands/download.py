@@ -1,4 +1,4 @@
-"""`python -m export download`: published weights, by name, checked."""
+"""`python -m export download`: fetches published weights by name and checks them."""
 
 import argparse
 from pathlib import Path
@@ -8,17 +8,15 @@ from server.usage import UsageError, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="files to fetch; without any, those that exist are listed"
-    )
+    """Add the names and the target folder."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="files to fetch (default: list the available ones)")
     parser.add_argument(
         "--output", type=output_path, default=Path(), metavar="DIR", help="folder for the files (default: .)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Fetch the files, or list what there is."""
+    """Fetch the files, or list the available ones."""
     if not arguments.names:
         print("\n".join(_line(known) for known in zoo().values()))
         return 0
@@ -26,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         entries = [entry(name) for name in arguments.names]
     except ValueError as error:
         raise UsageError(str(error)) from None
-    try:  # not above: the list and the help need no packages
+    try:  # imported here: the list and the help need no packages
         from export.download import fetch
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; downloads need: pip install -r requirements/download.txt") from error

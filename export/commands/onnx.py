@@ -1,4 +1,4 @@
-"""`python -m export onnx`: an official checkpoint in, a checked ONNX file out, without MMPose."""
+"""`python -m export onnx`: exports an official checkpoint to a verified ONNX file, without MMPose."""
 
 import argparse
 import resource
@@ -12,30 +12,30 @@ from server.usage import input_path, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
-    parser.add_argument("--checkpoint", type=input_path, required=True, help="official .pth file, of any flavour")
+    """Add the files and the form of the export."""
+    parser.add_argument("--checkpoint", type=input_path, required=True, help="official .pth file")
     parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
     parser.add_argument(
         "--variant",
         choices=[name for family in families().values() for name in family.variants],
         metavar="NAME",
-        help="what the checkpoint must be (see `variants`); otherwise it is recognised",
+        help="expected network (see `variants`; default: recognised from the checkpoint)",
     )
-    parser.add_argument("--flip-test", action="store_true", help="average with the mirrored crop: twice the work")
+    parser.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; doubles the work")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
     parser.add_argument("--max-difference", type=float, metavar="RMS", help=BOUNDS)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Export, and print what was measured."""
-    try:  # not above: the command line and its help need no PyTorch
+    """Export the checkpoint and print how far ONNX Runtime and PyTorch differ."""
+    try:  # imported here: the command line and its help need no PyTorch
         import torch
 
         from export.checkpoint import exporter_of, read_checkpoint
         from export.onnx_export import ExportOptions
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
-    torch.set_num_threads(1)  # seconds on one core; more threads win little, and lose much where others use the cores
+    torch.set_num_threads(1)  # takes seconds on one core; more threads gain little, and lose much on a busy machine
     started = time.perf_counter()
     checkpoint = read_checkpoint(arguments.checkpoint)
     digest = graph_edit.sha256(arguments.checkpoint)

@@ -1,4 +1,4 @@
-"""`python -m export repository`: ONNX files in, a complete Triton model repository out."""
+"""`python -m export repository`: builds a complete Triton model repository from ONNX files."""
 
 import argparse
 import re
@@ -13,7 +13,7 @@ from server.usage import input_path, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the network files, the target folder and the overrides."""
     parser.add_argument(
         "--pose",
         type=input_path,
@@ -24,31 +24,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         type=input_path,
-        help="person detector: YOLOX or RT-DETR; every network of single persons needs one",
+        help="person detector: YOLOX or RT-DETR; every top-down network needs one",
     )
     parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(
-        "--flip-test", action="store_true", help="average every pose with that of the mirrored crop: twice the work"
+        "--flip-test", action="store_true", help="average every pose with that of the mirrored crop; doubles the work"
     )
-    unsaid = parser.add_argument_group("overrides for files without this metadata (an error asks for what is missing)")
-    unsaid.add_argument(
-        "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop, for pose files that leave it open"
+    overrides = parser.add_argument_group("overrides for files without this metadata (an error names the missing ones)")
+    overrides.add_argument(
+        "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop size, for pose files that leave it open"
     )
-    unsaid.add_argument(
+    overrides.add_argument(
         "--simcc-outputs",
         type=_names,
         metavar="X,Y",
-        help="the pose outputs along x and y, where neither names nor shapes tell",
+        help="names of the pose outputs along x and y, for files whose names and shapes leave it open",
     )
-    unsaid.add_argument(
-        "--detector-size", type=_size, metavar="WIDTHxHEIGHT", help="letterboxed picture, where the file leaves it open"
+    overrides.add_argument(
+        "--detector-size", type=_size, metavar="WIDTHxHEIGHT", help="input size, for detector files that leave it open"
     )
-    unsaid.add_argument("--detector-form", choices=forms(), help="otherwise names, shapes and numbers tell")
-    unsaid.add_argument("--person-class", type=int, default=0, help="the detector's class of people (default: 0)")
+    overrides.add_argument("--detector-form", choices=forms(), help="form of the detector file (default: recognised)")
+    overrides.add_argument("--person-class", type=int, default=0, help="the detector's class of people (default: 0)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build the repository and say what is in it."""
+    """Build the repository and print its networks."""
     if arguments.flip_test:
         print(FACTS)
     models = build_repository(
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(model, Model) and model.backend == "onnxruntime":
             print(_line(model))
             if model.max_batch_size == 1:
-                print("  a batch of two fails or differs from two single runs, so requests are not merged")
+                print("  a batch of two fails or differs from two single runs, so requests are not batched")
     print(f"{arguments.output}: {len(models)} models")
     return 0
 
@@ -81,10 +81,10 @@ def _taken(tensor: Tensor) -> str:
 
 
 def _size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not found or "0" in found.groups():
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in match.groups():
         raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 192x256")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _names(text: str) -> tuple[str, str]:

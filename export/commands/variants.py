@@ -1,4 +1,4 @@
-"""`python -m export variants`: the published networks of all families, one a line, its name first."""
+"""`python -m export variants`: lists the published networks of all families, one per line, name first."""
 
 import argparse
 
@@ -7,11 +7,11 @@ from export.zoo import zoo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare no arguments."""
+    """Add nothing: the command has no arguments."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the name, the facts and the address of the weights of every network."""
     for family in families().values():
         for name, facts in family.variants.items():
             weights = zoo().get(f"{name}.pth")

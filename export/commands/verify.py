@@ -1,4 +1,4 @@
-"""`python -m export verify`: every network in ONNX Runtime and on a server; non-zero when they differ."""
+"""`python -m export verify`: compares every network in ONNX Runtime and on a server; exit code 1 when they differ."""
 
 import argparse
 import contextlib
@@ -16,17 +16,19 @@ from server.usage import UsageError, input_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command line."""
+    """Add the repository, the server to ask and the bound."""
     parser.add_argument("repository", type=input_path, help="folder that `python -m export repository` wrote")
-    parser.add_argument("--checkpoint", type=input_path, help="the .pth file a network was exported from: adds PyTorch")
-    parser.add_argument("--network", action="append", help="verify this one alone; may be repeated (default: all)")
-    parser.add_argument("--url", help="gRPC address of a server that runs (default: one is started on a free port)")
-    parser.add_argument("--tls", action="store_true", help="encrypted connection to --url")
-    parser.add_argument("--tls-ca", metavar="PEM", help="trust these roots (implies --tls)")
+    parser.add_argument("--checkpoint", type=input_path, help="a network's .pth file; adds a comparison with PyTorch")
+    parser.add_argument("--network", action="append", help="network to verify; may be repeated (default: all)")
+    parser.add_argument("--url", help="gRPC address of a running server (default: start one on a free port)")
+    parser.add_argument("--tls", action="store_true", help="encrypt the connection to --url")
+    parser.add_argument("--tls-ca", metavar="PEM", help="root certificates to trust (implies --tls)")
     parser.add_argument("--tls-key", metavar="PEM", help="this client's key, for mutual TLS (implies --tls)")
     parser.add_argument("--tls-cert", metavar="PEM", help="this client's certificate (implies --tls)")
-    parser.add_argument("--profile", choices=PROFILES, default="cpu", help="of the started server (default: cpu)")
-    parser.add_argument("--crops", type=int, default=8, help="crops or pictures for each network (default: 8)")
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="cpu", help="profile for a started server (default: cpu)"
+    )
+    parser.add_argument("--crops", type=int, default=8, help="number of crops or pictures per network (default: 8)")
     parser.add_argument("--max-difference", type=float, metavar="RMS", help=BOUNDS)
 
 
@@ -48,15 +50,15 @@ def _chosen(arguments: argparse.Namespace) -> list[Member]:
     known = members(arguments.repository)
     unknown = [name for name in arguments.network or [] if name not in known]
     if unknown:
-        raise UsageError(f"no network {', '.join(unknown)}; there are {', '.join(known)}")
+        raise UsageError(f"unknown network {', '.join(unknown)}; the repository has {', '.join(known)}")
     chosen = [known[name] for name in arguments.network or sorted(known)]
     if arguments.checkpoint and len(chosen) > 1:
         digest = graph_edit.sha256(arguments.checkpoint)
         chosen = [member for member in chosen if member.network.source.get("checkpoint_sha256") == digest]
         if not chosen:
-            raise ValueError(f"no network says that it comes from {arguments.checkpoint}; say which with --network")
+            raise ValueError(f"no network names {arguments.checkpoint} as its source; choose one with --network")
     if arguments.crops < 1:
-        raise UsageError(f"--crops is {arguments.crops}; one at least is needed")
+        raise UsageError(f"--crops is {arguments.crops}; it must be 1 or more")
     return chosen
 
 
@@ -66,9 +68,9 @@ def _encryption(arguments: argparse.Namespace) -> dict[str, Any]:
     if not arguments.tls and not files:
         return {}
     if not arguments.url:
-        raise UsageError("the started server is not encrypted; --tls goes with --url")
+        raise UsageError("--tls needs --url: the server that this command starts is not encrypted")
     for path in files.values():
-        open(path, "rb").close()  # tritonclient's own failure leaves half a client behind
+        open(path, "rb").close()  # fail here: on a missing file tritonclient leaves a half-built client behind
     return {"ssl": True, **files}
 
 
@@ -93,8 +95,8 @@ def _findings(member: Member, client: InferenceServerClient, arguments: argparse
 
 
 def _pytorch(arguments: argparse.Namespace, network: Network, inputs: list[Answers]) -> tuple[list[Answers], Items]:
-    """Return PyTorch's answers, and the items on which rounding changes no decision."""
-    try:  # not above: without a checkpoint nothing needs PyTorch
+    """Return PyTorch's answers, and the indices of the items on which rounding changes no decision."""
+    try:  # imported here: only a checkpoint needs PyTorch
         import torch
 
         from export.checkpoint import exporter_of, read_checkpoint

@@ -1,4 +1,4 @@
-"""The families of person detectors: a module here with a `FAMILY` for each, and its name in DETECTORS."""
+"""The families of person detectors. Each is a module here that defines `FAMILY`, and a name in DETECTORS."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from ensemble.geometry import Size
 from export import graph_edit, network_file
 from export.detectors.contract import ServedDetector
 
-DETECTORS = (  # asked in this order whether a file is theirs
+DETECTORS = (  # the first family that recognises a file serves it
     "detr",
     "yolox",
 )
@@ -24,8 +24,8 @@ class DetectorOptions:
 
     Attributes:
         input_size: (w, h) of the letterboxed picture, for files that leave it open.
-        form: one of `forms()`; None: names, shapes and numbers tell.
-        person: index of the class of people; 0 in every numbering of COCO's 80 classes.
+        form: one of `forms()`; None: recognised from names, shapes and numbers.
+        person: index of the class of people; 0 in COCO's 80 classes.
     """
 
     input_size: Size | None = None
@@ -35,14 +35,14 @@ class DetectorOptions:
 
 @dataclass(frozen=True)
 class DetectorFamily:
-    """What a family of detectors offers.
+    """A family of detectors.
 
     Attributes:
         forms: names of the forms of its files, for `DetectorOptions.form`.
-        description: the files that `recognises` accepts, in words for an error message.
-        recognises: whether a file may be of this family.
-        serve: from path, model with float32 ends, (w, h) of its picture and options to the served form; raises
-            ValueError with the path in its message.
+        description: the files that `recognises` accepts, for an error message.
+        recognises: returns whether a file can be of this family.
+        serve: returns the served form, given the path, the model with float32 inputs and outputs, (w, h) of its picture
+            and the options; raises ValueError with the path in its message.
     """
 
     forms: tuple[str, ...]
@@ -66,13 +66,13 @@ def serve_detector_file(path: Path, options: DetectorOptions | None = None) -> S
 
     Raises:
         ValueError: no family has this form (the message lists their forms), or the file leaves something open (the
-            message names the option that says it).
+            message names the option that sets it).
     """
     options, model = options or DetectorOptions(), graph_edit.load(path)
-    asked = [family for family in _families() if options.form in (None, *family.forms)]
-    family = next((family for family in asked if family.recognises(model)), None)
+    candidates = [family for family in _families() if options.form in (None, *family.forms)]
+    family = next((family for family in candidates if family.recognises(model)), None)
     if family is None:
-        known = "; ".join(f"{', '.join(family.forms)}: {family.description}" for family in asked)
+        known = "; ".join(f"{', '.join(family.forms)}: {family.description}" for family in candidates)
         raise ValueError(f"{path}: {graph_edit.signature(model)}; no family of detectors has this form. {known}")
     size = network_file.fix_size(path, model, options.input_size, "--detector-size")
     network_file.with_float32_ends(model)

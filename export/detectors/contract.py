@@ -1,8 +1,8 @@
-"""The detector contract, and what every converter needs to fulfil it.
+"""The detector contract, and the graph edits that the converters share.
 
 A served detector takes `letterboxed` UINT8 [batch, h, w, 3] (BGR, scaled to fit, top-left aligned, grey 114) and
-answers `boxes` FP32 [batch, A, 4] (left, top, right, bottom in letterbox pixels) and `scores` FP32 [batch, A] (that it
-is a person). Thresholds and suppression of doubles are the next step's.
+answers `boxes` FP32 [batch, A, 4] (left, top, right, bottom in letterbox pixels) and `scores` FP32 [batch, A] (person
+scores). The next step applies the thresholds and the non-maximum suppression.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ Part = tuple[list[onnx.NodeProto], Constants]  # nodes, and the initializers the
 
 @dataclass(frozen=True)
 class ServedDetector:
-    """A detector ready to be served: what the graph must know of it, and its ONNX model."""
+    """A detector in served form: its description for the pipelines, and its ONNX model."""
 
     detector: Detector
     model: onnx.ModelProto
@@ -32,13 +32,13 @@ class ServedDetector:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a published detector's input and outputs become the contract's.
+    """The nodes between the contract's tensors and a published detector's input and outputs.
 
     Attributes:
-        form: what the file is, for the served model's config.
+        form: form of the file, for the served model's config.
         candidates: number A of boxes.
-        before: from the tensor `pixels` FP32 [batch, 3, h, w], BGR 0 to 255, to the named input.
-        after: from the file's outputs, names prefixed by `network/`, to `boxes` and `scores`.
+        before: returns nodes from the tensor `pixels` FP32 [batch, 3, h, w], BGR 0 to 255, to the named input.
+        after: nodes from the file's outputs, names prefixed by `network/`, to `boxes` and `scores`.
         constants: initializers of those nodes.
     """
 
@@ -50,7 +50,7 @@ class Decoding:
 
 
 def fold(path: Path, model: onnx.ModelProto, size: Size, decoding: Decoding) -> ServedDetector:
-    """Fold the decoding into the model and open its batch axis where that is right."""
+    """Fold the decoding into the model. Open its batch axis unless batches then give other results than single runs."""
     served = _fold(graph_edit.open_batch_axis(model), size, decoding)
     limit = {}
     if not graph_edit.batches_correctly(served):

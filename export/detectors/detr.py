@@ -1,13 +1,13 @@
 """An RT-DETR ONNX file (Apache-2.0; also RT-DETRv2 and D-FINE in the same forms) -> its served form.
 
-Two forms are published: the heads (`logits` [batch, Q, classes] before the sigmoid, `pred_boxes` [batch, Q, 4], centre
-and size as shares of the input), as the transformers library exports them; and the authors' own with post-processing
-inside (a second input `orig_target_sizes` [batch, 2], width and height; `labels`, `boxes` in pixels, `scores`).
+Two forms are published. The transformers library exports the heads: `logits` [batch, Q, classes] before the sigmoid,
+and `pred_boxes` [batch, Q, 4], centre and size relative to the input. The authors' own files include post-processing:
+a second input `orig_target_sizes` [batch, 2], width and height, and the outputs `labels`, `boxes` in pixels, `scores`.
 
-What differs from YOLOX: RGB as shares of 255 instead of BGR 0..255, and a fixed number of queries instead of a grid.
-The networks were trained on pictures stretched to a square; here they see letterboxed ones like every detector of this
-contract, so people keep their proportions and the published accuracy is not exactly that of this use. They need no
-suppression of doubles; the step after them does it all the same (a request may raise `nms_threshold`).
+Unlike YOLOX, the input is RGB from 0 to 1, and the number of queries is fixed. The networks were trained on pictures
+stretched to a square. Here they get letterboxed ones, as every detector of this contract does, so people keep their
+proportions and the published accuracy does not apply exactly. The networks need no non-maximum suppression. The next
+step applies it all the same; a request can raise `nms_threshold`.
 """
 
 from pathlib import Path
@@ -37,7 +37,7 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
     """Serve a file with a picture input [1, 3, H, W].
 
     Raises:
-        ValueError: the answers have other shapes, or there is no class `options.person`.
+        ValueError: the outputs have other shapes, or there is no class `options.person`.
     """
     person = options.person
     _bake_target_sizes(model, size)
@@ -51,7 +51,7 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
         wrong = found["boxes"].shape != (len(found["scores"]), 4) or found["labels"].shape != found["scores"].shape
     if wrong:
         listing = ", ".join(f"{name} {[1, *value.shape]}" for name, value in found.items())
-        raise ValueError(f"{path}: answers {listing}; no RT-DETR with a class {person} answers so")
+        raise ValueError(f"{path}: the outputs {listing} are not those of an RT-DETR with a class {person}")
     decoding = Decoding(
         form=form,
         candidates=len(found["pred_boxes" if "pred_boxes" in found else "boxes"]),
@@ -99,7 +99,7 @@ def _from_labels(person: int) -> Part:
 
 
 def _bake_target_sizes(model: onnx.ModelProto, size: Size) -> None:
-    """Replace the input of that name by the picture input's own size, one row for each picture."""
+    """Replace the input `orig_target_sizes` by the constant size of the picture input, one row for each picture."""
     values = {value.name: value for value in model.graph.input}
     if _SIZES not in values:
         return

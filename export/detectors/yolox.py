@@ -1,8 +1,8 @@
-"""A YOLOX ONNX file as Megvii's tool writes it -> its served form; raw, or with the decoding inside.
+"""A YOLOX ONNX file as Megvii's tool writes it, raw or decoded -> its served form.
 
-Megvii publishes raw files (nano, tiny, s, m, l, x): centre offsets and log sizes in grid cells. The same tool called
-with `--decode_in_inference` writes centres and sizes in pixels instead. Names and shapes are the same, so the numbers
-themselves have to tell: see `is_decoded`.
+Megvii publishes raw files (nano, tiny, s, m, l, x): centre offsets and log sizes in grid cells. With the option
+`--decode_in_inference` the same tool writes centres and sizes in pixels. Names and shapes are the same in both forms,
+so `is_decoded` recognises the form by the numbers.
 """
 
 from pathlib import Path
@@ -22,12 +22,12 @@ STRIDES = (8, 16, 32)
 _RAW, _DECODED = "yolox-raw", "yolox-decoded"
 _FINEST, _COARSEST = 4, 128  # strides that YOLOX and its relatives use
 _GEOMETRY = 5  # columns before the classes: centre, size, objectness
-_CLEARER = 4.0  # how much better one reading of the numbers must fit than the other
+_CLEARER = 4.0  # factor by which one reading of the numbers must fit better than the other
 Floats = NDArray[np.float32]
 
 
 class Head(NamedTuple):
-    """What a YOLOX file is, read from the file."""
+    """Facts about a YOLOX file, read from the file."""
 
     strides: tuple[int, ...]
     classes: int
@@ -35,7 +35,7 @@ class Head(NamedTuple):
 
 
 def is_yolox(model: onnx.ModelProto) -> bool:
-    """Return whether the one output may be rows of candidates; exporters may leave its shape out."""
+    """Return whether the only output can be rows of candidates. Exporters may leave its shape out."""
     shapes = graph_edit.shapes(model.graph.output)
     return len(shapes) == 1 and len(shapes[0]) in (0, 3)
 
@@ -43,19 +43,19 @@ def is_yolox(model: onnx.ModelProto) -> bool:
 def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptions) -> ServedDetector:
     """Serve a file with the input FP32 [1, 3, H, W] of BGR 0..255.
 
-    The one output [1, A, 5 + classes] holds centre, size, then objectness and class scores after the sigmoid; levels
-    in order of stride, rows first.
+    The output [1, A, 5 + classes] holds centre, size, then objectness and class scores after the sigmoid. Levels are in
+    order of stride, cells in row-major order.
 
     Raises:
         ValueError: the model is no such detector, has no class `options.person`, or its numbers do not show whether
-            boxes are decoded.
+            the boxes are decoded.
     """
     network_file.refuse_other_inputs(path, model)
     decoded = None if options.form is None else options.form == _DECODED
     person = options.person
     head, raw = _head(path, model, size, decoded), f"network/{model.graph.output[0].name}"
     if not 0 <= person < head.classes:
-        raise ValueError(f"{path}: {head.classes} classes; there is no class {person}")
+        raise ValueError(f"{path}: class {person} does not exist; the file has {head.classes} classes")
     nodes, constants = joined(
         [
             columns(raw, 0, 2, "xy"),
@@ -85,7 +85,7 @@ FAMILY = DetectorFamily(
 def grid(size: Size, strides: tuple[int, ...] = STRIDES) -> tuple[Floats, Floats]:
     """Return the cell (A, 2) and the stride (A, 1) of every candidate, float32, for an input of (w, h).
 
-    Source: Megvii YOLOX, YOLOXHead.decode_outputs (rows first, levels in order of stride).
+    Source: Megvii YOLOX, YOLOXHead.decode_outputs (levels in order of stride, cells in row-major order).
     """
     cells, scales = [], []
     for stride in strides:
@@ -97,7 +97,7 @@ def grid(size: Size, strides: tuple[int, ...] = STRIDES) -> tuple[Floats, Floats
 
 
 def strides_of(size: Size, candidates: int) -> tuple[int, ...] | None:
-    """Return the strides, each twice the one before, whose cells add up to `candidates`; None where there are none."""
+    """Return the strides, each twice the one before, whose cells add up to `candidates`, or None."""
     powers = [_FINEST << i for i in range(_COARSEST.bit_length()) if _FINEST << i <= _COARSEST]
     for first in range(len(powers)):
         for end in range(first + 1, len(powers) + 1):
@@ -108,16 +108,16 @@ def strides_of(size: Size, candidates: int) -> tuple[int, ...] | None:
 
 
 def is_decoded(rows: Floats, size: Size, strides: tuple[int, ...]) -> bool | None:
-    """Tell whether YOLOX rows are in pixels (True), in grid cells (False), or either could be (None).
+    """Return whether YOLOX rows are in pixels (True) or in grid cells (False); None when the numbers leave it open.
 
-    Every candidate predicts a centre near its own cell, whatever the picture shows and however well it is trained. Read
-    as what they are, the centres of all candidates therefore lie about a cell from their cells; read as the other, they
-    miss by the cells' own distance from the corner, tens of cells. Decoded sizes are exponentials, never negative.
+    Every candidate predicts a centre near its own cell, whatever the picture shows and however well it is trained. In
+    the right reading, the centres therefore lie about one cell from their cells. In the wrong one, they are off by the
+    cells' distance from the corner, which is tens of cells. Decoded sizes are exponentials and never negative.
 
     Args:
         rows: (A, 5 + classes) for any picture.
         size: (w, h) of the input.
-        strides: of the levels.
+        strides: strides of the levels.
     """
     cells, scales = grid(size, strides)
     miss_if_raw = float(np.median(np.abs(rows[:, :2])))
@@ -137,14 +137,14 @@ def _head(path: Path, model: onnx.ModelProto, size: Size, decoded: bool | None) 
         listing = ", ".join(f"{name} {[1, *value.shape]}" for name, value in found.items())
         expected = len(grid(size)[0])
         raise ValueError(
-            f"{path}: answers {listing}; a YOLOX of {size[0]}x{size[1]} pixels and strides 8, 16, 32 "
-            f"answers one, [batch, {expected}, 5 + classes]"
+            f"{path}: the outputs are {listing}; a YOLOX of {size[0]}x{size[1]} pixels and strides 8, 16, 32 "
+            f"has one, [batch, {expected}, 5 + classes]"
         )
     decoded = is_decoded(rows, size, strides) if decoded is None else decoded
     if decoded is None:
         raise ValueError(
             f"{path}: the numbers do not show whether the boxes are decoded; "
-            f"say it with --detector-form {_RAW} or {_DECODED}"
+            f"choose with --detector-form {_RAW} or {_DECODED}"
         )
     return Head(strides, rows.shape[1] - _GEOMETRY, decoded)
 

@@ -1,4 +1,4 @@
-"""The families of pose networks. Each is a module or a folder here with a `FAMILY`, and a name in FAMILIES.
+"""The families of pose networks. Each is a module or a folder here that defines `FAMILY`, and a name in FAMILIES.
 
 A folder holds `network.py` (PyTorch), `variants.py` (the published sizes), `checkpoint.py` (the table of names, where
 the checkpoints' are not the network's), `export.py` (what `checkpoints` names) and, where no step of `ensemble` fits,
@@ -16,7 +16,7 @@ import onnx
 from ensemble.pipelines import PoseModel
 from export import graph_edit, metadata
 
-FAMILIES = (  # asked in this order whether a file is theirs
+FAMILIES = (  # the first family that recognises a file serves it
     "cigpose",
     "simcc",
 )
@@ -28,7 +28,7 @@ class PoseOptions:
 
     Attributes:
         input_size: (w, h) of the crop, for files that leave it open.
-        outputs: names of the SimCC rows along x and along y, where neither names nor shapes show which is which.
+        outputs: names of the SimCC rows along x and along y, for files whose names and shapes leave it open.
         flip_test: average with the mirrored crop inside the graph; doubles the work.
     """
 
@@ -39,7 +39,7 @@ class PoseOptions:
 
 @dataclass(frozen=True)
 class Served:
-    """A pose file in served form: what the pipelines must know of it, and its graphs by their models' names."""
+    """A pose file in served form: its description for the pipelines, and its graphs by model name."""
 
     model: PoseModel
     graphs: Mapping[str, onnx.ModelProto]
@@ -47,17 +47,17 @@ class Served:
 
 @dataclass(frozen=True)
 class Family:
-    """What a family offers.
+    """A family of pose networks.
 
     Attributes:
-        name: as in the metadata of exported files.
-        serve: from a file and its model to the served form; raises ValueError with the path in its message.
-        form: the files that `recognises` accepts, in words for an error message; "" for a family whose files are
-            found by their metadata alone.
-        recognises: whether a file without metadata has the form.
+        name: name in the metadata of exported files.
+        serve: returns the served form of a file; raises ValueError with the path in its message.
+        form: the files that `recognises` accepts, for an error message; "" for a family whose files are recognised by
+            their metadata only.
+        recognises: returns whether a file without metadata has the form.
         variants: published networks by name, with their facts in one line (see `facts`).
-        checkpoints: name of the module that reads checkpoints and exports them, which needs PyTorch; see
-            `export.checkpoint.Exporter`.
+        checkpoints: name of the module that reads and exports checkpoints (`export.checkpoint.Exporter`). It needs
+            PyTorch.
     """
 
     name: str
@@ -75,7 +75,7 @@ def families() -> dict[str, Family]:
 
 
 def facts(keypoints: int, input_size: tuple[int, int], parameters: int, accuracy: str) -> str:
-    """Return the line that `export variants` prints after a network's name."""
+    """Return the facts that `export variants` prints after a network's name; `parameters` is their number."""
     size = f"{input_size[1]}x{input_size[0]}"
     return f"{keypoints:>3} points {size:>8} {parameters / 1e6:5.1f} M  {accuracy}"
 
@@ -84,7 +84,7 @@ def serve_pose_file(path: Path, options: PoseOptions | None = None) -> Served:
     """Read a pose network's ONNX file of any family and fold the preprocessing into it.
 
     Raises:
-        ValueError: no family has this form (the message lists their forms), or the file's own family cannot serve it.
+        ValueError: no family has this form (the message lists their forms), or its family cannot serve the file.
     """
     model = graph_edit.load(path)
     return _family_of(path, model).serve(path, model, options or PoseOptions())

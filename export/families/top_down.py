@@ -1,4 +1,4 @@
-"""What the files of all top-down families share: one normalised crop in, dynamic batch, uint8 in served form."""
+"""Serving of top-down files, shared by their families: the input is a normalised crop, in served form a uint8 one."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from export import graph_edit, metadata, network_file
 from export.families import PoseOptions, Served
 from export.flip import with_flip_test
 
-MEAN = (123.675, 116.28, 103.53)  # RGB, of pixels 0..255; what MMPose's networks were trained with
+MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels 0..255, as in the training of MMPose's networks
 STD = (58.395, 57.12, 57.375)
 
 
@@ -27,11 +27,11 @@ class CropFile:
     """A pose file with one input, crops [batch, 3, H, W] of normalised RGB.
 
     Attributes:
-        path: for messages and provenance.
-        model: with float32 inputs and outputs and a fixed crop.
-        meta: its metadata.
+        path: path of the file, for messages and provenance.
+        model: the model, with float32 inputs and outputs and a fixed crop size.
+        meta: the file's metadata.
         size: (w, h) of the crop.
-        answers: by output name, for one crop of noise, without the batch axis.
+        answers: the outputs for one crop of noise by name, without the batch axis.
     """
 
     path: Path
@@ -42,10 +42,10 @@ class CropFile:
 
 
 def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> CropFile:
-    """Read a file of crops.
+    """Read a file whose input is crops.
 
     Raises:
-        ValueError: it takes something else, or leaves the crop's size open.
+        ValueError: the input is something else, or the crop size is left open.
     """
     meta = metadata.read(model)
     stated = (meta["input_w"], meta["input_h"]) if {"input_w", "input_h"} <= meta.keys() else None
@@ -66,19 +66,19 @@ def serve_crop_file(
 ) -> Served:
     """Fold layout, colour order, mean and standard deviation (the metadata's, else MMPose's) into the graph.
 
-    The batch axis is opened when it is fixed; if a batch of two then differs from two single runs, `max_batch_size`
-    stays 1.
+    A fixed batch axis is made dynamic. If a batch of two then differs from two single runs, it stays fixed and
+    `max_batch_size` is 1.
 
     Args:
-        file: to serve.
-        head: what the served network answers.
+        file: the file to serve.
+        head: form of the served outputs.
         count: number K of keypoints.
-        options: of the command; `flip_test` matters here.
+        options: options of the command; only `flip_test` is used.
         outputs: name in served form -> name in the file.
-        mirrored: outputs of the file whose last axis runs along x, so that the flip test reverses it.
+        mirrored: outputs of the file whose last axis runs along x, which the flip test reverses.
 
     Raises:
-        ValueError: the metadata contradict the file, no keypoint set fits, or the flip test is not possible.
+        ValueError: the metadata contradicts the file, no keypoint set fits, or the flip test is not possible.
     """
     check_metadata(file, {"input_w": file.size[0], "input_h": file.size[1], "num_keypoints": count})
     named_set, source = _keypoint_set(file, count), metadata.source(file.path, file.meta)
@@ -96,10 +96,10 @@ def serve_crop_file(
     return Served(model, {model.name: served})
 
 
-def check_metadata(file: CropFile, is_so: Mapping[str, float]) -> None:
-    """Raise ValueError where the metadata say something else than what is so."""
+def check_metadata(file: CropFile, actual: Mapping[str, float]) -> None:
+    """Raise ValueError when the metadata states other values than the actual ones."""
     wrong = [
-        f"{key} {file.meta[key]!r}, is {value:g}" for key, value in is_so.items() if file.meta.get(key, value) != value
+        f"{key} {file.meta[key]!r}, is {value:g}" for key, value in actual.items() if file.meta.get(key, value) != value
     ]
     if wrong:
         raise ValueError(f"{file.path}: the metadata contradicts the network: says {'; says '.join(wrong)}")
@@ -127,7 +127,7 @@ def _refuse_flip_test(file: CropFile, merges: bool) -> None:
 
 
 def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) -> onnx.ModelProto:
-    """Return the model from uint8 BGR `crops` to the outputs in served form."""
+    """Return the model whose input is uint8 BGR `crops` and whose outputs are those of the served form."""
     model = compose.add_prefix(model, "network/")
     inner = model.graph.input[0].name
     nodes = graph_edit.uint8_input(model, "crops", "bgr", file.size)

@@ -1,4 +1,4 @@
-"""`cigpose-client info` and `check` against `python -m server`, which closes its doors and heals, with two networks."""
+"""`cigpose-client info` and `check` against `python -m server`, with two networks and the watchdog running."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def launcher(tritonserver, tmp_path_factory):
 
 @pytest.fixture
 def check(launcher, capsys):
-    """Return a function that runs the probe and returns its status and the words that begin its lines."""
+    """Return a function that runs the probe and returns its status and the first two words of each line."""
 
     def run():
         status = main(["check", "--url", launcher.grpc_url, "--timeout", "5"])
@@ -37,9 +37,9 @@ def check(launcher, capsys):
 
 def test_info_lists_every_network(launcher, capsys):
     assert main(["info", "--json", "--url", launcher.grpc_url]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["complete"]
-    assert [(model["name"], model["network"], model["keypoints"]) for model in told["models"]] == [
+    listing = json.loads(capsys.readouterr().out)
+    assert listing["complete"]
+    assert [(model["name"], model["network"], model["keypoints"]) for model in listing["models"]] == [
         ("pose", "whole-133", 133),
         ("pose_whole-133", "whole-133", 133),
         ("pose_body-17", "body-17", 17),
@@ -53,8 +53,8 @@ def test_check_asks_every_network(check):
 @pytest.mark.parametrize(
     ("step", "red"), [("body-17", ENSEMBLES[2:]), pytest.param("accept_boxes", ENSEMBLES, marks=pytest.mark.slow)]
 )
-def test_check_is_red_while_a_step_is_dead_and_green_when_it_is_back(launcher, check, step, red):
-    """Healing takes less than a second, so the watchdog is held while we look."""
+def test_check_fails_while_a_step_is_dead_and_passes_afterwards(launcher, check, step, red):
+    """Recovery takes less than a second, so the watchdog is suspended during the check."""
     stub = next(stub for stub, model in launcher.stubs().items() if model == step)
     launcher.process.send_signal(signal.SIGSTOP)
     try:
@@ -68,7 +68,7 @@ def test_check_is_red_while_a_step_is_dead_and_green_when_it_is_back(launcher, c
 
 
 @pytest.mark.slow
-def test_check_is_red_while_a_step_hangs_and_green_when_it_is_replaced(launcher, check):
+def test_check_fails_while_a_step_hangs_and_passes_afterwards(launcher, check):
     stub = next(stub for stub, model in launcher.stubs().items() if model == "decode_simcc")
     os.kill(stub, signal.SIGSTOP)
     assert check()[0] == 1

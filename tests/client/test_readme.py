@@ -1,4 +1,4 @@
-"""The README's example of the client: a wheel in an empty environment, against a real server."""
+"""The client example of the README, run with a wheel in an empty environment against a real server."""
 
 import re
 import subprocess

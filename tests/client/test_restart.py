@@ -1,4 +1,4 @@
-"""A real server that is stopped and started again while a folder is on its way."""
+"""A real server restarts while the client sends a folder."""
 
 import contextlib
 import json
@@ -35,16 +35,16 @@ def test_every_picture_is_answered_and_the_retries_are_counted(tritonserver, rep
         restarter.start()
         status = main(["folder", str(folder), "--url", first.grpc_url, "--json", str(answers), "--timeout", "120"])
         restarter.join()
-    said = capsys.readouterr().err
+    messages = capsys.readouterr().err
     entries = [json.loads(line) for line in answers.read_text().splitlines()]
-    assert status == 0, said
+    assert status == 0, messages
     assert [(entry["picture"], len(entry["people"])) for entry in entries] == [
         (f"{number:03}.png", number % 4) for number in range(PICTURES)
     ]
-    assert int(re.search(r"(\d+) requests sent again", said)[1]) > 0
+    assert int(re.search(r"(\d+) requests sent again", messages)[1]) > 0
 
 
 def wait_for_lines(folder, count):
-    """Wait for lines in the temporary file that becomes `people.jsonl`."""
+    """Wait until the temporary file of `people.jsonl` has that number of lines."""
     while sum(path.read_bytes().count(b"\n") for path in folder.glob(".people.*.part.jsonl")) < count:
         threading.Event().wait(0.01)

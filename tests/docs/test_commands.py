@@ -1,4 +1,4 @@
-"""Every command that the pages name works after the step that they name, or says which step is missing."""
+"""Commands in the documentation run after the documented installation, or name the missing step."""
 
 import json
 import os
@@ -27,11 +27,11 @@ def documented() -> list[str]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Return a function that runs a module with the packages of `make install` alone."""
+    """Return a function that runs a module with only the packages of `make install`."""
     locked = (CHECKOUT / "requirements" / "base.txt").read_text(encoding="utf-8")
     base = {_normal(name) for name in re.findall(r"^([\w.-]+)==", locked, re.M)}
     owners = metadata.packages_distributions()
-    others = [name for name, packages in owners.items() if not base & {_normal(it) for it in packages}]
+    others = [name for name, packages in owners.items() if not base & {_normal(package) for package in packages}]
     blocked = sorted({*others, "pycocotools", "torch", "matplotlib", "locust", "fastapi", "gdown"} - {"cigpose_client"})
     start = tmp_path_factory.mktemp("run") / "run.py"
     start.write_text(
@@ -88,14 +88,14 @@ def test_capacity_is_planned_after_make_install(run):
     ],
     ids=" ".join,
 )
-def test_what_needs_another_step_names_it(run, arguments):
+def test_a_command_names_the_missing_installation_step(run, arguments):
     done = run(*arguments)
     assert done.returncode == 1
-    (said,) = done.stderr.splitlines()
-    assert said.startswith("error: ") and STEPS.search(said)
+    (message,) = done.stderr.splitlines()
+    assert message.startswith("error: ") and STEPS.search(message)
 
 
-def test_the_targets_that_errors_name_exist():
+def test_make_targets_named_in_errors_exist():
     makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
     sources = [path for folder in ("server", "benchmarks", "synthetic") for path in (CHECKOUT / folder).glob("*.py")]
     targets = {name for path in sources for name in re.findall(r'need\("([\w-]+)"', path.read_text(encoding="utf-8"))}
@@ -107,7 +107,7 @@ def test_the_targets_that_errors_name_exist():
     ("options", "folder"),
     [([], "model_repository"), (["POSE=elsewhere/a.onnx", "DETECTOR=b.onnx"], "out/repositories/a")],
 )
-def test_other_networks_do_not_go_where_git_tracks_the_default_ones(options, folder):
+def test_serve_writes_other_networks_outside_the_tracked_folder(options, folder):
     make = ["make", "--dry-run", "--no-print-directory", "serve", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(make, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)

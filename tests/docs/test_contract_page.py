@@ -1,4 +1,4 @@
-"""docs/contract.md says what the server does: its tables are read here and held against a running server."""
+"""Checks the tables and examples of docs/contract.md against a running server."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def rows(title):
 
 
 @pytest.mark.parametrize("model", ["pose", "pose_from_boxes", "pose_spots", "pose_from_boxes_spots"])
-def test_tensors_are_the_ones_of_the_page(server, model):
+def test_tensors_match_the_page(server, model):
     documented = {
         cells[0].strip("`"): cells[1].replace(" ", "").replace("K", "17")
         for cells in rows("Ensembles")
@@ -55,7 +55,7 @@ def test_tensors_are_the_ones_of_the_page(server, model):
     assert parameters == facts
 
 
-def test_defaults_and_limits_are_the_ones_of_the_page():
+def test_defaults_and_limits_match_the_page():
     defaults = {cells[0].strip("`"): float(cells[1]) for cells in rows("Request parameters")[2:]}
     assert defaults == vars(RequestParameters())
     limits = [int(cells[1].split()[0]) for cells in rows("Limits")[2:4]]
@@ -73,7 +73,7 @@ def refusals(server):
         yield call(server, "pose", good, error=True, **parameters)
 
 
-def test_refusals_are_the_ones_of_the_page(server):
+def test_error_texts_match_the_page(server):
     templates = [cells[0].strip("`") for cells in rows("Refusals")[2:]]
     patterns = [".+".join(map(re.escape, template.split("..."))) for template in templates]
     seen = set()
@@ -87,7 +87,7 @@ def test_refusals_are_the_ones_of_the_page(server):
     assert seen == set(patterns)
 
 
-def test_metrics_are_the_ones_of_the_page(server, photo):
+def test_metrics_match_the_page(server, photo):
     call(server, "pose", photo)
     call(server, "pose", encode(noise_picture()))
     call(server, "pose", b"no picture", error=True)
@@ -95,7 +95,7 @@ def test_metrics_are_the_ones_of_the_page(server, photo):
         assert counters(server, cells[0].strip("`").split("{")[0])
 
 
-def test_tritonclient_alone(server, photo, tmp_path, monkeypatch):
+def test_the_tritonclient_example_runs(server, photo, tmp_path, monkeypatch):
     (tmp_path / "photo.jpg").write_bytes(photo)
     monkeypatch.chdir(tmp_path)
     code = PAGE.split("```python\n")[1].split("```")[0].replace("localhost:8001", server.grpc_url)
@@ -104,7 +104,7 @@ def test_tritonclient_alone(server, photo, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("shell", ["bash", "dash", "zsh"])
-def test_curl(server, photo, tmp_path, shell):
+def test_the_curl_example_runs(server, photo, tmp_path, shell):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     (tmp_path / "photo.jpg").write_bytes(photo)
@@ -118,7 +118,7 @@ def test_curl(server, photo, tmp_path, shell):
         np.testing.assert_allclose(np.ravel(outputs[name]["data"]), expected[name].ravel(), rtol=1e-6)
 
 
-def test_http_refuses_as_grpc_does(server):
+def test_http_rejects_like_grpc(server):
     header = json.dumps(
         {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "data": ["no picture"]}]}
     ).encode()
@@ -129,7 +129,7 @@ def test_http_refuses_as_grpc_does(server):
     assert "are no JPEG, PNG, WebP or BMP" in json.loads(error.value.read())["error"]
 
 
-def test_a_plain_stub(server, photo, tmp_path, monkeypatch):
+def test_a_plain_grpc_stub_gets_an_answer(server, photo, tmp_path, monkeypatch):
     command = ["grpc_tools.protoc", f"-I{DOCS}", f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
     subprocess.run([sys.executable, "-m", *command, "kserve_v2.proto"], check=True)
     script = f"""

@@ -26,7 +26,7 @@ def test_padding_and_aspect():
 
 def test_the_crop_is_the_region_around_the_centre():
     image_bgr = noise_picture(640, 480)
-    centers, scales = np.array([[300, 200]], np.float32), np.array([SIZE], np.float32)  # one crop pixel a picture pixel
+    centers, scales = np.array([[300, 200]], np.float32), np.array([SIZE], np.float32)  # a scale of 1
     crop = CROP.apply(image_bgr, centers, scales)[0]
     np.testing.assert_array_equal(crop, image_bgr[200 - 128 : 200 + 128, 300 - 96 : 300 + 96])
 
@@ -54,7 +54,7 @@ def test_outside_the_picture_is_black():
     assert not CROP.apply(image_bgr, centers, scales).any()
 
 
-def test_nobody_gives_no_crops():
+def test_no_boxes_give_no_crops():
     centers, scales = CROP.regions(boxes())
     assert CROP.apply(noise_picture(), centers, scales).shape == (0, 256, 192, 3)
 
@@ -64,7 +64,7 @@ def test_a_box_without_height_is_filled_by_the_aspect():
 
 
 @pytest.mark.parametrize("case", range(21))
-def test_bit_exact_with_the_genuine_crop(shared, case):
+def test_the_crop_equals_the_reference_bit_for_bit(shared, case):
     golden = np.load(shared / "reference" / "preprocess.npz")
     size = tuple(int(n) for n in golden["size"][case])
     cut = TopDownCrop(size)
@@ -106,7 +106,7 @@ def test_a_picture_of_the_right_size_is_only_copied():
     np.testing.assert_array_equal(LETTERBOX.apply(image_bgr), image_bgr)
 
 
-def test_the_rest_is_grey():
+def test_the_padding_is_grey():
     boxed = LETTERBOX.apply(np.zeros((50, 100, 3), np.uint8))
     assert boxed.shape == (416, 416, 3)
     assert not boxed[:208].any()
@@ -120,6 +120,6 @@ def test_extreme_pictures_keep_one_pixel(shape, scaled):
     assert np.argwhere(boxed[..., 0] == 0).max(axis=0).tolist() == [scaled[0] - 1, scaled[1] - 1]
 
 
-def test_boxes_come_back_to_picture_pixels():
+def test_boxes_map_back_to_picture_pixels():
     boxes_in_letterbox = boxes([0, 0, 10, 10], [20, 20, 30, 40])
     assert LETTERBOX.to_picture(boxes_in_letterbox, (832, 100)).tolist() == [[0, 0, 20, 20], [40, 40, 60, 80]]

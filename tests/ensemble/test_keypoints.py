@@ -8,7 +8,7 @@ from ensemble.keypoints import keypoint_set, keypoint_set_of_length, keypoint_se
 COUNTS = {"coco_wholebody": (133, 65), "coco": (17, 19), "crowdpose": (14, 15)}
 
 
-def test_there_are_the_three_sets():
+def test_the_three_sets_exist():
     assert {name: (len(s), len(s.edges)) for name, s in keypoint_sets().items()} == COUNTS
 
 
@@ -34,7 +34,7 @@ def test_edges_and_sigmas_are_sound(name):
     assert sorted(i for first, end in points.parts.values() for i in range(first, end)) == list(range(len(points)))
 
 
-def test_the_number_of_points_tells_the_set():
+def test_the_number_of_points_identifies_the_set():
     assert [keypoint_set_of_length(count).name for count in (133, 17, 14)] == list(COUNTS)
     with pytest.raises(ValueError, match=r"no keypoint set has 26 points; known: 133 \(coco_wholebody\)"):
         keypoint_set_of_length(26)
@@ -42,7 +42,7 @@ def test_the_number_of_points_tells_the_set():
         keypoint_set("halpe")
 
 
-def test_equal_to_the_official_tables(shared):
+def test_the_sets_equal_the_official_tables(shared):
     for count, table in json.loads((shared / "reference" / "cigpose_tables.json").read_text()).items():
         points = keypoint_set_of_length(int(count))
         assert points.name == table["dataset"]
@@ -52,7 +52,7 @@ def test_equal_to_the_official_tables(shared):
         assert [list(edge) for edge in points.edges] == table["skeleton"]
 
 
-def test_a_number_of_points_means_a_set_of_points_in_pictures(monkeypatch):
+def test_lookup_by_length_finds_2d_sets_only(monkeypatch):
     coco = keypoint_set("coco")
     known = {"space": replace(coco, name="space", dimensions=3), "coco": coco}
     monkeypatch.setattr(sets, "keypoint_sets", lambda: known)

@@ -1,4 +1,4 @@
-"""What must hold for any input, tried on many (hypothesis)."""
+"""Properties that hold for any input, tested with hypothesis."""
 
 import numpy as np
 from hypothesis import given, settings

@@ -46,7 +46,7 @@ def test_unknown_names_are_refused():
         parse_parameters({"box_threshold": 0.5}, DEFAULTS)
 
 
-def test_tritons_own_parameters_pass():
+def test_tritons_own_parameters_are_ignored():
     given = {"priority": 1, "timeout": 5, "sequence_id": 3, "triton_enable_empty_final_response": True}
     assert parse_parameters(given, DEFAULTS) == DEFAULTS
 

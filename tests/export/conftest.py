@@ -1,4 +1,4 @@
-"""Reference data that may lie beside the checkout, and tiny networks that every clone can build."""
+"""Fixtures of the reference data, where it is available, and of tiny networks that every checkout can build."""
 
 import functools
 import json
@@ -11,20 +11,20 @@ import pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_pytorch_thread() -> None:
-    """Keep PyTorch to one thread: on a busy machine its threads wait for each other a hundred times longer."""
-    if "torch" in sys.modules:  # the tests that need it were imported before
+    """Limit PyTorch to one thread: on a busy machine its threads spend most of the time waiting for each other."""
+    if "torch" in sys.modules:  # imported already by the tests that need it
         sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def reference(shared) -> Path:
-    """Folder of the recorded outputs of the genuine network."""
+    """Folder of the recorded outputs of the original network."""
     return shared / "reference"
 
 
 @pytest.fixture(scope="session")
 def golden(reference, fill):
-    """Function: variant -> (filled network, crops (2, 3, H, W), recorded arrays)."""
+    """Return a function: variant -> (network with reference weights, crops (2, 3, H, W), recorded arrays)."""
     import torch
 
     from export.families.cigpose.network import build
@@ -46,7 +46,7 @@ def golden(reference, fill):
 
 @pytest.fixture(scope="session")
 def tiny_variant():
-    """Function: keypoint set -> the smallest network with all its parts."""
+    """Return a function: keypoint set -> variant of a tiny network with all parts."""
     from export.families.cigpose.variants import Variant
 
     def make(keypoint_set="coco", **changes):
@@ -59,7 +59,7 @@ def tiny_variant():
 
 @pytest.fixture(scope="session")
 def randomized():
-    """Function: give a network seeded weights and batch statistics under which its outputs differ from crop to crop."""
+    """Return a function that gives a network seeded weights and statistics, so that outputs differ between crops."""
     import torch
 
     def fill_in(network, seed=0):
@@ -78,7 +78,7 @@ def randomized():
 
 @pytest.fixture(scope="session")
 def tiny_network(tiny_variant, randomized):
-    """Function: keypoint set -> tiny network with seeded weights, in eval mode."""
+    """Return a function: keypoint set -> tiny network with seeded weights, in eval mode."""
     from export.families.cigpose.network import build
 
     def make(keypoint_set="coco", **changes):

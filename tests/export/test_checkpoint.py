@@ -1,4 +1,4 @@
-"""Reading checkpoints: every flavour, exact values, and refusal of everything else."""
+"""Reading checkpoints: every format with exact values; all other files are rejected."""
 
 import pickle
 
@@ -48,7 +48,7 @@ def test_the_averaged_weights_are_taken(tmp_path, state):
     assert_same(read_checkpoint(tmp_path / "a.pth").state, state)
 
 
-def test_numpy_values_beside_the_weights_do_no_harm(tmp_path, state):
+def test_numpy_values_beside_the_weights_are_ignored(tmp_path, state):
     meta = {"sigmas": np.arange(3.0), "best": np.float64(0.5)}
     torch.save({"meta": meta, "state_dict": state}, tmp_path / "a.pth")
     assert_same(read_checkpoint(tmp_path / "a.pth").state, state)
@@ -65,7 +65,7 @@ def test_recorded_files_give_the_recorded_values(flavour, reference):
 
 
 class Evil:
-    """Pickles to a call that would create a file."""
+    """Pickles to a call that creates a file."""
 
     def __init__(self, path):
         self.path = path
@@ -75,7 +75,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_file_that_runs_code_is_refused_and_nothing_runs(tmp_path, state, zipped):
+def test_a_file_that_refers_to_code_is_rejected_unexecuted(tmp_path, state, zipped):
     content = {"meta": Evil(tmp_path / "ran"), "state_dict": state}
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     with pytest.raises(
@@ -92,7 +92,7 @@ class Log:
         return getattr, ("a log", "upper")
 
 
-def test_the_getattr_of_a_trainers_log_does_no_harm(tmp_path, state):
+def test_the_getattr_of_a_trainers_log_is_ignored(tmp_path, state):
     torch.save({"message_hub": Log(), "state_dict": state}, tmp_path / "a.pth")
     assert list(read_checkpoint(tmp_path / "a.pth").state) == list(state)
 
@@ -169,11 +169,11 @@ def test_missing_unknown_and_misshapen_entries_are_listed(tmp_path, asked):
     assert "missing: 1.bias; unknown: extra; of another shape: 0.weight (3, 3) instead of (4, 3)" in str(caught.value)
 
 
-def test_the_family_is_found_by_the_entries_or_by_the_variant(tmp_path, state, tiny_network):
+def test_entries_or_variant_identify_the_family(tmp_path, state, tiny_network):
     assert exporter_of(Checkpoint(tmp_path, tiny_network().state_dict())) is cigpose
     assert exporter_of(Checkpoint(tmp_path, state), "cigpose-m_coco_256x192") is cigpose
 
 
-def test_a_checkpoint_of_no_family_is_refused_with_what_the_families_expect(tmp_path, state):
+def test_a_checkpoint_of_no_family_is_rejected_with_known_entries(tmp_path, state):
     with pytest.raises(ValueError, match=r"a\.pth: no family has such entries: 0\.weight, .*\. cigpose: backbone"):
         exporter_of(Checkpoint(tmp_path / "a.pth", state))

@@ -1,4 +1,4 @@
-"""Differences of two runs of one network."""
+"""Differences between two runs of one network."""
 
 import math
 
@@ -27,13 +27,13 @@ def test_one_changed_value(answers):
     assert found.rms == pytest.approx(100 / math.sqrt(2 * 3 * 8) / answers["x"].std(), rel=1e-4)
 
 
-def test_the_output_that_differs_most_counts_however_small_its_values_are(answers):
+def test_the_output_that_differs_most_counts(answers):
     answers["small"] = answers["x"] * np.float32(1e-6)
     changed = {**answers, "small": answers["small"] * np.float32(1.5)}
     assert difference(answers, changed).rms > 0.4
 
 
-def test_not_a_number_is_never_close(answers):
+def test_nan_is_never_close(answers):
     changed = {**answers, "y": answers["y"] * np.float32(math.nan)}
     assert not difference(answers, changed).rms <= 1e9
 

@@ -1,4 +1,4 @@
-"""Downloads from a web server on this machine: whole files, broken connections, members of zip files, checksums."""
+"""Downloads from a local web server: whole files, broken connections, members of zip files, checksums."""
 
 import contextlib
 import hashlib
@@ -23,12 +23,12 @@ from export.zoo import Entry, entry, zoo
 from server.process import free_port
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
-CHUNK = 512 * 1024  # what gdown writes at once, and so what it keeps of a broken transfer
+CHUNK = 512 * 1024  # gdown writes in chunks of this size, so it keeps a multiple of it after a broken transfer
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Site(http.server.ThreadingHTTPServer):
-    """Serves `files` with byte ranges; `breaks` holds after how many bytes the next answers end."""
+    """Serves `files` with byte ranges. `breaks` lists the numbers of bytes after which the next answers end."""
 
     daemon_threads = True
 
@@ -37,7 +37,7 @@ class Site(http.server.ThreadingHTTPServer):
         self.files, self.breaks, self.ranges, self.sent = {}, [], [], 0
 
     def handle_error(self, request, client_address):
-        pass  # a client that goes away in the middle
+        pass  # a client that disconnects during a transfer
 
     def address(self, name):
         return f"http://127.0.0.1:{self.server_port}/{name}"
@@ -93,7 +93,7 @@ def published(site, name="a.onnx", **fields):
 
 @pytest.fixture
 def at_once(monkeypatch):
-    """Wait for no retry."""
+    """Retry without a pause."""
     monkeypatch.setattr(sys.modules["gdown.download"], "_wait_or_cancel", lambda **_: None)
 
 
@@ -102,11 +102,11 @@ def test_a_file_with_a_published_checksum(site, tmp_path):
     assert fetch(published(site, sha256=SHA256), tmp_path).endswith(f"sha256 {SHA256} as published")
     assert [path.name for path in tmp_path.iterdir()] == ["a.onnx"]
     assert (tmp_path / "a.onnx").read_bytes() == CONTENT
-    assert "there already" in fetch(published(site, sha256=SHA256), tmp_path)
+    assert "already present" in fetch(published(site, sha256=SHA256), tmp_path)
     assert site.sent == len(CONTENT)
 
 
-def test_without_one_the_first_download_is_recorded_and_checked_from_then_on(site, tmp_path):
+def test_an_unpublished_checksum_is_recorded_at_first_download(site, tmp_path):
     site.files["a.onnx"] = CONTENT
     assert "recorded in" in fetch(published(site), tmp_path)
     assert (tmp_path / RECORD).read_text() == f"{SHA256}  a.onnx\n"
@@ -118,28 +118,28 @@ def test_without_one_the_first_download_is_recorded_and_checked_from_then_on(sit
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
-def test_a_wrong_checksum_leaves_nothing(site, tmp_path):
+def test_a_wrong_checksum_leaves_no_file(site, tmp_path):
     site.files["a.onnx"] = CONTENT
     with pytest.raises(ValueError, match=rf"sha256 is {SHA256}, published is 0000"):
         fetch(published(site, sha256="0" * 64), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_that_is_there_already_is_named(site, tmp_path):
+def test_an_existing_damaged_file_is_reported(site, tmp_path):
     (tmp_path / "a.onnx").write_bytes(CONTENT[:-1])
-    with pytest.raises(ValueError, match="the file is damaged or another"):
+    with pytest.raises(ValueError, match="the file is damaged or not the same"):
         fetch(published(site, sha256=SHA256), tmp_path)
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_broken_connection_is_taken_up_where_it_broke(site, tmp_path):
+def test_a_broken_transfer_resumes(site, tmp_path):
     site.files["a.onnx"], site.breaks = CONTENT, [1_000_000, 800_000]
     fetch(published(site, sha256=SHA256), tmp_path)
     assert site.ranges == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-"]
 
 
 @pytest.mark.usefixtures("at_once")
-def test_the_next_run_goes_on_where_the_last_gave_up(site, tmp_path):
+def test_the_next_run_resumes_the_last_one(site, tmp_path):
     site.files["a.onnx"], site.breaks = CONTENT, [1_000_000, 0, 0, 0]
     with pytest.raises(OSError, match="try again to continue"):
         fetch(published(site, sha256=SHA256), tmp_path)
@@ -161,13 +161,13 @@ def archive(site, tmp_path):
     return published(site, address=site.address("models.zip"), member="a.onnx")
 
 
-def test_one_member_of_a_zip_without_the_rest(site, archive, tmp_path):
+def test_only_one_member_of_a_zip_is_fetched(site, archive, tmp_path):
     assert "recorded" in fetch(archive, tmp_path / "d")
     assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
     assert site.sent < 1_200_000 < len(site.files["models.zip"])
 
 
-def test_a_member_that_is_not_there(site, archive, tmp_path):
+def test_a_missing_member_is_an_error(site, archive, tmp_path):
     with pytest.raises(OSError, match=r"does not hold b\.onnx whole"):
         fetch(published(site, address=archive.address, member="b.onnx"), tmp_path / "d")
     assert not list((tmp_path / "d").iterdir())
@@ -180,12 +180,12 @@ def test_a_file_that_is_no_zip(site, tmp_path):
 
 
 def first_bytes(site):
-    """Return where the ranges began that were asked for, without the archive's directory."""
-    return [int(asked[6:].split("-")[0]) for asked in site.ranges if not asked.startswith("bytes=-")]
+    """Return the starts of the requested ranges, except those of the archive's directory."""
+    return [int(header[6:].split("-")[0]) for header in site.ranges if not header.startswith("bytes=-")]
 
 
-def test_a_broken_member_is_taken_up_where_it_broke(site, archive, tmp_path):
-    site.breaks = [1 << 20, 400_000, 1 << 20, 300_000]  # each try reads the directory, too
+def test_a_broken_transfer_of_a_member_resumes(site, archive, tmp_path):
+    site.breaks = [1 << 20, 400_000, 1 << 20, 300_000]  # each try reads the directory first
     fetch(archive, tmp_path / "d")
     assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
     begin, second, third = first_bytes(site)
@@ -195,7 +195,7 @@ def test_a_broken_member_is_taken_up_where_it_broke(site, archive, tmp_path):
 
 
 def broken(site, archive, folder):
-    """Fetch a member over a connection that breaks every time, and return the file with what came of it."""
+    """Fetch a member over a connection that always breaks; return the file with the received bytes."""
     site.breaks = [1 << 20, 400_000] + [1 << 20, 0] * 2
     with pytest.raises(OSError, match=r"a\.onnx: the transfer from .* failed; try again to continue"):
         fetch(archive, folder)
@@ -206,7 +206,7 @@ def broken(site, archive, folder):
     return part
 
 
-def test_the_next_run_goes_on_with_the_member(site, archive, tmp_path):
+def test_the_next_run_resumes_the_member(site, archive, tmp_path):
     kept = broken(site, archive, tmp_path / "d").stat().st_size
     fetch(archive, tmp_path / "d")
     assert first_bytes(site)[0] > kept > 300_000
@@ -214,7 +214,7 @@ def test_the_next_run_goes_on_with_the_member(site, archive, tmp_path):
     assert {path.name for path in (tmp_path / "d").iterdir()} == {"a.onnx", RECORD}
 
 
-def test_what_is_kept_is_not_continued_with_another_member(site, archive, tmp_path):
+def test_kept_bytes_are_not_used_for_another_member(site, archive, tmp_path):
     broken(site, archive, tmp_path / "d")
     with zipfile.ZipFile(tmp_path / "models.zip", "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.onnx", CONTENT[1_000_000:])
@@ -223,7 +223,7 @@ def test_what_is_kept_is_not_continued_with_another_member(site, archive, tmp_pa
     assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[1_000_000:]
 
 
-def test_what_is_kept_and_damaged_is_thrown_away(site, archive, tmp_path):
+def test_damaged_kept_bytes_are_removed(site, archive, tmp_path):
     part = broken(site, archive, tmp_path / "d")
     part.write_bytes(part.read_bytes()[:-1000] + bytes(1000))
     with pytest.raises(OSError, match=r"does not hold a\.onnx whole"):
@@ -232,21 +232,21 @@ def test_what_is_kept_and_damaged_is_thrown_away(site, archive, tmp_path):
     assert (tmp_path / "d" / "a.onnx").read_bytes() == CONTENT[:1_000_000]
 
 
-def test_a_web_page_is_no_weights(site, tmp_path):
+def test_a_web_page_is_rejected(site, tmp_path):
     site.files["a.onnx"] = b"\n<!DOCTYPE html><html>quota exceeded</html>"
-    with pytest.raises(ValueError, match="a web page came instead of the file"):
+    with pytest.raises(ValueError, match="received a web page instead of the file"):
         fetch(published(site), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_an_address_without_the_file(site, tmp_path):
-    with pytest.raises(OSError, match=r"is not offered now: 404"):
+def test_a_missing_file_at_the_address_is_an_error(site, tmp_path):
+    with pytest.raises(OSError, match=r"is not available: 404"):
         fetch(published(site), tmp_path)
 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("member", [None, "a.onnx"])
-def test_offline_the_command_says_so(tmp_path, monkeypatch, capsys, member):
+def test_the_command_reports_a_missing_connection(tmp_path, monkeypatch, capsys, member):
     nobody = Entry("a.onnx", "us", f"http://127.0.0.1:{free_port()}/a", "ours", "none", "1x1", member=member)
     monkeypatch.setattr(command, "entry", lambda name: nobody)
     assert main(["download", "a.onnx", "--output", str(tmp_path)]) == 1
@@ -264,13 +264,13 @@ def test_the_zoo_agrees_with_the_table_of_variants():
             assert known.keypoints == variant.num_keypoints
             assert known.input == "{}x{}".format(*variant.input_size)
             assert known.accuracy.startswith(f"AP {variant.average_precision} on ")
-    assert len({known.address for known in zoo().values()}) == len(zoo()) - 13  # one zip holds 14
+    assert len({known.address for known in zoo().values()}) == len(zoo()) - 13  # 14 entries share one zip
     assert all(known.licence and known.address.startswith("https://") for known in zoo().values())
 
 
-def test_names(capsys):
+def test_entries_are_found_by_name_or_stem(capsys):
     assert entry("yolox_nano").sha256
-    with pytest.raises(ValueError, match=r"published as cigpose-m_coco_256x192\.pth .*; say which"):
+    with pytest.raises(ValueError, match=r"published as cigpose-m_coco_256x192\.pth .*; choose one"):
         entry("cigpose-m_coco_256x192")
     with pytest.raises(ValueError, match=r"unknown file 'rtmpose'; known: .*yolox_x\.onnx"):
         entry("rtmpose")

@@ -10,7 +10,7 @@ from export.half_weights import store_half
 
 
 def product(weights, bias):
-    """A model that multiplies by `weights` and adds `bias`."""
+    """Return a model that multiplies by `weights` and adds `bias`."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["p"]), helper.make_node("Add", ["p", "b"], ["y"])]
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 64]) for name in ("x", "y")]
     stored = [numpy_helper.from_array(weights, "w"), numpy_helper.from_array(bias, "b")]
@@ -29,7 +29,7 @@ def test_large_weights_are_rounded_and_small_ones_kept():
     np.testing.assert_allclose(answer, x @ weights.astype(np.float16).astype(np.float32) + bias, rtol=1e-4, atol=1e-4)
 
 
-def test_what_float16_cannot_hold_is_named():
+def test_weights_beyond_float16_are_named():
     weights = np.zeros((64, 64), np.float32)
     weights[3, 4] = 1e5
     with pytest.raises(ValueError, match=r"w reaches 1e\+05"):

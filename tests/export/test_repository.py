@@ -67,7 +67,7 @@ def test_the_command_seals_what_it_built(files, tmp_path):
     assert "spots/1/model.onnx was changed" in found
 
 
-def test_models_of_somebody_else_are_left_alone(files, tmp_path):
+def test_foreign_models_are_not_touched(files, tmp_path):
     stranger = tmp_path / "r" / "theirs"
     stranger.mkdir(parents=True)
     (stranger / "config.pbtxt").write_text("")
@@ -76,8 +76,8 @@ def test_models_of_somebody_else_are_left_alone(files, tmp_path):
         build_repository(*files, tmp_path / "r")
 
 
-def test_models_of_somebody_else_by_our_names_are_left_alone(files, tmp_path):
-    """Among models of our own, they would be ours; the first one that a build writes is missing here."""
+def test_foreign_models_of_the_same_names_are_not_touched(files, tmp_path):
+    """The folder lacks the model that every build writes first, so its other models are foreign."""
     theirs = tmp_path / "r" / "detector" / "1" / "model.onnx"
     theirs.parent.mkdir(parents=True)
     theirs.write_bytes(b"theirs")
@@ -88,17 +88,17 @@ def test_models_of_somebody_else_by_our_names_are_left_alone(files, tmp_path):
     assert theirs.read_bytes() == b"theirs"
 
 
-def test_another_network_does_not_go_into_a_repository_that_is_there(files, tmp_path, capsys):
-    """As the folders in git: those of the network before are not to be removed."""
+def test_another_network_is_not_added_to_an_existing_repository(files, tmp_path, capsys):
+    """The models of the other network, which git may track, are kept."""
     (first, second), detector = files
     folder = ["--detector", str(detector), "--output", str(tmp_path / "r")]
     assert main(["repository", "--pose", str(first), *folder]) == 0
     assert main(["repository", "--pose", str(second), *folder]) == 2
-    said = capsys.readouterr().err
-    assert "pose_from_boxes_spots, pose_spots, spots; choose another --output" in said and "remove" not in said
+    message = capsys.readouterr().err
+    assert "pose_from_boxes_spots, pose_spots, spots; choose another --output" in message and "remove" not in message
 
 
-def test_two_models_of_one_name_are_refused_with_both_files(files, tmp_path):
+def test_two_models_of_one_name_are_rejected_with_both_files(files, tmp_path):
     (pose, _), detector = files
     (tmp_path / "other").mkdir()
     twin = save_pose_network(tmp_path / "other" / "spots.onnx", 14)
@@ -113,7 +113,7 @@ def test_two_models_of_one_name_are_refused_with_both_files(files, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
-def test_without_a_detector_the_network_that_needs_it_is_named(files, tmp_path, capsys):
+def test_a_missing_detector_is_reported_with_the_network(files, tmp_path, capsys):
     (pose, _), _ = files
     assert main(["repository", "--pose", str(pose), "--output", str(tmp_path / "r")]) == 1
     assert "error: spots takes crops of single persons, so it needs a detector; add --detector FILE" in (
@@ -121,7 +121,7 @@ def test_without_a_detector_the_network_that_needs_it_is_named(files, tmp_path, 
     )
 
 
-def test_the_command_says_what_it_built(files, tmp_path, capsys):
+def test_the_command_prints_what_it_built(files, tmp_path, capsys):
     (pose, _), detector = files
     assert main(["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]) == 0
     assert "spots: max_batch_size 32" in capsys.readouterr().out

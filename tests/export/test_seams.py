@@ -1,7 +1,7 @@
-"""A new family is one folder and one line of a registry: three invented ones are added to a copy of the checkout.
+"""A new family is one folder and one line of a registry. The tests add example families to a copy of the checkout.
 
-Each is exported by the copy's own command. The same pictures then go through the in-process runtime of the copy and
-through a real server, and the answers must be equal bit for bit.
+The copy's command builds a repository with each of them. The same pictures then go through the copy's in-process
+runtime and through a real server, and the answers must be equal bit for bit.
 """
 
 import os
@@ -28,7 +28,7 @@ SEAMS = Path(__file__).parent / "seams"
 
 
 class Checkout:
-    """A copy of the packages, with one family more."""
+    """A copy of the packages with one additional family."""
 
     def __init__(self, folder, family):
         for name in ("ensemble", "export", "server", "client/cigpose_client"):

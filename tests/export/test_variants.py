@@ -1,4 +1,4 @@
-"""`python -m export variants`, which must work without PyTorch."""
+"""`python -m export variants`, which must run without PyTorch."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from export.__main__ import main
 from export.families.cigpose.variants import VARIANTS
 
 
-def test_one_network_a_line_its_name_first(capsys):
+def test_each_line_begins_with_the_name_of_a_network(capsys):
     assert main(["variants"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(VARIANTS)
@@ -21,13 +21,13 @@ def test_one_network_a_line_its_name_first(capsys):
     assert all("; weights: https://drive.google.com/" in line for line in lines)
 
 
-def test_it_needs_no_pytorch():
+def test_the_command_needs_no_pytorch():
     code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(['variants']))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("buffered", ["", "1"])
-def test_a_reader_that_has_seen_enough_is_no_error(buffered):
+def test_a_closed_pipe_is_no_error(buffered):
     environment = {**os.environ, "PYTHONUNBUFFERED": buffered}
     command = [sys.executable, "-m", "export", "variants"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)

@@ -18,7 +18,7 @@ def finding(difference, bound, *moved_px):
     return Finding("net", "a, b", difference, bound, np.array(moved_px))
 
 
-def test_a_bound_that_is_exceeded_and_none_that_holds_for_nan():
+def test_an_exceeded_bound_and_nan_fail():
     assert finding(Difference(0.1, 0.01), 0.01).passed
     assert not finding(Difference(0.1, math.nan), 1e9).passed
     assert str(finding(Difference(0.1, 0.02), 0.01)) == (
@@ -36,7 +36,7 @@ def spots(tmp_path_factory):
     return folder / "r"
 
 
-def test_every_network_is_verified_and_given_boxes_where_that_is_possible(spots):
+def test_every_network_is_verified_with_given_boxes_if_possible(spots):
     found = members(spots)
     assert {name: member.run.pipeline.name for name, member in found.items()} == {
         "detector": "pose",
@@ -56,7 +56,7 @@ def test_samples_differ_and_repeat(spots):
     assert 30 < crops.std() < 80
 
 
-def test_a_moved_maximum_is_measured_in_pixels_of_the_picture(spots):
+def test_moved_keypoints_are_measured_in_picture_pixels(spots):
     member = members(spots)["s"]
     samples = member.samples(2)
     moved = [{**tensors, "simcc_x": tensors["simcc_x"].copy()} for tensors in samples]
@@ -74,7 +74,7 @@ def test_a_folder_without_networks_and_an_unknown_name(spots, tmp_path, capsys):
     with pytest.raises(ValueError, match="holds no pipeline"):
         members(tmp_path)
     assert main(["verify", str(spots), "--network", "other"]) == 2
-    assert "no network other; there are" in capsys.readouterr().err
+    assert "unknown network other; the repository has" in capsys.readouterr().err
     nobody = f"127.0.0.1:{free_port()}"
     assert main(["verify", str(spots), "--network", "s", "--url", nobody, "--crops", "1"]) == 1
     assert "error: s: failed to connect" in capsys.readouterr().err
@@ -87,7 +87,7 @@ def torch():
 
 @pytest.fixture(scope="module")
 def exported(torch, tiny_network, tmp_path_factory):
-    """Folder with a repository of a tiny network with flip test and another, and the tiny one's checkpoint."""
+    """Folder with checkpoints and a repository of two networks; the one called tiny has the flip test."""
     from export import graph_edit
     from export.families.cigpose.export import export_onnx
     from export.onnx_export import ExportOptions
@@ -124,7 +124,7 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["detector", "spots", "tiny"]
     wrong = [*arguments, "--checkpoint", str(folder / "wrong.pth")]
     assert main(wrong) == 1
-    assert "no network says that it comes from" in capsys.readouterr().err
+    assert "as its source; choose one with --network" in capsys.readouterr().err
     assert main([*wrong, "--network", "tiny"]) == 1
     assert "EXCEEDED" in capsys.readouterr().out.splitlines()[0]
     assert main([*wrong, "--network", "tiny", "--max-difference", "0.1"]) == 0
@@ -134,7 +134,7 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
 
 @pytest.mark.server
 @pytest.mark.torch
-def test_a_server_of_its_own_is_started(exported, capsys, tritonserver):
+def test_the_command_starts_a_server(exported, capsys, tritonserver):
     assert main(["verify", str(exported / "r"), "--network", "tiny", "--crops", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
 
@@ -152,6 +152,6 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         assert main(arguments) == 1  # it wants to know us
     assert "error: detector: failed to connect" in capsys.readouterr().err
     assert main(["verify", str(folder / "r"), "--tls"]) == 2
-    assert "--tls goes with --url" in capsys.readouterr().err
+    assert "--tls needs --url" in capsys.readouterr().err
     assert main([*arguments[:-1], str(pem / "nothing.pem")]) == 1
     assert "nothing.pem" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def assert_contract(answer, count, detected=None):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, 32])
-def test_people_are_found_best_first_and_answered_as_in_process(server, alone, count):
+def test_people_come_best_first_and_equal_the_in_process_ones(server, alone, count):
     cells = [(3 + 5 * (i % 9), 2 + 6 * (i // 9)) for i in range(count)]
     encoded = encode(picture_with_persons(cells, seed=count))
     answer = call(server, "pose", encoded)
@@ -42,7 +42,7 @@ def test_people_are_found_best_first_and_answered_as_in_process(server, alone, c
     assert (np.diff(answer["bbox_scores"]) <= 0).all()
 
 
-def test_more_people_than_max_persons_are_cut_and_told(server):
+def test_the_list_is_cut_at_max_persons_and_the_count_reported(server):
     encoded = encode(picture_with_persons([(i % 45 + 2, 4 * (i // 45) + 2) for i in range(0, 160, 4)]))
     assert_contract(call(server, "pose", encoded), 32, detected=40)
     assert_contract(call(server, "pose", encoded, max_persons=3), 3, detected=40)
@@ -60,7 +60,7 @@ def test_boxes_alone_never_run_the_pose_network(server, model, outputs):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 32])
-def test_given_boxes_come_back_as_given(server, alone, count):
+def test_given_boxes_are_returned_unchanged(server, alone, count):
     random = np.random.default_rng(count)
     corners = random.uniform(-50, 400, (count, 2))
     bboxes = np.hstack([corners, corners + random.uniform(1, 300, (count, 2))]).astype(np.float32)
@@ -74,7 +74,7 @@ def test_given_boxes_come_back_as_given(server, alone, count):
     np.testing.assert_array_equal(answer["keypoint_scores"], keypoint_scores)
 
 
-def test_the_default_ensemble_answers_as_its_network_does(server):
+def test_the_default_ensemble_equals_that_of_its_network(server):
     encoded = encode(picture_with_persons([(10, 10), (30, 20)]))
     default, named = (call(server, model, encoded) for model in ("pose", "pose_spots"))
     for name in SHAPES:
@@ -111,14 +111,14 @@ def test_bad_boxes_are_refused(server, bboxes, sentence):
 
 
 @pytest.mark.parametrize("encoded", [b"", b"hello", encode(noise_picture(), ".jpg")[:200], b"GIF89a" + bytes(99)])
-def test_what_is_no_picture_is_refused_in_plain_words(server, encoded):
+def test_other_bytes_are_rejected_with_a_clear_message(server, encoded):
     failure = call(server, "pose", encoded, error=True)
     assert failure.status() == "StatusCode.INVALID_ARGUMENT"
     assert "image: " in failure.message()
     assert not any(word in failure.message().lower() for word in ("traceback", ".py", "/", "cv2", "opencv", "numpy"))
 
 
-def test_the_same_answer_alone_and_among_16_different_ones(server):
+def test_concurrent_requests_do_not_change_an_answer(server):
     pictures = [
         encode(picture_with_persons([(5 + 3 * i, 7 * j + 3) for i in range(n % 5)], seed=n))
         for j, n in enumerate([*range(4)] * 4)
@@ -127,12 +127,12 @@ def test_the_same_answer_alone_and_among_16_different_ones(server):
     for _ in range(3):
         with ThreadPoolExecutor(len(pictures)) as pool:
             together = list(pool.map(lambda picture: call(server, "pose", picture), pictures))
-        for ours, single in zip(together, alone, strict=True):
+        for answer, single in zip(together, alone, strict=True):
             for name in SHAPES:
-                np.testing.assert_array_equal(ours[name], single[name])
+                np.testing.assert_array_equal(answer[name], single[name])
 
 
-def test_a_bad_request_leaves_the_others_of_its_batch_alone(server):
+def test_a_bad_request_does_not_affect_its_batch(server):
     good, bad = encode(picture_with_persons([(10, 10)])), b"no picture"
     expected = call(server, "pose", good)
     with ThreadPoolExecutor(16) as pool:
@@ -144,8 +144,8 @@ def test_a_bad_request_leaves_the_others_of_its_batch_alone(server):
             np.testing.assert_array_equal(answer["keypoints"], expected["keypoints"])
 
 
-def test_requests_are_merged(server):
-    """16 callers at once: the pose network runs less often than it is asked."""
+def test_requests_are_batched(server):
+    """With 16 concurrent callers, the pose network has fewer executions than requests."""
     encoded = encode(picture_with_persons([(10, 10), (20, 20)]))
     counts = [counters(server, f"nv_inference_{kind}")["spots"] for kind in ("request_success", "exec_count")]
     with ThreadPoolExecutor(16) as pool:

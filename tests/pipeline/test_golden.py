@@ -1,7 +1,7 @@
-"""The genuine CIGPose's keypoints for a photo and boxes, through the server.
+"""The server's keypoints for a photo and boxes equal those of the reference implementation.
 
-The network is the official architecture, its weights are filled by the recipe of the golden data. A keypoint must be
-the golden one wherever the golden margin (best bin over second best) exceeds twice the tolerance of the logits.
+The network has the official architecture and the weights of the reference data. A keypoint must equal the reference one
+wherever the margin of the latter (best bin over second best) exceeds twice the tolerance of the logits.
 """
 
 import numpy as np
@@ -14,13 +14,13 @@ from tests.triton import call
 
 pytestmark = [pytest.mark.server, pytest.mark.torch]
 
-TOLERANCE = 5e-3  # of logits whose standard deviation is about 7: float32 rounding of a deep network, with room
+TOLERANCE = 5e-3  # float32 rounding of a deep network, with some room; the logits have a standard deviation of about 7
 CASES = {"m_wholebody": "cigpose-m_coco-wholebody_256x192", "m_crowdpose": "cigpose-m_crowdpose_256x192"}
 
 
 @pytest.fixture(scope="module")
 def golden_repository(shared, fill, tmp_path_factory):
-    """A repository of both filled networks, exported from checkpoints as a user would."""
+    """A repository of both networks, exported from checkpoints with the command."""
     import torch
 
     from export.__main__ import main
@@ -54,19 +54,19 @@ def golden_server(golden_repository, serve):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_keypoints_equal_the_genuine_ones(shared, golden_server, case):
+def test_keypoints_equal_the_reference(shared, golden_server, case):
     golden = np.load(shared / "reference" / f"e2e_000000000785_{case}.npz")
     photo = (shared / "data" / "coco_sample" / "000000000785.jpg").read_bytes()
     answer = call(golden_server, f"pose_from_boxes_{CASES[case]}", photo, golden["boxes"])
     sure = np.stack([golden["margin_x"], golden["margin_y"]], axis=2) > 2 * TOLERANCE
-    # a keypoint that is invalid by its score moves in both coordinates
+    # a keypoint whose score makes it invalid differs in both coordinates
     assert sure.mean() > 0.95
     np.testing.assert_array_equal(answer["keypoints"][sure], golden["keypoints_plain"][sure])
     np.testing.assert_allclose(answer["keypoint_scores"], golden["scores_plain"], atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_served_equals_in_process(shared, golden_server, golden_repository, case):
+def test_served_keypoints_equal_the_in_process_ones(shared, golden_server, golden_repository, case):
     golden = np.load(shared / "reference" / f"e2e_000000000785_{case}.npz")
     photo = (shared / "data" / "coco_sample" / "000000000785.jpg").read_bytes()
     answer = call(golden_server, f"pose_from_boxes_{CASES[case]}", photo, golden["boxes"])
@@ -76,8 +76,8 @@ def test_served_equals_in_process(shared, golden_server, golden_repository, case
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_alone_and_together_differ_by_rounding_at_most(shared, golden_server, case):
-    """docs/contract.md, Equality: the batch's composition moves logits by rounding alone."""
+def test_batch_composition_changes_rounding_only(shared, golden_server, case):
+    """docs/contract.md, Equality: the composition of a batch changes logits by rounding only."""
     golden = np.load(shared / "reference" / f"e2e_000000000785_{case}.npz")
     photo = (shared / "data" / "coco_sample" / "000000000785.jpg").read_bytes()
     together = call(golden_server, f"pose_from_boxes_{CASES[case]}", photo, golden["boxes"])

@@ -1,4 +1,4 @@
-"""64 callers at once, good and bad requests mixed: every answer belongs to its picture, none is lost or late."""
+"""64 concurrent callers with good and bad requests: every answer belongs to its picture, none is lost or late."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Three networks of different input size and keypoint set in one repository, all under load at once."""
+"""Three networks of different input sizes and keypoint sets in one repository, under concurrent load."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -70,6 +70,6 @@ def test_the_default_is_the_first(three_server):
         ("pose", "pose_whole-133", None),
         ("pose_from_boxes", "pose_from_boxes_whole-133", bboxes),
     ):
-        ours, theirs = (call(three_server, model, picture, given) for model in (default, named))
-        for name in ours:
-            np.testing.assert_array_equal(ours[name], theirs[name])
+        answer, expected = (call(three_server, model, picture, given) for model in (default, named))
+        for name in answer:
+            np.testing.assert_array_equal(answer[name], expected[name])

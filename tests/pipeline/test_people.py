@@ -1,4 +1,4 @@
-"""From nobody to hundreds of people, found or given."""
+"""Pictures with no person up to hundreds, detected or given as boxes."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.server
 
 
 def crowd(count):
-    """A picture with `count` people, each at a place of its own."""
+    """Return a picture with `count` people at different places."""
     return picture_with_persons([(2 * (i % 26), 2 * (i // 26)) for i in range(count)], seed=count)
 
 
@@ -38,7 +38,7 @@ def test_equal_scores_keep_the_detectors_order(server):
 
 
 def test_each_row_belongs_to_its_box(server):
-    """One person a request and all together give the same rows: nothing is swapped between persons."""
+    """Requests for single persons give the same rows as one request for all of them."""
     picture = encode(crowd(20))
     together = call(server, "pose", picture)
     for row, bbox in enumerate(together["bboxes"]):
@@ -48,7 +48,7 @@ def test_each_row_belongs_to_its_box(server):
     assert len(np.unique(together["keypoints"], axis=0)) == 20
 
 
-def test_nobody_costs_one_dummy_crop_and_a_metric_tells(server):
+def test_a_picture_without_people_costs_one_counted_crop(server):
     before = {name: counters(server, name) for name in ("nv_inference_count", "cigpose_dummy_crops_total")}
     for _ in range(3):
         call(server, "pose", encode(noise_picture()))
@@ -69,9 +69,9 @@ GIVEN = {
 }
 
 
-def test_odd_boxes_are_answered_in_order_and_as_given(server):
+def test_unusual_boxes_are_answered_in_order_and_unchanged(server):
     picture = encode(noise_picture())
-    bboxes = np.array([*GIVEN.values(), *GIVEN.values()], np.float32)  # duplicates, too
+    bboxes = np.array([*GIVEN.values(), *GIVEN.values()], np.float32)  # with duplicates
     answer = call(server, "pose_from_boxes", picture, bboxes)
     np.testing.assert_array_equal(answer["bboxes"], bboxes)
     half = len(GIVEN)

@@ -1,4 +1,4 @@
-"""Real photos of real people, with published detector weights and a trained 17-point network, through the server."""
+"""Photos of people through the server, with published detector weights and a trained network of 17 keypoints."""
 
 import json
 
@@ -12,8 +12,8 @@ from tests.triton import call
 pytestmark = pytest.mark.server
 
 MISSED = {  # annotation id -> why YOLOX-Nano does not find it at the default threshold of 0.5
-    467657: "a person half hidden behind others, found with a score of 0.28 only",
-    1202706: "a sliver of a person, 11 pixels wide and without labelled keypoints, found with a score of 0.17 only",
+    467657: "a person half hidden behind others, with a score of only 0.28",
+    1202706: "a sliver of a person, 11 pixels wide and without labelled keypoints, with a score of only 0.17",
 }
 
 
@@ -51,7 +51,7 @@ def iou(box, boxes):
     return overlap / (np.prod(box[2:] - box[:2]) + areas - overlap)
 
 
-def test_every_person_of_some_size_is_found(photo_server, photos):
+def test_every_person_of_60_pixels_is_found(photo_server, photos):
     missed = set()
     for encoded, annotations in photos:
         found = call(photo_server, "pose", encoded, outputs=["bboxes"])["bboxes"]
@@ -73,7 +73,7 @@ def test_keypoints_of_real_people_in_given_boxes(photo_server, photos):
     assert np.mean(similarities) >= 0.88
 
 
-def test_keypoints_of_real_people_that_the_detector_finds(photo_server, photos):
+def test_keypoints_of_real_people_in_detected_boxes(photo_server, photos):
     similarities, found = [], 0
     for encoded, annotations in photos:
         answer = call(photo_server, "pose", encoded)

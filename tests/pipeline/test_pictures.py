@@ -1,4 +1,4 @@
-"""Every kind of picture file, and everything that is none. Pillow says what a viewer shows."""
+"""Every kind of picture file, and bytes that are none. Pillow is the reference for what a viewer shows."""
 
 import io
 import struct
@@ -51,7 +51,7 @@ PICTURES = {
 
 
 def viewed(encoded):
-    """Return (H, W, 3) BGR as a viewer with a white background shows it."""
+    """Return the picture (H, W, 3) BGR as a viewer with a white background shows it."""
     image = Image.open(io.BytesIO(encoded))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"):
         image = image.convert("RGBA")
@@ -60,7 +60,7 @@ def viewed(encoded):
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_decoded_as_a_viewer_shows_it(name):
+def test_pictures_are_decoded_as_a_viewer_shows_them(name):
     decoded = decode_picture(PICTURES[name], PictureLimits())
     assert np.abs(decoded - viewed(PICTURES[name])).max() <= 1
 
@@ -70,8 +70,8 @@ def test_16_bits_are_scaled_to_8():
     np.testing.assert_array_equal(decode_picture(encode(deep), PictureLimits()), SCENE)
 
 
-def test_an_interlaced_png():
-    """Pillow writes none, so this one is put together by hand: Adam7, 1x1 pixels of the 7 passes give 8x8."""
+def test_an_interlaced_png_is_decoded():
+    """Pillow writes no interlaced files, so the test assembles one of 8x8 pixels from the 7 passes of Adam7."""
     pixels = noise_picture(8, 8, seed=4)
     passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
     rows = [b"\0" + pixels[y, left::dx, ::-1].tobytes() for top, left, dy, dx in passes for y in range(top, 8, dy)]
@@ -85,7 +85,7 @@ def test_an_interlaced_png():
 
 @pytest.mark.server
 @pytest.mark.parametrize("name", PICTURES)
-def test_served_as_in_process(server, alone, name):
+def test_served_answers_equal_the_in_process_ones(server, alone, name):
     answer = call(server, "pose", PICTURES[name])
     bboxes, scores, keypoints, keypoint_scores, detected = alone.estimate(PICTURES[name])
     assert answer["persons_detected"].tolist() == [detected]
@@ -103,7 +103,7 @@ def test_extreme_sizes_are_answered(server, size):
 
 
 def bomb(width, height):
-    """A PNG of a few bytes whose header promises a huge picture."""
+    """Return a small PNG whose header states a huge size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", len(header)) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     return b"\x89PNG\r\n\x1a\n" + chunk + PICTURES["PNG"][33:]
@@ -127,7 +127,7 @@ REFUSED = {
 
 @pytest.mark.server
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_in_a_sentence_for_the_caller(server, name):
+def test_bad_pictures_are_rejected_with_a_clear_message(server, name):
     encoded, sentence = REFUSED[name]
     failure = call(server, "pose", encoded, error=True)
     assert failure.status() == "StatusCode.INVALID_ARGUMENT"
@@ -136,7 +136,7 @@ def test_refused_in_a_sentence_for_the_caller(server, name):
 
 
 @pytest.mark.server
-def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
+def test_rejected_pictures_cost_no_memory_and_are_counted(server):
     def resident_kb():
         stubs = [path for path in Path("/proc").glob("[0-9]*/stat") if f" {server.process.pid} " in path.read_text()]
         statuses = [(path.parent / "status").read_text() for path in stubs]
@@ -146,7 +146,7 @@ def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
         for name in ("empty", "bomb", "truncated PNG"):
             call(server, "pose", REFUSED[name][0], error=True)
 
-    for _ in range(10):  # until each instance has met each of them
+    for _ in range(10):  # until each instance has received each picture
         refuse_all()
     before, kb = counters(server, "cigpose_pictures_refused_total", "reason"), resident_kb()
     for _ in range(50):
@@ -154,7 +154,7 @@ def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
     after = counters(server, "cigpose_pictures_refused_total", "reason")
     grown = {reason: after[reason] - before[reason] for reason in ("format", "pixels", "damaged")}
     assert grown == {"format": 50, "pixels": 50, "damaged": 50}
-    assert resident_kb() - kb < 32_000  # one bomb decoded would be hundreds of megabytes
+    assert resident_kb() - kb < 32_000  # a decoded bomb takes hundreds of megabytes
 
 
 @pytest.mark.server
@@ -167,7 +167,7 @@ def test_refusals_cost_no_memory_and_are_counted_by_reason(server):
         ("bboxes", "pose_from_boxes", [[0, 0, 9, 9]] * 33, {}),
     ],
 )
-def test_other_mistakes_of_callers_are_counted_by_reason(server, reason, model, bboxes, parameters):
+def test_other_rejections_are_counted_by_reason(server, reason, model, bboxes, parameters):
     before = counters(server, "cigpose_pictures_refused_total", "reason")
     boxes = None if bboxes is None else np.array(bboxes, np.float32)
     failure = call(server, model, encode(noise_picture(64, 64)), boxes, error=True, **parameters)

@@ -1,4 +1,4 @@
-"""However a request ends, its place is free for the next one."""
+"""However a request ends, the gate frees its place."""
 
 import shutil
 import time
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.server
 PERSONS = encode(picture_with_persons([(10, 10), (20, 20)]))
 NOBODY = encode(picture_with_persons([]))
 BOXES = np.array([[0, 0, 9, 9], [5, 5, 20, 30]], np.float32)
-BELIEVED_LOST_S = 1.0  # the gate gives away the place of who stays out for longer
+BELIEVED_LOST_S = 1.0  # the gate writes off tickets that stay out for longer
 
 
 @pytest.fixture(scope="module")
 def narrow(serve, repository, tmp_path_factory):
-    """A server with one place, and none to wait."""
+    """A server with one place and no queue."""
     copy = shutil.copytree(repository, tmp_path_factory.mktemp("narrow") / "repository")
     config = copy / "admit_picture" / "config.pbtxt"
     text = config.read_text()
@@ -51,24 +51,24 @@ def narrow(serve, repository, tmp_path_factory):
     ids=[
         "keypoints",
         "nobody",
-        "boxes alone",
+        "boxes only",
         "given boxes",
-        "given boxes alone",
-        "given boxes as they were",
-        "refused by decode_image",
-        "refused by select_persons",
-        "refused by crop_persons",
-        "refused by accept_boxes",
-        "refused by crop_persons, given boxes",
+        "given boxes, count only",
+        "given boxes, boxes only",
+        "rejected by decode_image",
+        "rejected by select_persons",
+        "rejected by crop_persons",
+        "rejected by accept_boxes",
+        "rejected by crop_persons, given boxes",
     ],
 )
-def test_a_request_gives_its_place_back(narrow, request_, refusal):
+def test_a_request_frees_its_place(narrow, request_, refusal):
     assert _status(narrow, *request_) == refusal
     assert _status(narrow, "pose_from_boxes", NOBODY, BOXES) is None
 
 
 def _status(server, model, encoded, bboxes=None, outputs=None, parameters=None):
-    """Return the gRPC status of a refusal, None for an answer; that a place is free may be noted a moment late."""
+    """Return the gRPC status of a failure, None for an answer. Retry while the gate has not yet freed the place."""
     give_up = time.monotonic() + 0.8 * BELIEVED_LOST_S
     while True:
         try:

@@ -23,7 +23,7 @@ def expected(alone, pictures):
 
 @pytest.fixture(scope="session")
 def slow(tmp_path_factory):
-    """A repository whose pose network takes nearly all of the time, as published ones do.
+    """A repository whose pose network takes most of the time, as published ones do.
 
     On two cores it serves about as many crowded pictures as CIGPose-m in bfloat16 (`benchmarks/results/compare.json`).
     """
@@ -42,7 +42,7 @@ def crowded():
 
 @pytest.fixture(scope="session")
 def record():
-    """Return a function that keeps a row of the report, when RELIABILITY_RESULTS names a folder for it."""
+    """Return a function that stores a row of the report in the folder RELIABILITY_RESULTS, if that is set."""
 
     def keep(name, **row):
         folder = os.environ.get("RELIABILITY_RESULTS")

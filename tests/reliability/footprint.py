@@ -1,4 +1,4 @@
-"""What a server holds: processes, open files, shared memory regions, memory."""
+"""Resources of a server: processes, open files, shared memory regions, memory."""
 
 import re
 import threading
@@ -10,7 +10,7 @@ _PAGE = 4096
 
 
 def footprint(server):
-    """Return what the processes of the tritonserver with this id hold (regions' size in MB), and their memory in MB."""
+    """Return counts of what the processes of a tritonserver hold (size of regions in MB), and their memory in MB."""
     pids = [server, *stubs.stubs_of(server)]
     files = sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
     regions = [path.stat().st_size for path in Path("/dev/shm").glob(f"{_region_prefix(server)}*")]
@@ -24,12 +24,12 @@ def _region_prefix(server):
 
 
 def resident_mb(pids):
-    """Return the memory of some processes together; what is shared between them counts in each."""
+    """Return the sum of the resident memory of processes; shared memory counts once for each of them."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids) * _PAGE / 1e6
 
 
 class Memory:
-    """The most memory that a server's processes held together during a block, in MB."""
+    """The peak of the resident memory of a server's processes during a block, in MB."""
 
     def __init__(self, server):
         self._pids = [server, *stubs.stubs_of(server)]

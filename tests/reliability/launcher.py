@@ -1,4 +1,4 @@
-"""`python -m server` as people start it, with its health file and its log, for tests that do it harm."""
+"""Starts `python -m server` with its health file and its log, for tests that damage it."""
 
 import contextlib
 import signal
@@ -29,7 +29,7 @@ class Launched:
         return f"127.0.0.1:{self.port}"
 
     def tritonserver(self):
-        """Return the process id of the launcher's own child."""
+        """Return the process id of the launcher's tritonserver."""
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
     def stubs(self):
@@ -45,7 +45,7 @@ class Launched:
         return bool(health.problem(self.health, time.time()))
 
     def wait_until(self, condition, timeout_s):
-        """Return after how many seconds `condition()` was true; fail with the log's end when it never was."""
+        """Return the seconds until `condition()` was true. On a timeout, fail with the end of the log."""
         started = time.monotonic()
         while not condition():
             assert time.monotonic() - started < timeout_s, self.log.read_text(errors="replace")[-3000:]
@@ -55,7 +55,7 @@ class Launched:
 
 @contextlib.contextmanager
 def launched(repository, folder, *options, port=None):
-    """Start the command and wait for its ready line; stop it at the end, if it still runs."""
+    """Start the command and wait for its ready line; stop it at the end."""
     port, metrics_port, watchdog_port = port or free_port(), free_port(), free_port()
     files = {"health": folder / f"health-{port}.json", "log": folder / f"server-{port}.log"}
     command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
@@ -67,7 +67,7 @@ def launched(repository, folder, *options, port=None):
     server = Launched(process, port, metrics_port, watchdog_port, **files)
     try:
         if not process.stdout.readline().startswith(b"ready: "):
-            pytest.fail(f"it did not get ready:\n{files['log'].read_text(errors='replace')[-3000:]}")
+            pytest.fail(f"the server did not get ready:\n{files['log'].read_text(errors='replace')[-3000:]}")
         yield server
     finally:
         stop(process)

@@ -1,4 +1,4 @@
-"""Callers that send pictures in a loop and keep an account of every answer."""
+"""Load generators that record every answer: closed loops and an open loop."""
 
 import contextlib
 import itertools
@@ -20,7 +20,7 @@ NAMES = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores", "persons_detec
 
 @dataclass
 class Account:
-    """Answers by kind ("right", "wrong" or a gRPC status), and when each call ended and how long it took."""
+    """Record of calls: when each ended, how long it took, and its kind ("right", "wrong" or a gRPC status)."""
 
     calls: list = field(default_factory=list)  # (ended, seconds, kind), clock of time.monotonic
 
@@ -28,7 +28,7 @@ class Account:
         return Counter(kind for ended, _, kind in list(self.calls) if since <= ended < until)
 
     def right_since(self, moment):
-        """Return whether a call that began after `moment` was answered, and answered right."""
+        """Return whether a call that began after `moment` got a right answer."""
         return any(kind == "right" and ended - seconds > moment for ended, seconds, kind in list(self.calls))
 
 
@@ -37,10 +37,10 @@ def expected_answers(alone, pictures):
 
 
 def ask(server, encoded, expected, model="pose", bboxes=None, newer=None):
-    """Return "right", "newer" for the other right answer, "wrong", or the status of the failure."""
+    """Return "right", "newer" for the answer `newer`, "wrong", or the status of the failure."""
     try:
         answer = call(server, model, encoded, bboxes)
-    except Exception as error:  # whatever it is, it is an answer that a caller would get
+    except Exception as error:  # every failure counts as an answer to the caller
         status = getattr(error, "status", lambda: None)()
         return (status or repr(error)).removeprefix("StatusCode.")
     return "newer" if newer and judge(answer, newer) == "right" else judge(answer, expected)
@@ -52,7 +52,7 @@ def judge(answer, expected):
 
 
 def load(server, pictures, expected, callers=4, pause_s=0.05, newer=None):
-    """Keep `callers` callers busy with these pictures during the block; yields their common account."""
+    """Run `callers` closed loops over these pictures during the block; yield their common account."""
     pairs = zip(pictures, expected, newer or [None] * len(pictures), strict=True)
     questions = [partial(ask, server, picture, answer, newer=other) for picture, answer, other in pairs]
     return keep_asking(questions, callers, pause_s)
@@ -60,7 +60,7 @@ def load(server, pictures, expected, callers=4, pause_s=0.05, newer=None):
 
 @contextlib.contextmanager
 def keep_asking(questions, callers=1, pause_s=0.05):
-    """Call `questions` (each returns the kind of its answer) in turn during the block; yields the callers' account."""
+    """Call `questions`, which return the kind of their answers, in turn during the block; yield the account."""
     account, done = Account(), threading.Event()
 
     def work(number):
@@ -85,7 +85,7 @@ def keep_asking(questions, callers=1, pause_s=0.05):
 
 @dataclass(frozen=True)
 class Question:
-    """One request of an open loop, and what is to be said of its end (an answer, or else an error)."""
+    """One request of an open loop, and the function that judges its answer or error."""
 
     model: str
     inputs: list
@@ -94,7 +94,7 @@ class Question:
 
 
 def about(picture, expected):
-    """Ask for the people in a picture."""
+    """Return the question for the people in a picture."""
     return Question("pose", [image_input(picture)], same_as(expected))
 
 

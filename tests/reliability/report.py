@@ -1,4 +1,4 @@
-"""`python -m tests.reliability.report`: docs/reliability.md, its table from the result files of the last recorded run.
+"""`python -m tests.reliability.report`: writes the table of docs/reliability.md from the recorded result files.
 
 RELIABILITY_RESULTS=tests/reliability/results python -m pytest tests/reliability   # records
 """
@@ -23,7 +23,7 @@ def table(results):
 
 
 def render(page, results):
-    """Return the page with its table made anew."""
+    """Return the page with a table of these results."""
     before, _, rest = page.partition(_START)
     return before + _START + table(results) + _END + rest.partition(_END)[2]
 

@@ -1,4 +1,4 @@
-"""A dead process, a hung one, a dead server: correct answers again, and nobody else is troubled."""
+"""Recovery from dead and hung processes and from a dead server. Models that do not need the broken one go on."""
 
 import json
 import os
@@ -18,7 +18,7 @@ RECOVERY_S = 10
 
 
 def ask_about_a_box(server, picture, alone):
-    """Return a function that asks `pose_from_boxes` about one box, and judges the answer."""
+    """Return a function that sends one box to `pose_from_boxes` and judges the answer."""
     bboxes = np.float32([[5, 5, 40, 60]])
     expected = dict(zip(("keypoints", "keypoint_scores"), alone.estimate_boxes(picture, bboxes), strict=True))
     return partial(ask, server, picture, expected, "pose_from_boxes", bboxes)
@@ -34,7 +34,7 @@ def launcher(tritonserver, repository, tmp_path_factory):
 def test_every_models_dead_process_is_replaced_under_load(
     tritonserver, repository, tmp_path, pictures, expected, alone, record, profile
 ):
-    """In the profile, most models have two processes, of which one dies."""
+    """With the profile, most models have two processes, and one of them dies."""
     with launched(repository, tmp_path, *(["--profile", profile] if profile else [])) as launcher:
         kill_each(launcher, pictures, expected, alone, record, f"dead-stub{profile and '-'}{profile}")
 
@@ -45,10 +45,10 @@ def kill_each(launcher, pictures, expected, alone, record, name):
     about_a_box = ask_about_a_box(launcher, pictures[1], alone)
     with load(launcher, pictures, expected) as account, keep_asking([about_a_box]) as boxes:
         for model in sorted(set(launcher.stubs().values())):
-            healed = time.monotonic()  # from the fault before
+            healed = time.monotonic()  # the previous fault is over
             launcher.wait_until(lambda moment=healed: boxes.right_since(moment), 20)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
-            before, told = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
+            before, recoveries = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
             stub = next(stub for stub, of in before.items() if of == model)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
@@ -57,15 +57,15 @@ def kill_each(launcher, pictures, expected, alone, record, name):
             back = time.monotonic()
             launcher.wait_until(lambda moment=back: account.right_since(moment), RECOVERY_S)
             recovered[model] = time.monotonic() - killed
-            found = json.loads(launcher.health.read_text())["recoveries"]
-            assert found == told | {model: told.get(model, 0) + 1}, "no other model was loaded anew"
+            after = json.loads(launcher.health.read_text())["recoveries"]
+            assert after == recoveries | {model: recoveries.get(model, 0) + 1}, "no other model was reloaded"
             others = {stub for stub, of in before.items() if of != model} - leaving
             assert others == {stub for stub, of in launcher.stubs().items() if of != model} - leaving
-            leaving |= before.keys() - others  # of two, Triton keeps the living one
+            leaving |= before.keys() - others  # of two processes, Triton keeps the living one
             if model in ("detector", "select_persons"):
                 assert set(boxes.kinds(killed, back)) <= {"right"}, "needs no detector"
             if model == "accept_boxes":
-                assert set(account.kinds(killed, back)) <= {"right"}, "the detector finds the boxes there"
+                assert set(account.kinds(killed, back)) <= {"right"}, "needs no given boxes"
             kinds = account.kinds(killed, time.monotonic())
             wrong, lost = wrong + kinds.pop("wrong", 0), lost + kinds.total() - kinds.pop("right", 0)
     launcher.wait_until(lambda: not leaving & launcher.stubs().keys(), 30)
@@ -73,9 +73,9 @@ def kill_each(launcher, pictures, expected, alone, record, name):
     record(name, fault=fault, tries=len(recovered), lost=lost, wrong=wrong, recovery_s=max(recovered.values()))
     assert not wrong
     assert max(recovered.values()) < RECOVERY_S, recovered
-    told = json.loads(launcher.health.read_text())
-    assert set(recovered) == set(told["recoveries"]), "an event for each"
-    assert told["restarts"] == 0
+    health = json.loads(launcher.health.read_text())
+    assert set(recovered) == set(health["recoveries"]), "one recovery for each model"
+    assert health["restarts"] == 0
     metrics = launcher.watchdog_metrics()
     assert all(metrics[f'cigpose_model_recoveries_total{{model="{model}"}}'] > 0 for model in recovered)
     assert metrics["cigpose_server_healthy"] == 1
@@ -84,7 +84,7 @@ def kill_each(launcher, pictures, expected, alone, record, name):
 
 
 def test_a_stopped_process_is_replaced(launcher, pictures, expected, record):
-    """It lives, and answers nothing."""
+    """The process lives, but does not answer."""
     stub = next(stub for stub, model in launcher.stubs().items() if model == "crop_persons")
     os.kill(stub, signal.SIGSTOP)
     stopped = time.monotonic()
@@ -95,7 +95,7 @@ def test_a_stopped_process_is_replaced(launcher, pictures, expected, record):
     launcher.wait_until(lambda: not is_alive(stub), 5)
 
 
-def test_a_dead_server_is_started_anew(launcher, pictures, expected, record):
+def test_a_dead_server_is_restarted(launcher, pictures, expected, record):
     server, killed = launcher.tritonserver(), time.monotonic()
     os.kill(server, signal.SIGKILL)
     launcher.wait_until(launcher.is_red, 30)
@@ -108,7 +108,7 @@ def test_a_dead_server_is_started_anew(launcher, pictures, expected, record):
 
 
 def test_a_model_that_stays_broken_ends_the_command(tritonserver, repository, tmp_path):
-    """A supervisor must see what cannot be mended."""
+    """An outer supervisor must see a failure that the watchdog cannot repair."""
     copy, broken = shutil.copytree(repository, tmp_path / "repository"), tmp_path / "broken"
     with (copy / "accept_boxes" / "1" / "model.py").open("a") as file:
         file.write(f"\nimport os\nif os.path.exists({str(broken)!r}):\n    raise RuntimeError('broken for the test')\n")

@@ -1,4 +1,4 @@
-"""Damaged pictures and malformed requests: each is refused or answered, and afterwards all is as before."""
+"""Damaged pictures and malformed requests are rejected or answered, and leave the server unchanged."""
 
 import itertools
 import os
@@ -22,16 +22,16 @@ from tests.reliability.load import ask
 from tests.triton import image_input
 
 pytestmark = pytest.mark.server
-ALLOWED = {"StatusCode.INVALID_ARGUMENT", None}  # None: it was answered
-FULL_HOUSE = encode(picture_with_persons(itertools.product(range(4, 52, 8), repeat=2)))  # more people than are served
+ALLOWED = {"StatusCode.INVALID_ARGUMENT", None}  # None: the request was answered
+FULL_HOUSE = encode(picture_with_persons(itertools.product(range(4, 52, 8), repeat=2)))  # more people than max_persons
 WORDS = ("traceback", ".py", "cv2", "opencv", "numpy", "/dev/shm", "/tmp")
 
 
 def mutate(encoded, chance):
-    """Return `encoded` with a few of its first bytes changed, cut, repeated or put elsewhere."""
+    """Return `encoded` with a few bytes changed, cut or repeated, most of them at its beginning."""
     content = bytearray(encoded)
     for _ in range(chance.randint(1, 8)):
-        # the header decides what a decoder does, so most changes are there
+        # most changes hit the header, which controls the decoder
         at = chance.randrange(min(len(content), 64) if chance.random() < 0.7 else len(content))
         kind = chance.randrange(5)
         if kind == 0:
@@ -61,7 +61,7 @@ def private(serve, repository):
         yield running
 
 
-_NIGHTLY = pytest.mark.skipif(not os.environ.get("NIGHTLY"), reason="many minutes; set NIGHTLY=1")
+_NIGHTLY = pytest.mark.skipif(not os.environ.get("NIGHTLY"), reason="takes many minutes; set NIGHTLY=1")
 
 
 @pytest.mark.parametrize("cases", [1000, pytest.param(20_000, marks=[pytest.mark.slow, _NIGHTLY])])
@@ -76,7 +76,7 @@ def test_damaged_pictures(private, pictures, expected, record, cases):
         return infer(client, [image_input(encoded)])
 
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client, ThreadPoolExecutor(4) as pool:
-        # what a first request and the largest batch take, stays; one of the damaged may well show a crowd
+        # warm up: the memory of the largest batch stays allocated, and a damaged picture may show a crowd
         list(pool.map(send, [*seeds, *damaged[:50], *[FULL_HOUSE] * 8]))
         before, memory_mb = footprint(private.process.pid)
         errors = list(pool.map(send, damaged))
@@ -122,7 +122,7 @@ def test_any_boxes_and_options(private, pictures, expected):
 
     with tritonclient.grpc.InferenceServerClient(private.grpc_url) as client:
         answer_or_refuse()
-    assert kinds[True] and kinds[False], "some of each"
+    assert kinds[True] and kinds[False], "both outcomes occur"
     assert ask(private, pictures[3], expected[3]) == "right"
 
 
@@ -171,10 +171,8 @@ def test_malformed_requests(private, pictures, expected, name):
     assert ask(private, pictures[3], expected[3]) == "right"
 
 
-def test_a_shape_that_overflows_to_nothing_kills_a_step_and_the_watchdog_brings_it_back(
-    tritonserver, repository, tmp_path, pictures, record
-):
-    """A weakness of tritonserver 2.51: 2^62 x 4 elements count as 0, and the Python backend's process dies of it."""
+def test_the_watchdog_restores_a_step_killed_by_an_overflow(tritonserver, repository, tmp_path, pictures, record):
+    """A weakness of tritonserver 2.51: 2^62 x 4 elements count as 0, and the process of the Python backend dies."""
     with launched(repository, tmp_path) as launcher:
         with tritonclient.grpc.InferenceServerClient(launcher.grpc_url) as client:
             started = time.monotonic()

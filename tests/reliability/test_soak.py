@@ -1,9 +1,9 @@
-"""A mix of everything at 80 % of what the server sustains, for as long as SOAK_MINUTES says (`make soak`: 30).
+"""A mix of requests at 80 % of the sustainable rate, for SOAK_MINUTES minutes (`make soak`: 30).
 
-What it sustains is measured anew for each sixth of the time: a load that stays the same while the machine changes its
-pace is not 80 %. Whether the server became slower is told by a fresh one: at the end, the two get the load in turns of
-five seconds, the same requests at the same moments of a turn. Two fresh servers differ in p99 by a quarter in such a
-pair of turns, so that only the median over many pairs tells.
+The sustainable rate is measured again for each sixth of the time, because the machine's speed varies. At the end, a
+fresh server shows whether the old one became slower. Both get the load in turns of five seconds, with the same requests
+at the same moments of a turn. In one pair of turns, p99 of two fresh servers may differ by a quarter, so the test uses
+the median over many pairs.
 """
 
 import os
@@ -36,7 +36,7 @@ TURN_S = 5
 
 @pytest.fixture(scope="module")
 def mix(alone, crowded, pictures):
-    """Of 24 requests: 16 pictures, 3 with boxes given, 2 for boxes alone, 2 damaged, 1 that is no picture."""
+    """24 requests: 16 pictures, 3 with given boxes, 2 for boxes only, 2 damaged pictures, 1 that is no picture."""
     every = [*pictures, *crowded]
     expected = expected_answers(alone, every)
     questions = [about(every[n % len(every)], expected[n % len(every)]) for n in range(16)]
@@ -44,8 +44,8 @@ def mix(alone, crowded, pictures):
     keypoints, scores = alone.estimate_boxes(every[3], boxes)
     given = {"keypoints": keypoints, "keypoint_scores": scores}
     questions += [Question("pose_from_boxes", [image_input(every[3]), boxes_input(boxes)], same_as(given))] * 3
-    found = {"bboxes": expected[3]["bboxes"]}
-    questions += [Question("pose", [image_input(every[3])], same_as(found), {"outputs": only("bboxes")})] * 2
+    detected = {"bboxes": expected[3]["bboxes"]}
+    questions += [Question("pose", [image_input(every[3])], same_as(detected), {"outputs": only("bboxes")})] * 2
     whole = encode(noise_picture(640, 480), ".jpg")
     bad = [whole[: len(whole) // 2], encode(noise_picture(200, 100))[:-100], b"no picture"]
     questions += [Question("pose", [image_input(encoded)], refused) for encoded in bad]
@@ -61,8 +61,8 @@ def p99_ms(account):
     return 1e3 * percentile([took for _, took, _ in account.calls], 99)
 
 
-@pytest.mark.skipif(not MINUTES, reason="as long as SOAK_MINUTES says; `make soak`")
-def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix, crowded, alone, tmp_path, record):
+@pytest.mark.skipif(not MINUTES, reason="needs SOAK_MINUTES; run `make soak`")
+def test_a_long_run_at_80_percent_load_leaks_nothing(tritonserver, repository, mix, crowded, alone, tmp_path, record):
     expected = expected_answers(alone, crowded)
 
     def eighty_percent(server):
@@ -72,7 +72,7 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
         return arrivals(server, mix, eighty_percent(server), 60 * minutes, 30)
 
     def load_in_turns(servers, pairs):
-        """Return the accounts of each pair of turns; who comes first changes with each pair."""
+        """Return the accounts of each pair of turns. The order of the servers alternates."""
         rate, accounts = eighty_percent(servers[-1]), []
         for pair in range(pairs):
             way = 1 if pair % 2 else -1
@@ -81,10 +81,10 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
         return accounts
 
     with launched(repository, tmp_path, "--profile", "cpu") as server:
-        load(server, MINUTES / 20)  # buffers and arenas reach their size
+        load(server, MINUTES / 20)  # warm up: buffers and arenas reach their size
         before, memory_mb = footprint(server.tritonserver())
         sixths = [load(server, MINUTES / 6) for _ in range(6)]
-        time.sleep(5)  # for what is handed back late
+        time.sleep(5)  # for resources that are released late
         after, memory_after_mb = footprint(server.tritonserver())
         with launched(repository, tmp_path, "--profile", "cpu") as fresh:
             load(fresh, MINUTES / 20)
@@ -105,7 +105,7 @@ def test_a_long_run_at_80_percent_leaves_no_trace(tritonserver, repository, mix,
         )
         record("soak", fault=f"{MINUTES:g} minutes at 80 % load", tries=tries, lost=lost, wrong=wrong, note=note)
         assert not wrong and not lost, kinds
-        assert refused <= tries / 1000, "a machine that stands still for a second fills the queue"
+        assert refused <= tries / 1000, "a pause of the machine of one second fills the queue"
         assert after["processes"] == before["processes"] and after["regions"] == before["regions"]
         assert after["files"] <= before["files"] + 4
         assert memory_after_mb < 1.05 * memory_mb + 20

@@ -1,4 +1,4 @@
-"""Stopping answers what was accepted; killing leaves nothing that is in the way of the next start."""
+"""A stop answers accepted requests; a kill leaves nothing that prevents the next start."""
 
 import os
 import random
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.server
 
 
 def traces(launcher):
-    """Return what a launcher of that process id has left: folders and shared memory."""
+    """Return the folders and shared memory of the launcher with that process id."""
     name = f"cigpose-server-{launcher}-*"
     return [*Path(tempfile.gettempdir()).glob(name), *Path("/dev/shm").glob(name)]
 
 
 @pytest.mark.parametrize(("network", "count"), [("quick", 40), ("slow", 70)])
-def test_a_stop_answers_what_was_accepted(tritonserver, request, tmp_path, pictures, crowded, record, network, count):
-    """So many requests are on their way when the signal comes; what the server has let in, it answers."""
+def test_a_stop_answers_accepted_requests(tritonserver, request, tmp_path, pictures, crowded, record, network, count):
+    """`count` requests are in flight when the signal comes; the server answers the accepted ones."""
     repository = request.getfixturevalue({"quick": "repository"}.get(network, network))
     picture = pictures[3] if network == "quick" else crowded[0]
     with launched(repository, tmp_path) as launcher:
@@ -46,12 +46,12 @@ def test_a_stop_answers_what_was_accepted(tritonserver, request, tmp_path, pictu
             assert client.infer("pose", [image], client_timeout=60)
             for _ in range(count):
                 client.async_infer("pose", [image], note, client_timeout=60)
-            done.acquire(timeout=60)  # the first is answered, so the others are accepted
+            done.acquire(timeout=60)  # one is answered, so the others are accepted
             launcher.process.send_signal(signal.SIGTERM)
             for _ in range(count - 1):
                 assert done.acquire(timeout=60)
             time.sleep(0.3)
-            with pytest.raises(InferenceServerException):  # it takes no more
+            with pytest.raises(InferenceServerException):  # new requests are rejected
                 client.infer("pose", [image], client_timeout=5)
         assert launcher.process.wait(30) == 0
         lost = [str(error) for error in answers if error]
@@ -64,7 +64,7 @@ def test_a_stop_answers_what_was_accepted(tritonserver, request, tmp_path, pictu
 @pytest.mark.parametrize(
     "victim", ["launcher", pytest.param("launcher and server", marks=pytest.mark.slow), "everything"]
 )
-def test_a_kill_leaves_nothing_in_the_way(tritonserver, repository, tmp_path, pictures, expected, victim):
+def test_a_server_starts_after_a_kill(tritonserver, repository, tmp_path, pictures, expected, victim):
     port = free_port()
     with launched(repository, tmp_path, port=port) as first:
         server, stubs = first.tritonserver(), list(first.stubs())
@@ -79,7 +79,7 @@ def test_a_kill_leaves_nothing_in_the_way(tritonserver, repository, tmp_path, pi
 
 
 def killed_at_random(repository, folder, port, kills, random):
-    """Start and kill launchers, at moments from the first millisecond to well after the server is ready."""
+    """Start launchers and kill each one within six seconds, before or after it is ready."""
     pids = []
     for _ in range(kills):
         command = [sys.executable, "-m", "server", "--repository", str(repository), f"--grpc-port={port}"]
@@ -93,7 +93,9 @@ def killed_at_random(repository, folder, port, kills, random):
 
 
 @pytest.mark.parametrize("kills", [4, pytest.param(20, marks=pytest.mark.slow)])
-def test_kills_in_a_row_at_random_moments(tritonserver, repository, tmp_path, pictures, expected, record, kills):
+def test_a_server_starts_after_kills_at_random_moments(
+    tritonserver, repository, tmp_path, pictures, expected, record, kills
+):
     port = free_port()
     pids = killed_at_random(repository, tmp_path, port, kills, random.Random(kills))
     started = time.monotonic()

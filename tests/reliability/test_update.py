@@ -1,4 +1,4 @@
-"""A new network takes the place of the present one under load; a broken one does not."""
+"""A new network replaces the present one under load; a broken one does not."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory, crowded):
-    """Two forms of one network: the repository's folder and what it answers, of each."""
+    """Two forms of one network: for each, the repository's folder and the expected answers."""
 
     def build(seed):
         folder = tmp_path_factory.mktemp(f"form{seed}")
@@ -29,20 +29,20 @@ def forms(tmp_path_factory, crowded):
     return build(0), build(1)
 
 
-def told(server):
+def health_of(server):
     return json.loads(server.health.read_text())
 
 
 def update(server):
-    """Ask for it, and return after how many seconds the launcher says what came of it."""
+    """Request an update and return the seconds until the launcher logs its outcome."""
     log = server.log.read_text()
     server.process.send_signal(signal.SIGHUP)
-    said = ("every network is as in", "not updated")
-    return server.wait_until(lambda: any(words in server.log.read_text()[len(log) :] for words in said), 60)
+    outcomes = ("every network is as in", "not updated")
+    return server.wait_until(lambda: any(words in server.log.read_text()[len(log) :] for words in outcomes), 60)
 
 
 @pytest.mark.parametrize("how", ["in place", "new version"])
-def test_a_new_network_serves_without_a_failed_request(tritonserver, forms, crowded, tmp_path, record, how):
+def test_an_update_fails_no_request(tritonserver, forms, crowded, tmp_path, record, how):
     (old, expected), (new, newer) = forms
     repository = shutil.copytree(old, tmp_path / "repository")
     seal(repository)
@@ -62,14 +62,14 @@ def test_a_new_network_serves_without_a_failed_request(tritonserver, forms, crow
         assert set(kinds) == {"right", "newer"}, kinds
         first_new = min(ended for ended, _, kind in account.calls if kind == "newer")
         began_later = [kind for ended, took, kind in account.calls if ended - took > first_new + 0.5]
-        assert set(began_later) == {"newer"}, "the old one is gone"
-        time.sleep(2)  # its processes have ended, which is no fault
-        assert (told(server)["updates"], told(server)["recoveries"]) == ({"spots": 1}, {})
+        assert set(began_later) == {"newer"}, "the old network no longer answers"
+        time.sleep(2)  # the old network's processes have ended, which is no fault
+        assert (health_of(server)["updates"], health_of(server)["recoveries"]) == ({"spots": 1}, {})
         assert not server.is_red()
 
 
 @pytest.mark.parametrize("how", ["in place", "new version", "not as in the manifest"])
-def test_a_broken_network_leaves_the_present_one_serving(tritonserver, forms, crowded, tmp_path, record, how):
+def test_a_broken_update_keeps_the_present_network(tritonserver, forms, crowded, tmp_path, record, how):
     (old, expected), _ = forms
     repository = shutil.copytree(old, tmp_path / "repository")
     seal(repository)
@@ -91,4 +91,4 @@ def test_a_broken_network_leaves_the_present_one_serving(tritonserver, forms, cr
         if how == "not as in the manifest":
             assert "spots/1/model.onnx was changed" in server.log.read_text()
         else:
-            assert set(told(server)["failed_updates"]) == {"spots"}
+            assert set(health_of(server)["failed_updates"]) == {"spots"}

@@ -1,4 +1,4 @@
-"""Certificates made on the spot with openssl: an authority, a server for `localhost`, and a client."""
+"""Generates certificates with openssl: an authority, a server for `localhost`, and a client."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ _NEW_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 
 
 def make(folder):
-    """Write ca.pem, server.pem, client.pem, stranger.pem and their keys; stranger signed itself."""
+    """Write ca.pem, server.pem, client.pem, stranger.pem and their keys; stranger is self-signed."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     for name in ("ca", "stranger"):

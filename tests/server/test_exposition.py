@@ -13,7 +13,7 @@ def fetch(port):
         return answer.read().decode()
 
 
-def test_every_model_has_its_counters_before_anything_happens():
+def test_every_model_has_counters_from_the_start():
     page = render(Health(ready=True, models=("a", "b")))
     for name in ("model_broken", "model_recoveries_total", "network_updates_total", "network_update_failed"):
         assert f'cigpose_{name}{{model="a"}} 0.0\n' in page and f'cigpose_{name}{{model="b"}} 0.0\n' in page
@@ -41,6 +41,6 @@ def test_the_page_follows_the_health():
         fetch(port)
 
 
-def test_no_port_no_page():
+def test_port_0_serves_no_page():
     with exposition("127.0.0.1", 0) as show:
         show(Health())

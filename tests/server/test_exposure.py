@@ -1,4 +1,4 @@
-"""What the network cannot do: every closed door is tried, and the watchdog's key opens it."""
+"""The closed parts of the API reject callers from the network, and accept the watchdog's key."""
 
 import socket
 import urllib.error
@@ -35,20 +35,20 @@ CLOSED = {
 }
 
 
-@pytest.mark.parametrize("door", CLOSED)
+@pytest.mark.parametrize("call", CLOSED)
 @pytest.mark.parametrize("headers", [None, access.headers("guessed"), access.headers("")])
-def test_closed_to_the_network(server, door, headers):
+def test_the_administrative_api_is_closed(server, call, headers):
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         with pytest.raises(InferenceServerException, match="This protocol is restricted"):
-            CLOSED[door](client, headers=headers)
+            CLOSED[call](client, headers=headers)
 
 
-def test_open_to_our_watchdog(server):
+def test_the_administrative_api_is_open_to_the_watchdog(server):
     assert set(server.control.states().values()) == {"READY"}
     assert "pose" in server.control.executions()
 
 
-def test_open_to_everybody(server):
+def test_health_metadata_and_config_are_open(server):
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         assert client.is_server_ready()
         assert client.is_model_ready("pose")
@@ -69,14 +69,14 @@ def test_open_to_everybody(server):
         "logging",
     ],
 )
-def test_closed_over_http(server, path):
+def test_the_administrative_api_is_closed_over_http(server, path):
     method = "POST" if path.startswith("repository") else "GET"
     request = urllib.request.Request(f"http://127.0.0.1:{server.options.http_port}/v2/{path}", method=method)
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, timeout=10)
 
 
-def test_by_default_only_grpc_listens_and_on_loopback_alone(serve, repository):
+def test_by_default_only_grpc_listens_on_loopback(serve, repository):
     with serve(repository) as running:
         assert listening(running.process.pid) == {("127.0.0.1", running.options.grpc_port)}
 
@@ -94,7 +94,7 @@ def tls_server(request, serve, repository, pem):
 
 
 def people(server, **tls):
-    """Return how many people a caller finds, or the error's name."""
+    """Return the number of people in the answer, or the status of the error."""
     image = tritonclient.grpc.InferInput("image", [1], "BYTES")
     image.set_data_from_numpy(np.array([encode(picture_with_persons([(9, 9)]))], dtype=object))
     url = f"localhost:{server.options.grpc_port}"
@@ -105,7 +105,7 @@ def people(server, **tls):
             return error.status()
 
 
-def test_tls_admits_whom_it_should(tls_server, pem):
+def test_tls_admits_trusted_callers_only(tls_server, pem):
     def files(name):
         return {"private_key": str(pem / f"{name}.key"), "certificate_chain": str(pem / f"{name}.pem")}
 
@@ -114,8 +114,8 @@ def test_tls_admits_whom_it_should(tls_server, pem):
     assert people(tls_server, **root, **files("client")) == [1]
     assert people(tls_server, **root) == (refused if mutual else [1])
     assert people(tls_server, **root, **files("stranger")) == (refused if mutual else [1])
-    assert people(tls_server, root_certificates=str(pem / "stranger.pem")) == refused  # this caller trusts another
-    assert people(tls_server) == refused  # and this one speaks no TLS
+    assert people(tls_server, root_certificates=str(pem / "stranger.pem")) == refused  # trusts another authority
+    assert people(tls_server) == refused  # uses no TLS
 
 
 def test_the_watchdog_passes_tls(tls_server):
@@ -132,9 +132,9 @@ def test_missing_certificates_are_named(tmp_path, repository, capsys):
 
 
 def listening(pid):
-    """Return the (address, port) pairs on which a process listens, from /proc; IPv4 as itself when mapped into IPv6."""
+    """Return the (address, port) pairs on which a process listens, from /proc; mapped IPv4 addresses as IPv4."""
     sockets = {path.readlink().name for path in Path(f"/proc/{pid}/fd").iterdir() if path.is_symlink()}
     tables = (Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6"))
     lines = [line.split() for table in tables for line in table.splitlines()]
-    ours = [line[1].split(":") for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
-    return {(socket.inet_ntoa(bytes.fromhex(address[-8:])[::-1]), int(port, 16)) for address, port in ours}
+    listeners = [line[1].split(":") for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets]
+    return {(socket.inet_ntoa(bytes.fromhex(address[-8:])[::-1]), int(port, 16)) for address, port in listeners}

@@ -1,4 +1,4 @@
-"""The stand-in backend's GPU settings, as far as a machine without a GPU can tell."""
+"""The stand-in backend's GPU settings, tested without a GPU."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""A server that cannot start says last, in one line, which model is the cause and what to do."""
+"""The last line of a failed start names the model, the cause and the remedy."""
 
 import shutil
 import subprocess
@@ -28,13 +28,13 @@ def copy(tritonserver, repository, tmp_path):
 
 
 @pytest.mark.server
-def test_without_a_gpu(tritonserver, repository):
+def test_the_profile_gpu_without_a_gpu(tritonserver, repository):
     code, lines = failed(repository, "--profile", "gpu")
     if code != 1:
         pytest.skip("this machine has a GPU")
     assert "detector, spots cannot load: there is no GPU that the server can use; choose another profile: " in lines[-1]
     assert lines[-1].endswith("cpu, cpu-bf16, cpu-bf16-latency, cpu-latency, cpu-openvino")
-    assert any("failed to load 'detector'" in line for line in lines), "the log is still there"
+    assert any("failed to load 'detector'" in line for line in lines), "the log is passed on"
 
 
 @pytest.mark.server
@@ -43,7 +43,7 @@ def test_a_damaged_network(copy):
     network.write_bytes(network.read_bytes()[:3000])
     code, lines = failed(copy, "--profile", "cpu")
     assert code == 1
-    assert "spots cannot load: its ONNX file is damaged or cut short; build the repository again" in lines[-1]
+    assert "spots cannot load: its ONNX file is damaged or truncated; build the repository again" in lines[-1]
 
 
 @pytest.mark.server
@@ -74,7 +74,7 @@ def test_a_flag_that_tritonserver_does_not_know(tritonserver, repository):
 
 
 @pytest.mark.server
-def test_with_a_file_for_the_log_the_reason_is_the_last_line(copy, tmp_path):
+def test_with_a_log_file_the_reason_is_the_last_line(copy, tmp_path):
     (copy / "spots" / "config.pbtxt").write_text("nonsense {")
     with pytest.raises(RuntimeError) as error:
         with running_server(ServerOptions(copy, grpc_port=free_port()), log=tmp_path / "log"):
@@ -87,7 +87,7 @@ def test_with_a_file_for_the_log_the_reason_is_the_last_line(copy, tmp_path):
 LOAD = "E1124 1 1 model_lifecycle.cc:642] {}failed to load 'net' version 1: Internal: "
 LOGS = {
     LOAD.format("") + "onnx runtime error 7: Load model from /m/net/1/model.onnx failed:Protobuf parsing failed.\n": (
-        "net cannot load: its ONNX file is damaged or cut short; build the repository again"
+        "net cannot load: its ONNX file is damaged or truncated; build the repository again"
     ),
     LOAD.format('"')
     + 'TritonModelException: net: it is too large; make it smaller\\n\\nAt:\\n  model.py(96): f\\n"\n': (
@@ -104,13 +104,13 @@ LOGS = {
 }
 
 
-@pytest.mark.parametrize(("log", "said"), LOGS.items())
-def test_reasons(log, said):
-    found = reason(log, CPU)
-    assert found.startswith(said) and bool(found) == bool(said)
+@pytest.mark.parametrize(("log", "expected"), LOGS.items())
+def test_the_reason_is_found_in_the_log(log, expected):
+    line = reason(log, CPU)
+    assert line.startswith(expected) and bool(line) == bool(expected)
 
 
-def test_models_of_one_reason_share_a_line():
+def test_models_with_one_reason_share_a_line():
     line = (
         "failed to load '{}' version 1: Invalid argument: instance group has kind KIND_GPU but no GPUs are available\n"
     )

@@ -18,7 +18,7 @@ def test_an_untouched_folder_has_no_problems(folder):
     assert manifest.problems(folder) == []
 
 
-def test_sha256sum_reads_it(folder):
+def test_sha256sum_reads_the_manifest(folder):
     subprocess.run(["sha256sum", "--check", "--strict", manifest.NAME], cwd=folder, check=True, capture_output=True)
 
 
@@ -40,7 +40,7 @@ def test_every_kind_of_change_is_found(folder, tamper, problem):
     assert any(problem in found for found in manifest.problems(folder))
 
 
-def test_write_vouches_for_no_links_and_no_compiled_python(folder):
+def test_write_rejects_compiled_python(folder):
     (folder / "pose/1/model.pyc").touch()
     with pytest.raises(ValueError, match="compiled Python"):
         manifest.write(folder)
@@ -51,7 +51,7 @@ def test_write_refuses_an_empty_folder(tmp_path):
         manifest.write(tmp_path)
 
 
-def test_the_command_says_what_is_wrong_and_fails(folder, capsys):
+def test_the_command_reports_problems_and_fails(folder, capsys):
     assert manifest.main(["verify", str(folder)]) == 0
     (folder / "pose/1/more.py").touch()
     assert manifest.main(["verify", str(folder)]) == 1

@@ -15,9 +15,9 @@ def test_a_taken_port_is_named():
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
-        assert preflight._port_problems("127.0.0.1", [port]) == [f"port {port} of 127.0.0.1 is taken; choose another"]
+        assert preflight._port_problems("127.0.0.1", [port]) == [f"port {port} of 127.0.0.1 is in use; choose another"]
     assert preflight._port_problems("127.0.0.1", [port]) == []
-    twice = [f"port {port} of 127.0.0.1 is asked for 2 times; choose others"]
+    twice = [f"port {port} of 127.0.0.1 is given 2 times; choose others"]
     assert preflight._port_problems("127.0.0.1", [port, port]) == twice
 
 
@@ -49,7 +49,7 @@ def test_a_missing_libpython_is_named(monkeypatch):
     assert found == ["libpython3.99.so.1.0 is missing; install it (Debian: apt-get install libpython3.99)"]
 
 
-def test_the_command_tells_every_problem(tmp_path, capsys):
+def test_the_command_reports_problems(tmp_path, capsys):
     assert main(["--repository", str(tmp_path / "none")]) == 1
     assert "holds no models" in capsys.readouterr().err
 
@@ -63,7 +63,7 @@ def test_a_server_on_path_is_preferred(tmp_path, monkeypatch):
     assert find_installation().make_backends(tmp_path / "backends") is None
     environment = find_installation().environment({"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"})
     assert environment.pop("MALLOC_MMAP_THRESHOLD_")
-    assert environment == {"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"}  # what the caller says counts
+    assert environment == {"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"}  # the caller's setting has priority
 
 
 def repository_with(tmp_path, *profiles):
@@ -74,13 +74,13 @@ def repository_with(tmp_path, *profiles):
     return tmp_path
 
 
-def test_a_profile_that_no_model_has_is_wrong_usage(tmp_path, capsys):
+def test_an_unknown_profile_is_wrong_usage(tmp_path, capsys):
     folder = repository_with(tmp_path, "cpu", "gpu")
     assert main(["--repository", str(folder), "--profile", "cpux"]) == 2
     assert capsys.readouterr().err == f"error: profile 'cpux' is unknown; the models in {folder} have cpu, gpu\n"
 
 
-def test_every_caller_of_a_server_is_told(tmp_path):
+def test_an_unknown_profile_is_a_preflight_problem(tmp_path):
     folder = repository_with(tmp_path)
     assert preflight.profile_problems(folder, "") == []
     (found,) = preflight.profile_problems(folder, "cpu")
@@ -89,7 +89,7 @@ def test_every_caller_of_a_server_is_told(tmp_path):
     assert found in preflight.problems(Installation(Path("tritonserver")), options)
 
 
-def test_the_health_file_is_no_file_of_the_repository(tmp_path, capsys):
+def test_the_health_file_must_be_outside_the_repository(tmp_path, capsys):
     config = repository_with(tmp_path) / "net" / "config.pbtxt"
     assert main(["--repository", str(tmp_path), "--health-file", str(config)]) == 2
     assert "choose another --health-file" in capsys.readouterr().err

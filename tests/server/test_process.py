@@ -27,12 +27,12 @@ def processes_of(group):
     return [head.split()[0] for head, _, tail in stats if int(tail.split()[2]) == group and tail.split()[0] != "Z"]
 
 
-def test_free_ports_differ_and_are_none_that_an_outgoing_connection_gets():
+def test_free_ports_differ_and_are_below_the_ephemeral_range():
     ports = [free_port() for _ in range(300)]
     assert len(set(ports)) == 300 and max(ports) < 32768
 
 
-def test_a_stopped_server_leaves_nothing(serve, repository):
+def test_a_stopped_server_leaves_no_processes_or_regions(serve, repository):
     before = len(regions(os.getpid()))
     with serve(repository) as running:
         assert len(regions(os.getpid())) > before
@@ -65,12 +65,12 @@ def test_the_command_prints_one_line_and_stops_on_a_signal(tritonserver, reposit
         assert time.monotonic() - started < 15
         assert not regions(process.pid)
     finally:
-        process.kill()  # should it still run: the server it started is terminated with it
+        process.kill()  # if it still runs, its server is terminated with it
         process.communicate()
 
 
-def test_an_onnx_file_that_is_not_what_the_config_says_is_refused(serve, repository, tmp_path):
-    """The stand-in backend compares both, and names both."""
+def test_an_onnx_file_that_contradicts_its_config_is_rejected(serve, repository, tmp_path):
+    """The stand-in backend compares both, and the error states both."""
     copy = shutil.copytree(repository, tmp_path / "repository")
     save_pose_network(copy / "spots" / "1" / "model.onnx", keypoints=14)
     with pytest.raises(RuntimeError) as error:

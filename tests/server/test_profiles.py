@@ -1,4 +1,4 @@
-"""Machine profiles answer alike: the same people, and keypoints that differ by the precision at most."""
+"""All machine profiles return the same people, and keypoints within the tolerance of the precision."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.server
         ("cpu-openvino", 1e-4),
         ("cpu-bf16", 5e-2),
         ("cpu-bf16-latency", 5e-2),
-    ],  # of scores up to about 4: bfloat16 keeps 8 bits
+    ],  # tolerances of scores, which reach about 4; bfloat16 keeps 8 bits
 )
-def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile, tolerance):
+def test_a_profile_equals_the_in_process_runtime(serve, repository, alone, profile, tolerance):
     if tolerance:
         pytest.importorskip("openvino")
     encoded = encode(picture_with_persons([(5, 5), (20, 30), (40, 12)]))
@@ -36,8 +36,8 @@ def test_a_profile_answers_as_the_functions_do(serve, repository, alone, profile
         np.testing.assert_array_equal(answer["keypoints"], keypoints)
 
 
-def test_a_network_takes_no_more_memory_than_its_largest_batch(serve, repository):
-    """With ONNX Runtime's memory patterns, each new number of crops leaves a gap, until it is half as much again."""
+def test_memory_does_not_grow_with_varying_batch_sizes(serve, repository):
+    """ONNX Runtime's memory patterns would add half as much memory: each new batch size leaves a gap."""
     chance = np.random.default_rng(0)
     with (
         serve(repository, profile="cpu-latency") as server,

@@ -1,4 +1,4 @@
-"""How commands end: the exit status, and one sentence."""
+"""Exit statuses and error messages of commands."""
 
 import sys
 
@@ -18,7 +18,7 @@ from server.usage import CommandLine, UsageError, command, need, output_path
         (RuntimeError("no"), 1),
     ],
 )
-def test_errors_become_a_sentence_and_a_status(capsys, error, status):
+def test_errors_become_one_line_and_an_exit_status(capsys, error, status):
     @command
     def main():
         raise error
@@ -36,7 +36,7 @@ def test_ctrl_c_is_silent(capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_fault_of_the_command_keeps_its_traceback():
+def test_a_bug_keeps_its_traceback():
     @command
     def main():
         raise KeyError("fault")
@@ -45,13 +45,13 @@ def test_a_fault_of_the_command_keeps_its_traceback():
         main()
 
 
-def test_a_device_is_no_file_to_lose(tmp_path):
+def test_a_device_is_a_valid_output(tmp_path):
     parser = CommandLine()
     parser.add_argument("--output", type=output_path)
     assert str(parser.parse_args(["--output", "/dev/null"]).output) == "/dev/null"
 
 
-def test_what_is_missing_is_named_with_its_target(monkeypatch):
+def test_missing_modules_are_named_with_their_target(monkeypatch):
     need("install-test", "json")
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     with pytest.raises(ValueError, match="not installed: pycocotools; run `make install-test`"):

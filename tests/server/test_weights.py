@@ -1,4 +1,4 @@
-"""A repository that is not what its manifest says does not start, and the file is named."""
+"""A server does not start on a repository that differs from its manifest, and names the file."""
 
 import shutil
 
@@ -15,14 +15,14 @@ def sealed(repository, tmp_path):
     return copy
 
 
-def test_what_its_own_stubs_leave_is_no_problem(sealed):
+def test_compiled_files_of_the_stubs_are_accepted(sealed):
     cache = sealed / "decode_image" / "1" / "__pycache__" / "model.cpython-311.pyc"
     cache.parent.mkdir()
     cache.touch()
     assert preflight.manifest_problems(sealed) == []
 
 
-def test_a_changed_network_is_refused_by_name(sealed, capsys):
+def test_a_changed_network_is_rejected_by_name(sealed, capsys):
     path = sealed / "spots" / "1" / "model.onnx"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -31,7 +31,7 @@ def test_a_changed_network_is_refused_by_name(sealed, capsys):
     assert "spots/1/model.onnx was changed" in capsys.readouterr().err
 
 
-def test_a_truncated_network_is_refused_by_name(sealed, capsys):
+def test_a_truncated_network_is_rejected_by_name(sealed, capsys):
     path = sealed / "detector" / "1" / "model.onnx"
     path.write_bytes(path.read_bytes()[:-100])
     assert main(["--repository", str(sealed)]) == 1
@@ -39,7 +39,7 @@ def test_a_truncated_network_is_refused_by_name(sealed, capsys):
 
 
 @pytest.mark.parametrize("name", ["spots/1/other.py", "added/config.pbtxt"])
-def test_added_files_are_refused(sealed, name, capsys):
+def test_added_files_are_rejected(sealed, name, capsys):
     (sealed / name).parent.mkdir(exist_ok=True)
     (sealed / name).touch()
     assert main(["--repository", str(sealed)]) == 1

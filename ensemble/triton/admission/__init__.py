@@ -1,1 +1,1 @@
-"""Admission control, put around every pipeline by the Triton runtime: no step knows of it."""
+"""Admission control. The Triton runtime adds it to every pipeline; the pipelines' own steps do not depend on it."""

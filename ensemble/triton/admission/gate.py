@@ -1,9 +1,9 @@
-"""The admission gate: limits the pictures inside a pipeline, and how many of them are worked on at once.
+"""The admission gate: limits how many requests are inside a pipeline, and how many of them are in work.
 
-Triton 2.51 limits the queue of a step, not of an ensemble. A limit at the slowest step alone would let an overloaded
-server decode pictures, and search them for people, only to reject them. Beside a limited queue, Triton's scheduler may
-also sleep for half a second (`docs/decisions/0022-gate.md`). So the first step counts. Admitted requests wait in the
-second step's queue, which needs no limit; the rest are rejected.
+Triton 2.51 limits the queue of a step, not of an ensemble. With a limit at the slowest step alone, an
+overloaded server would decode pictures and detect people, and then reject the request. With a limited queue, Triton's
+scheduler may also sleep for half a second (`docs/decisions/0022-gate.md`). So the first step counts requests. Admitted
+ones wait in the second step's unlimited queue; the rest are rejected.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from ensemble.triton.admission.tickets import (
 
 
 class Gate:
-    """Lets as many requests work at once, and as many more wait for their turn, as `Overload` allows.
+    """Gives requests their turn in the order of arrival, and rejects those above the bounds that `Overload` sets.
 
     Any process on the machine can send to its socket, so each message carries the gate's key, and tickets are random.
     """
@@ -50,10 +50,10 @@ class Gate:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def enter(self) -> NDArray[np.int64]:
-        """Return a ticket: (2,) int64, the gate's key and a number that nobody else knows.
+        """Return a ticket: (2,) int64, the gate's key and an unguessable number.
 
         Raises:
-            TurnedAway: as many are inside as may be.
+            TurnedAway: the queue is full.
         """
         number = secrets.randbits(62)
         with self._lock:
@@ -103,6 +103,6 @@ class Gate:
     def _answer(self, asker: str, answer: bytes) -> bool:
         try:
             self._socket.sendto(answer, socket.MSG_DONTWAIT, asker)
-        except OSError:  # it has gone
+        except OSError:  # the asker has gone
             return False
         return True

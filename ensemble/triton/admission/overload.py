@@ -1,8 +1,8 @@
-"""How long the queue may be, and how many requests are worked on: decided from what the gate sees. No I/O.
+"""Bounds on the queue and on the requests in work, computed from what the gate observes. No I/O.
 
 The state machine, with the bounds of `Bounds`:
 
-1. CALM: up to `waiting` requests queue beside `in_work`. Nothing is rejected for the time that it would wait.
+1. CALM: up to `waiting` requests queue beside `in_work`. Nothing is rejected because of its waiting time.
 2. CALM becomes OVERLOADED when requests have been rejected for a full queue for a second, or when callers hang up: when
    three requests that got their turn after waiting for a quarter of a second turn out to be abandoned, with the queue
    never empty between them.
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from statistics import median
 
 _REMEMBERED = 32
-_KNOWN = 4  # answers before the pace is believed
+_KNOWN = 4  # answers before the pace counts as known
 _SLACK = 2.0  # times the number that Little's law asks for
 _DELAY_S = 2.0
 _LEAST_DELAY_S = 0.05
@@ -39,12 +39,12 @@ _HANG_UPS = 3
 
 @dataclass(frozen=True)
 class Bounds:
-    """Least and most that may be inside.
+    """Bounds on the requests inside a pipeline.
 
     Attributes:
-        least_in_work: what keeps every instance of a slow network busy.
-        in_work: most requests that are worked on.
-        waiting: most requests that queue.
+        least_in_work: lower bound of the requests in work: enough to keep every instance of a slow network busy.
+        in_work: most requests in work.
+        waiting: most requests in the queue.
     """
 
     least_in_work: int
@@ -53,7 +53,7 @@ class Bounds:
 
 
 class Overload:
-    """The state machine above. Every time is of one clock, in seconds."""
+    """The state machine above. All times are seconds of one clock."""
 
     def __init__(self, bounds: Bounds, now: float):
         self._bounds = bounds
@@ -67,13 +67,13 @@ class Overload:
         self._delay_s = _DELAY_S
 
     def in_work(self, now: float) -> int:
-        """Return how many requests may be worked on."""
+        """Return how many requests may be in work."""
         pace = self._pace(now)
         needed = _SLACK * pace * median(self._alone_s) if pace and self._alone_s else 0
         return min(max(round(needed), self._bounds.least_in_work), self._bounds.in_work)
 
     def inside(self, now: float) -> int:
-        """Return how many requests may queue or be worked on."""
+        """Return how many requests may be in the queue and in work together."""
         pace = self._pace(now) if self._overloaded else None
         most = self._bounds.in_work + self._bounds.waiting
         return most if pace is None else min(self.in_work(now) + max(round(pace * self._delay_s), 1), most)
@@ -97,20 +97,20 @@ class Overload:
                 self._empty_since = now
 
     def rejected(self, now: float) -> None:
-        """Note that a request was rejected because the queue was full."""
+        """Record that a request was rejected because the queue was full."""
         if self._rejecting_since is None:
             self._rejecting_since = now
         self._overloaded |= now - self._rejecting_since >= _PERSISTS_S
 
     def answered(self, now: float, alone_s: float | None) -> None:
-        """Note that a request came back from work, and how long it took if it was nearly alone."""
+        """Record that a request came back from work, and how long it took if it was nearly alone."""
         self._answers.append(now)
         if alone_s is not None:
             self._alone_s.append(alone_s)
         self._delay_s = min(self._delay_s * _ANSWERED, _DELAY_S)
 
     def abandoned(self, waited_s: float) -> None:
-        """Note that a request got its turn, and its caller had hung up."""
+        """Record that a request got its turn after its caller had hung up."""
         if self._queued_since is None or waited_s < _WAITED_S:
             return
         self._hang_ups += 1

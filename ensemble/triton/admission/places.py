@@ -11,7 +11,7 @@ _NEARLY_ALONE = 2
 
 
 class Asking(NamedTuple):
-    """A ticket that waits for its turn: its number, where the answer goes, and until when it is wanted."""
+    """A ticket in the queue: its number, the address for the answer, and the time at which the wait expires."""
 
     number: int
     asker: str
@@ -19,7 +19,7 @@ class Asking(NamedTuple):
 
 
 class Patience:
-    """Twice the longest that the last ones took, within bounds; `first_s` before anything is known."""
+    """A timeout: twice the longest of the last durations, within bounds; `first_s` before the first one."""
 
     def __init__(self, first_s: float, least_s: float, most_s: float):
         self.seconds = first_s
@@ -27,39 +27,38 @@ class Patience:
         self._lately: deque[float] = deque(maxlen=_REMEMBERED)
 
     def learn(self, took_s: float) -> None:
-        """Count one more in, and the oldest of 32 out."""
+        """Add a duration; the oldest of 32 is dropped."""
         self._lately.append(took_s)
         self.seconds = min(max(self._least_s, 2 * max(self._lately)), self._most_s)
 
 
 class Places:
-    """Tickets of the requests inside: those that queue and those that are worked on. Every time is of one clock, in s.
+    """Tickets of the requests inside: those in the queue and those in work. All times are seconds of one clock.
 
-    How many may be inside, and how many in work, is `Overload`'s to say. A ticket may get lost: Triton tells no step
-    when a caller hangs up while the request is between two steps, and a process may die. So a ticket in work is written
-    off when it stays out for more than twice as long as any of the last ones, and a second at least. If it comes back
-    after all, the next ones have more time. A ticket is also written off when it does not ask for its turn while later
-    ones do, or while none does for as long. A ticket whose work pauses has ended, unless it resumes within twice as
-    long as others did lately.
+    `Overload` sets how many may be inside and in work. A ticket may get lost: no step learns that a caller hung up
+    while the request was between two steps, and a process may die. So a ticket in work is written off after twice the
+    longest time of the last ones, and not before a second. If a written-off ticket comes back, the timeout is raised.
+    A ticket is also written off when it does not ask for its turn while later ones do, or while none asks for as long.
+    A paused ticket counts as ended unless it resumes within twice the longest of the last pauses.
     """
 
     def __init__(self, bounds: Bounds, now: float):
         self._overload = Overload(bounds, now)
         self._limit = bounds.in_work + bounds.waiting
-        self._inside: dict[int, float] = {}  # number -> when it was given, oldest first
-        self._asking: dict[int, Asking] = {}  # of these, in the order in which they asked
-        self._working: dict[int, float] = {}  # of these: since when, oldest first
-        self._given: dict[int, float] = {}  # of those in work: when it was given
-        self._alone: set[int] = set()  # of those in work: began beside at most one other
-        self._overdue: dict[int, float] = {}  # written off: since when they worked
-        self._paused: dict[int, float] = {}  # since when; also such as have ended, which may go on after all
-        # A server's first request may be slow. The watchdog takes `await_turn` for hung when it is silent for 20 s.
+        self._inside: dict[int, float] = {}  # number -> when the ticket was given, oldest first
+        self._asking: dict[int, Asking] = {}  # subset of `_inside`, in the order of asking
+        self._working: dict[int, float] = {}  # subset of `_inside`: start of the work, oldest first
+        self._given: dict[int, float] = {}  # tickets in work: when they were given
+        self._alone: set[int] = set()  # tickets in work that began beside one other at most
+        self._overdue: dict[int, float] = {}  # written-off tickets: start of the work
+        self._paused: dict[int, float] = {}  # start of the pause; ended tickets stay listed, for they may resume
+        # A server's first request may be slow. The watchdog restarts `await_turn` after 20 s without an answer.
         self._stay = Patience(first_s=10.0, least_s=1.0, most_s=15.0)
         self._pause = Patience(first_s=0.5, least_s=0.02, most_s=15.0)
         self._asked = self._returned = now  # when a ticket last asked, and came back from work
 
     def enter(self, number: int, now: float) -> bool:
-        """Count a ticket in; False where as many are inside as may be."""
+        """Add a ticket; return False when the queue is full."""
         if self._is_full(now):
             self.give_up(now)
         if self._is_full(now):
@@ -70,11 +69,11 @@ class Places:
         return True
 
     def works(self, number: int) -> bool:
-        """Return whether a ticket has had its turn and not come back."""
+        """Return whether a ticket is in work."""
         return number in self._working
 
     def ask(self, number: int, asker: str, patience_s: float, now: float) -> bool:
-        """Note a ticket that wants a turn; False where it is too late, so long after the ticket was given."""
+        """Queue a ticket for its turn; return False when it was given too long ago."""
         self._asked = now
         given = self._inside.get(number)
         if given is None:  # written off too early, or never given
@@ -87,20 +86,20 @@ class Places:
         return True
 
     def next_asking(self, now: float) -> Asking | None:
-        """Return, and no longer keep, the first that asked; None where none asks or no place is free."""
+        """Remove and return the first ticket in the queue; None when the queue is empty or no place is free."""
         if not self._asking or len(self._working) >= self._overload.in_work(now):
             return None
         return self._asking.pop(next(iter(self._asking)))
 
     def begin(self, number: int, now: float) -> None:
-        """A ticket's work begins."""
+        """Record that a ticket's work begins."""
         if len(self._working) < _NEARLY_ALONE:
             self._alone.add(number)
         self._working[number], self._given[number] = now, self._inside.get(number, now)
         self._note_queue(now)
 
     def leave(self, number: int, now: float) -> None:
-        """A ticket comes back, from whatever it did; an unknown one is no error."""
+        """Record that a ticket comes back, in whatever state it was. Unknown tickets are ignored."""
         self._inside.pop(number, None)
         self._asking.pop(number, None)
         began = self._working.pop(number, None) or self._overdue.pop(number, None)
@@ -111,7 +110,7 @@ class Places:
         self._forget(number, now)
 
     def abandon(self, number: int, now: float) -> None:
-        """A ticket comes back because its caller has hung up."""
+        """Record that a ticket comes back because its caller has hung up."""
         began = self._working.pop(number, None) or self._overdue.pop(number, None)
         if began is not None:
             self._returned = now
@@ -121,21 +120,21 @@ class Places:
         self._forget(number, now)
 
     def pause(self, number: int, now: float) -> None:
-        """A ticket's work has perhaps ended."""
+        """Record that a ticket's work may have ended."""
         if number in self._working:
             self._paused[number] = now
 
     def resume(self, number: int, now: float) -> None:
-        """A ticket's work has not ended; it has a place again where its own was given away."""
+        """Record that a ticket's work goes on. A ticket that lost its place gets one again."""
         paused = self._paused.pop(number, None)
         if paused is not None:
             self._pause.learn(now - paused)
         if number not in self._working:
-            self.leave(number, now)  # of an overdue one, that teaches
+            self.leave(number, now)  # for an overdue ticket, this raises the timeout
             self._inside[number] = self._working[number] = now
 
     def next_change(self) -> float | None:
-        """Return when a place will be free, at the latest, for those who ask; None where nobody does."""
+        """Return the latest time at which a place becomes free; None with an empty queue or with no ticket in work."""
         if not self._asking or not self._working:
             return None
         stays_until = next(iter(self._working.values())) + self._stay.seconds
@@ -173,11 +172,11 @@ class Places:
         self._inside.pop(number, None)
         self._overload.abandoned(began - self._given.pop(number, began))
         self._alone.discard(number)
-        if began >= self._returned:  # nor has any other come back since: not lost, but everything stands still
+        if began >= self._returned:  # no ticket came back since: the pipeline stands still, nothing is lost
             self._stay.learn(now - began)
 
     def _drop_older_than(self, oldest_allowed: float) -> None:
-        """Do not wait for tickets of that age that neither work nor ask."""
+        """Drop the tickets of that age that are neither in work nor asking."""
         for number, given in list(self._inside.items()):
             if given < oldest_allowed and number not in self._working and number not in self._asking:
                 del self._inside[number]

@@ -1,4 +1,4 @@
-"""The two steps before every pipeline: one counts, in the other admitted requests wait for their turn."""
+"""The two steps before every pipeline: one counts requests, the other holds admitted ones until their turn."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +19,12 @@ class AdmitPicture(Step):
     """Encoded picture -> a place in the queue; an overloaded server rejects here, before it has done any work.
 
     Attributes:
-        min_in_flight: least number of pictures between the first step and the last, whatever the gate has measured:
-            enough for two CPU sessions, while as many are decoded and cropped.
-        max_in_flight: most of them. With three people each, 16 hold 48 crops: enough for two CPU sessions that prefer
-            batches of 8. More would queue beyond the point where they can still be rejected.
-        max_waiting: pictures that wait for their turn; the next one is rejected. 64 callers at a time are never
-            rejected. An overloaded gate lets fewer wait (`Overload`). A queue of the largest pictures holds
+        min_in_flight: lower bound of the pictures in work, whatever the gate has measured. 4 are enough for two CPU
+            sessions while two more pictures are decoded and cropped.
+        max_in_flight: most pictures in work. With three people each, 16 hold 48 crops: enough for two CPU sessions
+            that prefer batches of 8. More would queue beyond the point where they can still be rejected.
+        max_waiting: most pictures in the queue; the next one is rejected. With 64, up to 64 concurrent callers are
+            never rejected. An overloaded gate queues fewer (`Overload`). A queue of the largest pictures holds
             64 x 32 MB = 2 GB.
     """
 
@@ -52,9 +52,9 @@ class AdmitPicture(Step):
 
 @dataclass(frozen=True)
 class AwaitTurn(Step):
-    """Place in the queue -> the ticket for the steps that follow, when there is room.
+    """Place in the queue -> the ticket for the following steps, as soon as there is room.
 
-    A step of its own, because Triton tells a step only of callers that hung up before its request was made.
+    This is a separate step because a step learns only of callers that hung up before the step's own request was made.
 
     Attributes:
         max_wait_s: longest wait in the queue; equals our client's default deadline. A request's own `timeout`
@@ -69,7 +69,7 @@ class AwaitTurn(Step):
     outputs = (TICKET,)
 
     def run(self, request: Request) -> Arrays:
-        """Wait.
+        """Wait for the turn.
 
         Raises:
             TurnedAway: the turn did not come in time.

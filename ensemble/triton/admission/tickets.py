@@ -1,10 +1,11 @@
-"""Tickets of the gate: how a picture waits for its turn, and how its place becomes free.
+"""Tickets of the gate: how a request waits for its turn, and how its place becomes free.
 
-A ticket goes through the steps as a tensor. The second step asks the gate for the picture's turn, and the step that
-ends a request hands the ticket back. Triton tells no step whether it is the last one, as it is when boxes alone are
-wanted: such a step leaves the ticket with the gate, and the next one takes it up.
+A ticket travels through the steps as a tensor. The second step asks the gate for the request's turn. The step that ends
+a request returns the ticket. A step does not know whether it is the last one, which it is when only boxes are wanted.
+Such a step pauses the ticket, and the next step resumes it.
 
-They talk by datagrams to a socket in Linux's abstract namespace, which needs no file and vanishes with its process.
+Steps and gate exchange datagrams. The gate's socket is in Linux's abstract namespace: it needs no file and vanishes
+with its process.
 """
 
 import contextlib
@@ -16,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL, EXPIRED = "full", "expired"
-MESSAGE = struct.Struct("<QcQd")  # the gate's key, what is said, the ticket, how long it may have waited
+MESSAGE = struct.Struct("<QcQd")  # the gate's key, the action, the ticket's number, the longest wait in seconds
 ASK, LEAVE, PAUSE, RESUME, HANG_UP = b"?", b"-", b"~", b"+", b"!"
 GO, TOO_LATE = b"go", b"too late"
 
 
 class TurnedAway(RuntimeError):
-    """There is no place, or none in time; `reason` is `FULL` or `EXPIRED`, the text is for the caller."""
+    """The request is rejected. `reason` is `FULL` or `EXPIRED`; the text is shown to the caller."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -30,14 +31,14 @@ class TurnedAway(RuntimeError):
 
 
 def take_turn(ticket: NDArray[np.int64], patience_s: float) -> None:
-    """Wait until a ticket's picture may be worked on; at once where the gate is gone, or never was.
+    """Wait for a ticket's turn. Return immediately when there is no such gate.
 
     Args:
         ticket: (2,) int64, from `Gate.enter`.
-        patience_s: how long after it was given the turn is still wanted.
+        patience_s: longest wait, from the moment at which the ticket was given.
 
     Raises:
-        TurnedAway: it came too late.
+        TurnedAway: the turn came too late.
     """
     key, number = _parts(ticket)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
@@ -57,34 +58,34 @@ def take_turn(ticket: NDArray[np.int64], patience_s: float) -> None:
 
 
 def leave(ticket: NDArray[np.int64]) -> None:
-    """Hand a ticket back; a gate that is gone, or never was, is no error."""
+    """Return a ticket to its gate. A missing gate is no error."""
     _say(LEAVE, ticket)
 
 
 def hang_up(ticket: NDArray[np.int64]) -> None:
-    """Hand back the ticket of a caller that has hung up: the gate learns how long callers wait."""
+    """Return the ticket of a caller that has hung up. The gate learns from it how long callers wait."""
     _say(HANG_UP, ticket)
 
 
 def pause(ticket: NDArray[np.int64]) -> None:
-    """Leave a ticket with the gate: if nobody takes it up soon, it has been handed back."""
+    """Pause a ticket. The gate frees its place unless a step resumes it soon."""
     _say(PAUSE, ticket)
 
 
 def resume(ticket: NDArray[np.int64]) -> None:
-    """Take a ticket up that was left with the gate."""
+    """Resume a paused ticket."""
     _say(RESUME, ticket)
 
 
 def address(key: int) -> str:
-    """Return where the gate of a key listens; who reads it in /proc/net/unix does not learn the key."""
+    """Return the address of a gate's socket. /proc/net/unix lists it, so it does not reveal the key."""
     return "\0cigpose-gate-" + hashlib.sha256(key.to_bytes(8, "little")).hexdigest()[:16]
 
 
 def _say(what: bytes, ticket: NDArray[np.int64]) -> None:
     key, number = _parts(ticket)
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(1.0)  # the gate's thread reads at once, unless its process hangs
+        sender.settimeout(1.0)  # the gate's thread reads immediately, unless its process hangs
         sender.sendto(MESSAGE.pack(key, what, number, 0), address(key))
 
 

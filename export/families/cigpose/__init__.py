@@ -1,8 +1,8 @@
-"""CIGPose in plain PyTorch: the published variants, the network, and the graphs it reasons on.
+"""CIGPose in plain PyTorch: the published variants, the network, and the keypoint graphs of its head.
 
-Paper: CIGPose, arXiv 2603.09418. Original code: github.com/53mins/CIGPose, commit b7444d8 (Apache-2.0); nothing of it
-is copied here, only the facts that its checkpoints fix: names, shapes, tables and constants. The licence of the
-published *weights* is their publishers' to state and is not covered by ours.
+Paper: CIGPose, arXiv 2603.09418. Original code: github.com/53mins/CIGPose, commit b7444d8 (Apache-2.0). None of
+it is copied; the code here rests on the facts that its checkpoints fix: names, shapes, tables and constants. The
+published *weights* have a licence of their own, which their publishers state.
 
 `variants` and `graphs` need no PyTorch; the others do.
 """

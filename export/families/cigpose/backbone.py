@@ -1,7 +1,7 @@
-"""CSPNeXt, the backbone: a crop in, a feature map at 1/32 of its size out.
+"""CSPNeXt, the backbone: maps a crop to a feature map of 1/32 of its size.
 
 Names of modules are those of the checkpoints. Source: MMDetection 3.3.0, CSPNeXt (arch P5), as the CIGPose official
-configs (commit b7444d8) set it up. They replace the class's own normalisation settings, so eps is 1e-5.
+configs (commit b7444d8) set it up. The configs override the normalisation settings of the class, so eps is 1e-5.
 """
 # mypy: disallow-subclassing-any=False
 
@@ -39,7 +39,7 @@ class DepthwiseSeparable(nn.Module):
 
 
 class Block(nn.Module):
-    """A 3x3 convolution and a separable 5x5 one, around which the input is added where `residual`."""
+    """A 3x3 convolution and a separable 5x5 one; with `residual`, the input is added to the result."""
 
     def __init__(self, channels: int, residual: bool) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class ChannelAttention(nn.Module):
 
 
 class CspLayer(nn.Module):
-    """Half of the channels through the blocks, half past them, then attention and fusion."""
+    """Half of the channels pass through the blocks and half bypass them; attention and fusion follow."""
 
     def __init__(self, channels: int, blocks: int, residual: bool) -> None:
         super().__init__()

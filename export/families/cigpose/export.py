@@ -1,4 +1,4 @@
-"""CIGPose to ONNX, compared with PyTorch before it is written: batch axis dynamic, weights and provenance inside."""
+"""Exports CIGPose to ONNX with a dynamic batch axis. The result is compared with PyTorch before it is written."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from export.onnx_export import ExportOptions, ExportReport, Original, save_compa
 
 KEYS = ("backbone.stem.0.conv.weight", "head.final_layer.weight", "head.cls_gx.weight", "head.cls_gy.weight")
 _INPUT = "input"
-_CROPS, _INEXACT_CROPS = 6, 24  # the latter are enough to meet a decision that reduced precision changes
+_CROPS, _INEXACT_CROPS = 6, 24  # 24 crops include a decision that reduced precision changes
 
 
 def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
@@ -29,17 +29,17 @@ def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> Expo
 
 
 def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = None) -> ExportReport:
-    """Write a network as ONNX and compare it with the network; no file is left when they disagree.
+    """Export a network to ONNX, and write the file when its answers are those of the network.
 
     The file has the input `input` FP32 [batch, 3, H, W] (RGB, normalised by MEAN and STD), the outputs `simcc_x` and
     `simcc_y`, and the metadata key `cigpose_meta`: the form of the publicly known CIGPose ONNX files.
 
-    Where rounding is all that may differ, it is compared on crops on which rounding cannot change a decision.
+    In float32, the comparison uses crops on which rounding cannot change a decision of the network.
 
     Args:
-        network: in eval mode; any variant.
-        path: of the ONNX file; replaced in one step at the end.
-        options: of the command.
+        network: any variant, in eval mode.
+        path: path of the ONNX file, which is replaced atomically.
+        options: options of the command.
 
     Raises:
         ValueError: the answers differ by more than the bound, or the network is in training mode.
@@ -59,10 +59,10 @@ def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = No
 
 
 def original(checkpoint: Checkpoint, network: Network) -> Original:
-    """Return the network that a served one was exported from; its config may name the variant.
+    """Return the network from which a served one was exported. The served one's config may name the variant.
 
     Raises:
-        ValueError: it is no such checkpoint, or its input size is another (the message says both).
+        ValueError: it is no CIGPose checkpoint, or its input size is another one (the message states both).
     """
     stated = network.source.get("variant")
     found = load_variant(checkpoint, VARIANTS, CigPose, stated if stated in VARIANTS else None)
@@ -83,15 +83,15 @@ def decided_crops(network: CigPose, count: int) -> Tensor:
 def clearest(network: CigPose, crops: Tensor, count: int) -> Tensor:
     """Return the indices, in order, of the `count` crops on which the network's decision is clearest.
 
-    They have the widest gap between the two least certain keypoints, in the crop and in its mirror image: where two
-    keypoints tie, rounding decides, and two right implementations may answer differently.
+    They have the widest gap between the two least certain keypoints, in the crop and in its mirror image. When two
+    keypoints tie, rounding decides, and two correct implementations may answer differently.
     """
     gaps = [torch.minimum(_gaps(network, part), _gaps(network, part.flip(3))) for part in crops.split(4)]
     return torch.cat(gaps).topk(count).indices.sort().values
 
 
 def _gaps(network: CigPose, crops: Tensor) -> Tensor:
-    """Return (B,): by how much, relatively, the lowest confidence lies below the second lowest."""
+    """Return (B,), the relative gap between the lowest confidence and the second lowest."""
     lowest = network.stages(crops).confidence.topk(2, largest=False).values
     return (lowest[:, 1] - lowest[:, 0]) / lowest[:, 1]
 

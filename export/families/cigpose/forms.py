@@ -1,6 +1,6 @@
-"""Other forms of a network: with the flip test, which exports are compared with, and float16 where it is harmless.
+"""Other forms of a network: with the flip test, as a reference for exports, and with convolutions in float16.
 
-Each is a module from crops (B, 3, H, W) float32 to simcc_x and simcc_y, like the network itself.
+Each maps crops (B, 3, H, W) float32 to simcc_x and simcc_y, as the network does.
 """
 # mypy: disallow-subclassing-any=False
 
@@ -15,7 +15,7 @@ from export.families.cigpose.network import CigPose
 
 
 class FlipTested(nn.Module):
-    """Average the predictions for a crop and for its mirror image, both in one pass of twice the batch.
+    """Average the predictions for a crop and for its mirror image, in one pass with twice the batch.
 
     Source: MMPose 1.3.2, flip test of RTMCCHead (no shift by one bin); every published CIGPose accuracy uses it.
     """
@@ -40,8 +40,8 @@ class FlipTested(nn.Module):
 class HalfBackbone(nn.Module):
     """The network with its convolutions in float16 and all that follows them in float32.
 
-    The intervention's decision hangs on confidence gaps below float16's steps, ScaleNorm and the squared attention
-    scores overflow float16: they stay in float32, with the rest of the head, which is a small part of the work.
+    The head stays in float32, and is a small part of the work. Its intervention depends on confidence gaps below the
+    resolution of float16. Its ScaleNorm and its squared attention scores overflow float16.
     """
 
     def __init__(self, network: CigPose) -> None:

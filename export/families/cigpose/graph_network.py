@@ -1,8 +1,8 @@
 """The hierarchical graph network of CIGPose's head: keypoints exchange messages, groups of keypoints gate them.
 
 Every graph is a constant, so messages are gathered with constant indices along the keypoint axis and summed by one
-product with an incidence matrix. That equals the official loops and scatters, and it exports to ONNX with a dynamic
-batch. Source: CIGPose official repository, commit b7444d8 (names of modules, formulas).
+product with an incidence matrix. The result equals that of the official loops and scatters, and the graph exports to
+ONNX with a dynamic batch. Source: CIGPose official repository, commit b7444d8 (names of modules, formulas).
 """
 # mypy: disallow-subclassing-any=False
 
@@ -43,15 +43,15 @@ class EdgeConv(nn.Module):
 
 
 class GroupAttention(nn.Module):
-    """Gate every keypoint by what the groups it belongs to, talking to one another, make of it."""
+    """Gate every keypoint by the features of its groups, after all groups have exchanged messages."""
 
     def __init__(self, channels: int, keypoints: int, groups: tuple[tuple[int, ...], ...]) -> None:
         super().__init__()
         narrow = channels // 4
         self.conv_down_linear = nn.Linear(channels, narrow)
         self.bn_down = nn.BatchNorm1d(narrow)
-        everyone = list(itertools.permutations(range(len(groups)), 2))
-        self.edge_conv_groups = EdgeConv(narrow, everyone, len(groups))
+        group_pairs = list(itertools.permutations(range(len(groups)), 2))
+        self.edge_conv_groups = EdgeConv(narrow, group_pairs, len(groups))
         self.aggregate_linear = nn.Linear(narrow, channels)
         members = torch.zeros(len(groups), keypoints)
         for row, group in zip(members, groups, strict=True):

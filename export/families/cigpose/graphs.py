@@ -1,4 +1,4 @@
-"""The graphs that CIGPose's head reasons on: keypoint connections and groups for each keypoint set.
+"""The graphs of CIGPose's head: keypoint connections and groups for each keypoint set.
 
 They are part of the network: another graph makes the weights worthless. They are not the skeletons people draw, which
 stand in `ensemble/keypoints/keypoint_sets.json`. Source: configs of the CIGPose official repository, commit b7444d8;

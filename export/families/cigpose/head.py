@@ -1,7 +1,7 @@
-"""CIGPose's head: feature map in, SimCC rows out, with the causal intervention on the least certain keypoints.
+"""CIGPose's head: maps a feature map to SimCC rows, with the causal intervention on the least certain keypoints.
 
-Source: CIGPose official repository, commit b7444d8, CIGHead; it inherits from MMPose's RTMCCHead, which is why
-checkpoints carry three layers (`mlp`, `cls_x`, `cls_y`) that nothing reads.
+Source: CIGPose official repository, commit b7444d8, CIGHead. It inherits from MMPose's RTMCCHead, so checkpoints hold
+three layers (`mlp`, `cls_x`, `cls_y`) that are not used.
 """
 # mypy: disallow-subclassing-any=False
 
@@ -22,7 +22,7 @@ class HeadStages(NamedTuple):
     Attributes:
         heatmaps: (B, K, F), F cells of the feature map, row-major.
         embedded: (B, K, C) features before the attention unit.
-        attended: (B, K, C) features after it; what the intervention acts on.
+        attended: (B, K, C) features after the attention unit, the input of the intervention.
         confidence: (B, K) mean of the two softmax maxima of the preliminary prediction; carries no gradient.
         intervened: (B, K) bool, the keypoints whose features were replaced.
         refined: (B, K, C) features after the graph network.
@@ -41,7 +41,7 @@ class HeadStages(NamedTuple):
 
 
 class ScaleNorm(nn.Module):
-    """Divide a row by its root mean square; one learned factor."""
+    """Divide a row by its root mean square and scale it by one learned factor."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -102,12 +102,12 @@ class Intervention(nn.Module):
         Args:
             x: (B, K, width) features.
             confidence: (B, K).
-            count: how many keypoints of each sample.
+            count: number of keypoints in each sample.
 
         Returns:
-            the features, same shape; the mask (B, K) bool of what was replaced.
+            the features, same shape; the mask (B, K) bool of the replaced keypoints.
         """
-        if count == 1:  # ArgMin instead of TopK: fewer operators for a runtime to get wrong
+        if count == 1:  # ArgMin instead of TopK: the graph has fewer operators
             mask = self.indices == confidence.argmin(1, keepdim=True)
         else:
             lowest = confidence.topk(count, dim=1, largest=False).indices
@@ -147,7 +147,7 @@ class CigHead(nn.Module):
         return self.reason(self.final_layer(feature_map).flatten(2))
 
     def reason(self, heatmaps: Tensor) -> HeadStages:
-        """Run all that follows the convolution, from (B, K, F) on."""
+        """Run everything after the convolution, from heatmaps (B, K, F)."""
         embedded = self.mlp_pre_gau(heatmaps)
         attended = self.gau(embedded)
         confidence = self.confidence(attended)

@@ -12,8 +12,8 @@ from export.families.cigpose.variants import Variant
 class CigPose(nn.Module):
     """Backbone and head.
 
-    `load_state_dict` is strict and takes official checkpoints as they are, the entries unused at inference included.
-    In training mode batch statistics are used and the head intervenes on `cim_k_train` keypoints.
+    `load_state_dict` is strict and accepts official checkpoints unchanged, with the entries unused at inference. In
+    training mode, batch statistics are used and the head intervenes on `cim_k_train` keypoints.
     """
 
     def __init__(self, variant: Variant) -> None:
@@ -43,7 +43,7 @@ def build(variant: Variant) -> CigPose:
     """Return the network of `variant`, in eval mode, with initial weights.
 
     The head starts from the official initial values (linear layers: normal, std 0.01), the backbone from PyTorch's.
-    Seed PyTorch first where they must repeat.
+    Seed PyTorch first for reproducible weights.
     """
     network = CigPose(variant)
     for module in network.head.modules():
@@ -56,7 +56,7 @@ def build(variant: Variant) -> CigPose:
 
 
 def example_crops(variant: Variant, count: int, seed: int = 0) -> Tensor:
-    """Return `count` different crops (count, 3, H, W) float32 of a picture's magnitude, the same for the same seed."""
+    """Return `count` random crops (count, 3, H, W) float32 of the magnitude of pictures, fixed for a seed."""
     width, height = variant.input_size
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn((count, 3, height // 16, width // 16), generator=generator)

@@ -1,4 +1,4 @@
-"""The 14 published CIGPose networks as one table, and the description that any other size can be built from."""
+"""The 14 published CIGPose networks as a table, and the type from which any other size can be built."""
 
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ class Variant:
     """What distinguishes one CIGPose network from another.
 
     Attributes:
-        name: the published file stem, or any name for a network of one's own.
+        name: the published file's stem; any name for a network of your own.
         keypoint_set: name of an `ensemble.keypoints` set; fixes K and the graph.
         input_size: (w, h) of the crop in pixels, multiples of 32.
         widen: factor on the backbone's channels.
@@ -38,7 +38,7 @@ class Variant:
         sigma: (x, y) width of the SimCC label in bins, for training.
         split_ratio: SimCC bins per crop pixel.
         training_data: what the published weights were trained on.
-        parameters: published number of parameters, those unused at inference included.
+        parameters: published number of parameters, including those unused at inference.
         average_precision: published AP on the BENCHMARKS entry of the keypoint set, with flip test.
     """
 
@@ -58,7 +58,7 @@ class Variant:
     average_precision: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be built."""
+        """Check the sizes. Raises ValueError when the network cannot be built."""
         if any(side <= 0 or side % STRIDE for side in self.input_size):
             raise ValueError(f"{self.name}: the input size must be multiples of {STRIDE}, not {self.input_size}")
         if self.hidden_dims % 4:

@@ -1,17 +1,17 @@
-"""The settings of a GPU instance in the words of the Python package: Triton's parameters -> execution providers."""
+"""Converts Triton's parameters of a GPU instance to execution providers of the Python package."""
 
-_CUDA_PARAMETERS = {  # Triton's parameter -> the provider's option, and its value by Triton's number
+_CUDA_PARAMETERS = {  # Triton's parameter -> the provider's option, and its values by Triton's number
     "cudnn_conv_algo_search": ("cudnn_conv_algo_search", {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"}),
     "arena_extend_strategy": ("arena_extend_strategy", {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"}),
     "gpu_mem_limit": ("gpu_mem_limit", {}),
 }
-_TENSORRT_NAMES = {"max_workspace_size_bytes": "trt_max_workspace_size"}  # the others have one name
+_TENSORRT_NAMES = {"max_workspace_size_bytes": "trt_max_workspace_size"}  # other options have the same name
 
 
 def gpu_providers(device, parameters, accelerator=None):
     """Return ONNX Runtime's list of providers, best first.
 
-    `parameters` are the model's, `accelerator` the parameters of the accelerator `tensorrt` where it is asked for.
+    `parameters` are those of the model. `accelerator` holds the parameters of the accelerator `tensorrt`, or is None.
     """
     cuda = {"device_id": device}
     for name, (option, values) in _CUDA_PARAMETERS.items():
@@ -23,7 +23,7 @@ def gpu_providers(device, parameters, accelerator=None):
     options = dict(accelerator)
     precision = options.pop("precision_mode", "FP32")
     if precision not in ("FP32", "FP16"):
-        raise ValueError(f"precision_mode is {precision!r}; this backend knows FP32 and FP16")
+        raise ValueError(f"precision_mode is {precision!r}; this backend supports FP32 and FP16")
     tensorrt = {"device_id": device, "trt_fp16_enable": str(int(precision == "FP16"))}
     tensorrt |= {_TENSORRT_NAMES.get(name, name): value for name, value in options.items()}
     return [("TensorrtExecutionProvider", tensorrt), *providers]

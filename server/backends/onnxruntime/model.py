@@ -1,14 +1,14 @@
 """Stand-in for Triton's C++ `onnxruntime` backend: the same model folders and settings, run by the Python package.
 
-Triton finds it by the name of this folder when a config says `backend: "onnxruntime"`. All requests that Triton hands
-over together become one run; the result is split again.
+Triton finds it by the name of this folder when a config states `backend: "onnxruntime"`. All requests of one call of
+`execute` become one run, whose result is split again.
 
-Honoured as there: `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
+It honours `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
 `enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator
-`openvino`, here by the package openvino itself (its parameter `precision`, FP32 or BF16, and the number of threads are
-known here alone: the C++ backend passes neither on). GPU instances need the package onnxruntime-gpu; they honour
-`cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator `tensorrt`. Refused, because
-silence would mislead: other accelerators.
+`openvino`, which runs in the package openvino itself. Only this backend honours that accelerator's parameter
+`precision` (FP32 or BF16) and the number of threads; the C++ backend passes neither on. GPU instances need the package
+onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator
+`tensorrt`. Other accelerators are an error: to ignore them would be misleading.
 """
 
 import json
@@ -52,7 +52,7 @@ class TritonPythonModel:
         groups = [requests] if self.batches else [[request] for request in requests]
         try:
             return [response for group in groups for response in self._run_together(group)]
-        except Exception:  # what escapes would be shown to the callers, with our file paths
+        except Exception:  # Triton would show an escaping exception, with its file paths, to the callers
             pb_utils.Logger.log_error(traceback.format_exc())
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError("internal error")) for _ in requests]
 
@@ -115,7 +115,7 @@ def _session_options(config):
     parameters = _parameters(config)
     options.intra_op_num_threads = int(parameters.get("intra_op_thread_count", 0))
     options.inter_op_num_threads = int(parameters.get("inter_op_thread_count", 0))
-    # idle threads would spin for milliseconds after each run, on cores that the next step of the picture needs
+    # idle threads would spin for milliseconds after each run, on cores that the next step needs
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.enable_mem_pattern = parameters.get("enable_mem_pattern", "1") != "0"
     if parameters.get("execution_mode", "0") == "1":
@@ -133,7 +133,7 @@ def _gpu_session(args, config, path, tensorrt):
     wanted = providers[0][0]
     has = wanted in onnxruntime.get_available_providers()
     session = onnxruntime.InferenceSession(path, _session_options(config), providers=providers) if has else None
-    if session is None or wanted not in session.get_providers():  # it would go on without, on the CPU
+    if session is None or wanted not in session.get_providers():  # the session would silently run on the CPU
         raise pb_utils.TritonModelException(
             f"{config['name']}: {wanted} is not available; GPU instances need the package onnxruntime-gpu in place of "
             "onnxruntime, and the libraries of CUDA, cuDNN and, for the profile tensorrt, TensorRT"
@@ -162,7 +162,7 @@ def _dims(shape):
 
 
 def _fits(tensor, stated):
-    """Whether a file's (dtype, dims) can be what a config states; -1 fits everything."""
+    """Return whether a file's (dtype, dims) match those of a config; -1 matches every size."""
     if tensor is None or tensor[0] != stated[0] or len(tensor[1]) != len(stated[1]):
         return False
     return all(a == b or -1 in (a, b) for a, b in zip(tensor[1], stated[1], strict=True))

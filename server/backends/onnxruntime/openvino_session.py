@@ -1,4 +1,4 @@
-"""OpenVINO in the place of an ONNX Runtime session: same file, same names, run by its CPU plugin."""
+"""OpenVINO's CPU plugin behind the interface of an ONNX Runtime session: same file, same names."""
 
 from collections import namedtuple
 
@@ -15,14 +15,14 @@ Value = namedtuple("Value", "name type shape")
 
 
 class OpenVinoSession:
-    """What the backend asks of `onnxruntime.InferenceSession`: inputs, outputs, run."""
+    """The part of `onnxruntime.InferenceSession` that the backend uses: inputs, outputs, run."""
 
     def __init__(self, path, threads, precision):
         core = openvino.Core()
         options = {
             "INFERENCE_PRECISION_HINT": precision,
             "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # pinned, the sessions of several processes would share one core
+            "ENABLE_CPU_PINNING": False,  # with pinning, the sessions of several processes would share one core
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
@@ -41,7 +41,7 @@ class OpenVinoSession:
 
 
 def _values(ports):
-    """Every port under each of its names: where a graph only renames a tensor, OpenVINO keeps both."""
+    """Return every port under each of its names: a port has two where the graph only renames a tensor."""
     return [
         Value(
             name,

@@ -25,7 +25,7 @@ def test_one_network_has_its_ensembles_and_the_default_ones():
     ]
 
 
-def test_networks_share_what_they_can():
+def test_networks_share_models_where_possible():
     extra = set(names(BODY, WHOLE, SINGLE)) - set(names(BODY))
     assert extra == {
         *("whole", "crop_persons_384x288", "pose_whole", "pose_from_boxes_whole"),
@@ -59,9 +59,9 @@ def full_dims(model, tensor):
 
 
 def fits(given, wanted):
-    if len(given) == len(wanted) + 1 and given[0] in (-1, 1):  # Triton strips a batch of one
+    if len(given) == len(wanted) + 1 and given[0] in (-1, 1):  # Triton drops a batch axis of one
         given = given[1:]
-    if len(wanted) == len(given) + 1 and wanted[0] == -1:  # ... and adds it
+    if len(wanted) == len(given) + 1 and wanted[0] == -1:  # and adds it
         wanted = wanted[1:]
     return len(given) == len(wanted) and all(a == b or -1 in (a, b) for a, b in zip(given, wanted, strict=True))
 
@@ -73,7 +73,7 @@ def test_the_network_limits_persons():
     assert models["crop_persons_256x192_max1"].parameters["max_crops"] == "1"
 
 
-def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
+def test_every_ensemble_lists_the_networks_default_first():
     ensembles = [model for model in render(pipelines((BODY, WHOLE), DETECTOR)) if isinstance(model, Ensemble)]
     assert {ensemble.parameters["networks"] for ensemble in ensembles} == {"body,whole"}
     with pytest.raises(ValueError, match="must hold no comma"):
@@ -81,11 +81,11 @@ def test_every_ensemble_lists_the_networks_and_the_default_is_the_first():
 
 
 @pytest.mark.parametrize("networks", [(), (BODY, BODY)])
-def test_names_must_differ_and_one_be_there(networks):
-    with pytest.raises(ValueError, match="the networks' names must differ, and there must be one at least"):
+def test_one_network_is_required_and_names_must_differ(networks):
+    with pytest.raises(ValueError, match="a repository needs one network at least, and their names must differ"):
         pipelines(networks, DETECTOR)
 
 
-def test_a_network_of_crops_needs_a_detector():
+def test_a_top_down_network_needs_a_detector():
     with pytest.raises(ValueError, match="body takes crops of single persons, so it needs a detector; add --detector"):
         pipelines((BODY,))

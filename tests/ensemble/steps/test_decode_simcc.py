@@ -39,7 +39,7 @@ def test_rows_of_different_persons_are_refused():
 
 
 @pytest.mark.parametrize("prefix", ["body", "crowd", "whole"])
-def test_equal_to_the_genuine_decoder(shared, prefix):
+def test_the_decoder_equals_the_reference(shared, prefix):
     golden = np.load(shared / "reference" / "decode.npz")
     simcc_x, simcc_y = golden[f"{prefix}_simcc_x"], golden[f"{prefix}_simcc_y"]
     bins, scores = decode_simcc(simcc_x, simcc_y)

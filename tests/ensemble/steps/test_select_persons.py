@@ -12,7 +12,7 @@ def arrays(boxes, scores):
     return np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
 
 
-def test_best_first():
+def test_the_best_score_comes_first():
     boxes, scores = arrays([[0, 0, 10, 10], [20, 20, 30, 40], [50, 50, 60, 60]], [0.6, 0.9, 0.4])
     persons = select_persons(boxes, scores, OPTIONS)
     assert persons.bboxes.tolist() == [[20, 20, 30, 40], [0, 0, 10, 10]]

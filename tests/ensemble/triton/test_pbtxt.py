@@ -28,7 +28,7 @@ def parsed(model):
     return text_format.Parse(config_text(model), pb.ModelConfig())
 
 
-def test_a_network_reads_back_as_it_was_said():
+def test_a_networks_config_parses_back_unchanged():
     config = parsed(NETWORK)
     assert (config.name, config.backend, config.max_batch_size) == ("net", "onnxruntime", 32)
     assert (config.input[0].name, config.input[0].data_type, list(config.input[0].dims)) == (
@@ -39,7 +39,7 @@ def test_a_network_reads_back_as_it_was_said():
     assert {key: value.string_value for key, value in config.parameters.items()} == NETWORK.parameters
     assert (config.instance_group[0].kind, config.instance_group[0].count) == (pb.ModelInstanceGroup.KIND_CPU, 2)
     assert config.dynamic_batching.max_queue_delay_microseconds == 500
-    assert not config.dynamic_batching.HasField("default_queue_policy"), "with a limit Triton fetches nothing ahead"
+    assert not config.dynamic_batching.HasField("default_queue_policy"), "with a limit, Triton does not prefetch"
     accelerator = config.optimization.execution_accelerators.cpu_execution_accelerator[0]
     assert (accelerator.name, dict(accelerator.parameters)) == ("openvino", {"num_of_threads": "1"})
 
@@ -56,7 +56,7 @@ def test_a_batch_size_of_zero_is_stated(model):
     assert "max_batch_size: 0\n" in config_text(model)
 
 
-def test_the_same_text_on_every_run():
+def test_the_text_is_deterministic():
     assert config_text(NETWORK) == config_text(NETWORK)
 
 
@@ -70,7 +70,7 @@ def test_preferred_sizes_and_warm_up_read_back():
         assert (list(sample.dims), sample.data_type, sample.zero_data) == ([256, 192, 3], pb.TYPE_UINT8, True)
 
 
-def test_engines_are_built_for_every_batch_that_can_come_and_for_no_other():
+def test_engine_profiles_cover_exactly_the_possible_batches():
     config = parsed(PROFILES["tensorrt"](NETWORK))
     accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator[0]
     assert accelerator.name == "tensorrt"
@@ -84,26 +84,26 @@ def test_engines_are_built_for_every_batch_that_can_come_and_for_no_other():
     assert set(config.dynamic_batching.preferred_batch_size) <= {warmup.batch_size for warmup in config.model_warmup}
 
 
-def test_batches_on_cpus_are_small_where_a_network_takes_large_ones():
+def test_cpu_profiles_prefer_small_batches():
     assert list(parsed(PROFILES["cpu"](NETWORK)).dynamic_batching.preferred_batch_size) == [8]
     small = replace(NETWORK, max_batch_size=8)
     assert not parsed(PROFILES["cpu"](small)).dynamic_batching.preferred_batch_size
 
 
 @pytest.mark.parametrize(("largest", "warm"), [(32, 8), (8, 8), (1, 1)])
-def test_the_usual_batches_of_a_cpu_run_before_the_model_is_ready(largest, warm):
+def test_cpu_profiles_warm_up_their_usual_batch(largest, warm):
     config = parsed(PROFILES["cpu"](replace(NETWORK, max_batch_size=largest)))
     assert [warmup.batch_size for warmup in config.model_warmup] == [warm]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_profiles_keep_the_limits_of_the_queue(profile):
+def test_profiles_keep_the_queue_policy(profile):
     config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
     assert changed.dynamic_batching.default_queue_policy == config.dynamic_batching.default_queue_policy
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_profiles_change_where_a_model_runs_not_what_it_says(profile):
+def test_profiles_keep_the_interface_of_a_model(profile):
     config, changed = parsed(NETWORK), parsed(PROFILES[profile](NETWORK))
     assert changed != config
     assert changed.parameters["keypoint_set"] == config.parameters["keypoint_set"]
@@ -112,7 +112,7 @@ def test_profiles_change_where_a_model_runs_not_what_it_says(profile):
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_a_network_of_pictures_of_any_size_runs_everywhere_without_a_warm_up_or_an_engine(profile):
+def test_networks_of_variable_size_get_no_warm_up_and_no_engine(profile):
     network = replace(NETWORK, inputs=(Tensor("picture", "UINT8", (-1, -1, 3)),), max_batch_size=0, batching=None)
     config = parsed(PROFILES[profile](network))
     assert not config.model_warmup

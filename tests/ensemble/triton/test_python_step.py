@@ -14,7 +14,7 @@ from ensemble.tensors import Tensor
 
 @dataclass(frozen=True)
 class Double(Step):
-    """Leaves out what is not wanted."""
+    """Returns only the wanted outputs."""
 
     name: str = "double"
     inputs = (Tensor("number", "FP32", (1,)),)
@@ -22,8 +22,8 @@ class Double(Step):
 
     def run(self, request):
         number = request.tensors["number"]
-        found = {"doubled": number * 2, "tripled": number * 3}
-        return {name: found[name] for name in found.keys() & request.wanted}
+        outputs = {"doubled": number * 2, "tripled": number * 3}
+        return {name: outputs[name] for name in outputs.keys() & request.wanted}
 
 
 class FakeTensor(SimpleNamespace):
@@ -41,11 +41,11 @@ def adapter(monkeypatch):
     monkeypatch.delitem(sys.modules, "ensemble.triton.python_step", raising=False)
     from ensemble.triton.python_step import TritonPythonModel
 
-    found = TritonPythonModel()
+    model = TritonPythonModel()
     parameters = {"step": f"{__name__}:Double", "ticket": "keep"}
     config = {"name": "double", "parameters": {key: {"string_value": value} for key, value in parameters.items()}}
-    found.initialize({"model_config": json.dumps(config)})
-    yield found
+    model.initialize({"model_config": json.dumps(config)})
+    yield model
     sys.modules.pop("ensemble.triton.python_step")
 
 
@@ -61,9 +61,9 @@ def respond(adapter, *asked):
     return {tensor.name(): tensor.as_numpy().tolist() for tensor in response.tensors}
 
 
-def test_a_step_makes_what_is_asked_for(adapter):
+def test_a_step_returns_the_requested_output_only(adapter):
     assert respond(adapter, "tripled") == {"tripled": [12]}
 
 
-def test_a_step_that_is_asked_for_a_copy_alone_makes_the_tensor_and_its_copy(adapter):
+def test_requesting_a_copy_returns_the_tensor_and_its_copy(adapter):
     assert respond(adapter, "doubled_inner") == {"doubled": [8], "doubled_inner": [8]}

@@ -1,4 +1,4 @@
-"""Steps that several pipelines of a repository share, and what each pipeline needs of them."""
+"""Models that several pipelines of a repository share."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ MORE = Tensor("more", "FP32", (-1, 17))
 
 @dataclass(frozen=True)
 class Continue(Step):
-    """Goes on after a step that is the last one elsewhere."""
+    """Follows a step that ends other pipelines."""
 
     name: str = "continue"
     inputs = (KEYPOINTS,)
@@ -42,7 +42,7 @@ def models_of(ensemble):
     return {step.model for step in ensemble.steps}
 
 
-def test_a_step_that_hands_its_ticket_back_elsewhere_has_a_model_of_its_own_where_it_pauses(rendered):
+def test_each_ticket_action_of_a_step_has_a_model_of_its_own(rendered):
     tickets = {name: rendered[name].parameters["ticket"] for name in ("decode_simcc", "decode_simcc_pause", "continue")}
     assert tickets == {"decode_simcc": "leave", "decode_simcc_pause": "pause", "continue": "leave"}
     for name in ("pose", "pose_from_boxes"):
@@ -50,7 +50,7 @@ def test_a_step_that_hands_its_ticket_back_elsewhere_has_a_model_of_its_own_wher
     assert rendered["decode_simcc"].parameters["step"] == rendered["decode_simcc_pause"].parameters["step"]
 
 
-def test_what_callers_and_a_later_step_both_need_is_copied(rendered):
+def test_a_tensor_for_callers_and_a_later_step_is_copied(rendered):
     made, taken = (
         {step.model: step for step in rendered["longer_pose"].steps}[name]
         for name in ("decode_simcc_pause", "continue")

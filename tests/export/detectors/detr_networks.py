@@ -1,4 +1,4 @@
-"""Small RT-DETR files with an exactly known answer, in both published forms: every red 8x8 cell is a person."""
+"""Small RT-DETR files in both published forms, with exactly known answers: every red 8x8 cell is a person."""
 
 import numpy as np
 import onnx
@@ -30,7 +30,7 @@ _POST = """
 
 
 def save_detr(path, size=(96, 64), form="heads", box=(6.0, 10.0)):
-    """Write a file for pictures of (w, h); boxes are (w, h) pixels around the cell's centre; RGB, 0 to 1."""
+    """Write a file for RGB pictures of (w, h), values 0 to 1. Boxes are (w, h) pixels around the cell's centre."""
     width, height = size
     columns, rows = width // 8, height // 8
     count, image = columns * rows, f"float[batch,3,{height},{width}] pixel_values"

@@ -1,4 +1,4 @@
-"""Detectors of every family and form through one contract."""
+"""Detectors of every family and form fulfil one contract."""
 
 import numpy as np
 import onnx
@@ -28,7 +28,7 @@ def detect(served, *pictures):
 
 
 def resized(path, size):
-    """Leave the picture's height and width open."""
+    """Make the height and width of the picture input symbolic."""
     model = onnx.load(path)
     for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], ("height", "width"), strict=True):
         dim.dim_param = name
@@ -46,19 +46,19 @@ def test_rt_detr_finds_red_cells(tmp_path, form):
     np.testing.assert_allclose(boxes[0, 63], [28 - 3, 44 - 5, 28 + 3, 44 + 5], rtol=1e-5)
 
 
-def test_another_class_of_people(tmp_path):
+def test_the_class_of_people_can_be_chosen(tmp_path):
     path = save_detr(tmp_path / "d.onnx")
     _, scores = detect(serve_detector_file(path, DetectorOptions(person=1)), red_at([(3, 5)], (96, 64)))
     assert np.flatnonzero(scores[0] < 0.5).tolist() == [63]
-    with pytest.raises(ValueError, match="no RT-DETR with a class 2 answers so"):
+    with pytest.raises(ValueError, match="are not those of an RT-DETR with a class 2"):
         serve_detector_file(path, DetectorOptions(person=2))
-    with pytest.raises(ValueError, match="1 classes; there is no class 1"):
+    with pytest.raises(ValueError, match="class 1 does not exist; the file has 1 classes"):
         serve_detector_file(save_detector(tmp_path / "y.onnx"), DetectorOptions(person=1))
 
 
-def test_an_open_size_is_asked_for(tmp_path):
+def test_an_open_size_requires_the_option(tmp_path):
     path = resized(save_detector(tmp_path / "d.onnx", (96, 64)), (96, 64))
-    with pytest.raises(ValueError, match="height and width are left open; say them with --detector-size WIDTHxHEIGHT"):
+    with pytest.raises(ValueError, match="height and width are left open; set them with --detector-size WIDTHxHEIGHT"):
         serve_detector_file(path)
     served = serve_detector_file(path, DetectorOptions(input_size=(96, 64)))
     assert served.detector.input_size == (96, 64)
@@ -66,13 +66,13 @@ def test_an_open_size_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("size", [(416, 416), (640, 640), (160, 128), (1280, 1280)])
 @pytest.mark.parametrize("strides", [(8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32)])
-def test_strides_are_told_by_the_number_of_candidates(size, strides):
+def test_the_number_of_candidates_identifies_the_strides(size, strides):
     assert strides_of(size, len(grid(size, strides)[0])) == strides
     assert strides_of(size, 7) is None
 
 
 @pytest.mark.parametrize("size", [(416, 416), (160, 128)])
-def test_the_numbers_tell_raw_from_decoded(size):
+def test_numbers_identify_raw_and_decoded_files(size):
     cells, strides = grid(size)
     raw = np.random.default_rng(0).normal(0.5, 1.0, (len(cells), 6)).astype(np.float32)
     decoded = np.hstack([(raw[:, :2] + cells) * strides, np.exp(raw[:, 2:4]) * strides, raw[:, 4:]])
@@ -82,7 +82,7 @@ def test_the_numbers_tell_raw_from_decoded(size):
     assert is_decoded(raw * 30, size, (8, 16, 32)) is None
 
 
-def test_the_numbers_of_the_published_nano_tell(shared):
+def test_numbers_identify_the_form_of_the_published_nano(shared):
     (rows,) = answers(graph_edit.load(shared / "weights" / "yolox_nano.onnx")).values()
     cells, strides = grid((416, 416))
     decoded = np.hstack([(rows[:, :2] + cells) * strides, np.exp(rows[:, 2:4]) * strides, rows[:, 4:]])
@@ -90,7 +90,7 @@ def test_the_numbers_of_the_published_nano_tell(shared):
     assert is_decoded(decoded, (416, 416), (8, 16, 32)) is True
 
 
-def test_where_they_do_not_tell_an_option_does(tmp_path):
+def test_ambiguous_numbers_require_the_option(tmp_path):
     path = save_detector(tmp_path / "d.onnx", (96, 64))
     model = onnx.load(path)
     (offsets,) = (tensor for tensor in model.graph.initializer if tensor.name == "offsets")
@@ -111,7 +111,7 @@ def test_options_on_the_command_line(tmp_path, capsys):
     detector = resized(save_detr(tmp_path / "d.onnx"), (96, 64))
     arguments = ["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(output)]
     assert main(arguments) == 1
-    assert "say them with --detector-size" in capsys.readouterr().err
+    assert "set them with --detector-size" in capsys.readouterr().err
     assert main([*arguments, "--detector-size", "96x64", "--detector-form", "rt-detr"]) == 0
     assert "detector: max_batch_size 8, 96x64 pixels, from d.onnx" in capsys.readouterr().out
     assert 'string_value: "rt-detr heads"' in (output / "detector" / "config.pbtxt").read_text()
@@ -121,15 +121,15 @@ def test_options_on_the_command_line(tmp_path, capsys):
 
 
 @pytest.mark.server
-def test_rt_detr_in_the_place_of_yolox(serve, tmp_path):
-    """The same people from both families: the contract is all that the pipeline knows of its detector."""
+def test_rt_detr_replaces_yolox(serve, tmp_path):
+    """Detectors of both families give the same people."""
     pose, size, cells = save_pose_network(tmp_path / "spots.onnx"), (416, 416), [(10, 10), (30, 20)]
-    picture, found = encode(picture_with_persons(cells)), []
+    picture, results = encode(picture_with_persons(cells)), []
     for detector in (save_detector(tmp_path / "yolox.onnx", size), save_detr(tmp_path / "detr.onnx", size, box=(6, 6))):
         build_repository([pose], detector, tmp_path / detector.stem)
         with serve(tmp_path / detector.stem, profile="cpu") as server:
-            found.append(call(server, "pose", picture))
-    yolox, detr = found
+            results.append(call(server, "pose", picture))
+    yolox, detr = results
     assert yolox["persons_detected"] == detr["persons_detected"] == 2
     np.testing.assert_allclose(yolox["bboxes"], detr["bboxes"], atol=1e-3)
     np.testing.assert_allclose(yolox["keypoints"], detr["keypoints"], atol=1e-2)

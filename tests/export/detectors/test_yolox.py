@@ -33,31 +33,29 @@ def test_pictures_of_a_batch_do_not_mix(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(416, 416), (640, 384)])
-def test_any_size(tmp_path, size):
+def test_other_input_sizes(tmp_path, size):
     served = serve_detector_file(save_detector(tmp_path / "d.onnx", size))
     assert served.detector.input_size == size
     assert served.detector.candidates == len(grid(size)[0])
 
 
-def test_the_grid_runs_along_rows_from_the_finest_level():
+def test_grid_cells_are_row_major_from_the_finest_level():
     cells, strides = grid((64, 32))
     assert cells[:9].tolist() == [[x, 0] for x in range(8)] + [[0, 1]]
     assert strides.ravel().tolist() == [8] * 32 + [16] * 8 + [32] * 2
 
 
-def test_what_is_no_yolox_is_refused(tmp_path):
+def test_other_networks_are_rejected(tmp_path):
     with pytest.raises(
         ValueError, match=r"simcc_y \[0, 17, 512\]; no family of detectors has this form\. rt-detr: .*yolox"
     ):
         serve_detector_file(save_pose_network(tmp_path / "pose.onnx"))
     path = save_detector(tmp_path / "d.onnx")
     model = onnx.load(path)
-    model.graph.output[0].name = "geometry"  # 4 columns, no room for an objectness
+    model.graph.output[0].name = "geometry"  # 4 columns, without objectness
     model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 4
     onnx.save(model, path)
-    with pytest.raises(
-        ValueError, match=r"a YOLOX of 416x416 pixels and strides 8, 16, 32 answers one, \[batch, 3549, 5"
-    ):
+    with pytest.raises(ValueError, match=r"a YOLOX of 416x416 pixels and strides 8, 16, 32 has one, \[batch, 3549, 5"):
         serve_detector_file(path)
 
 

@@ -1,4 +1,4 @@
-"""YOLOX of all published sizes, raw and with decoding inside."""
+"""YOLOX files of all published sizes, raw and decoded."""
 
 import numpy as np
 import onnx
@@ -40,7 +40,7 @@ def test_the_architecture_is_that_of_the_published_nano(shared):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Function: size -> network, raw file, decoded file."""
+    """Return a function: size -> network, raw file, decoded file."""
     folder, made = tmp_path_factory.mktemp("yolox"), {}
 
     def make(size):
@@ -79,7 +79,7 @@ def test_raw_and_decoded_files_serve_the_same_boxes(size, files):
 
 
 @pytest.mark.server
-def test_both_are_served_alike(files, serve, tmp_path):
+def test_raw_and_decoded_files_are_served_alike(files, serve, tmp_path):
     _, *paths = files("nano")
     pose, picture, answers = save_pose_network(tmp_path / "spots.onnx"), encode(noise_picture(300, 200)), []
     for path in paths:

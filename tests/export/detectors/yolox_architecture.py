@@ -1,6 +1,6 @@
 """YOLOX of every published size with constructed weights, and its ONNX files, raw and decoded.
 
-Source: "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430, and Megvii's published files, whose layers these equal
+Source: "YOLOX: Exceeding YOLO Series in 2021", arXiv 2107.08430, and Megvii's published files with the same layers
 (see `test_the_architecture_is_that_of_the_published_nano`).
 """
 
@@ -69,7 +69,7 @@ class Pyramid(nn.Module):
 
 
 class Yolox(nn.Module):
-    """Pictures (B, 3, H, W), BGR 0 to 255, to rows (B, A, 5 + classes)."""
+    """Maps pictures (B, 3, H, W), BGR 0 to 255, to rows (B, A, 5 + classes)."""
 
     def __init__(self, size, decoded=False):
         super().__init__()
@@ -135,23 +135,23 @@ class Yolox(nn.Module):
 
 
 def constructed(size, seed=0):
-    """Return a network of that size with seeded weights under which what it answers depends on the picture."""
+    """Return a network of that size with seeded weights, so that its outputs depend on the picture."""
     torch.manual_seed(seed)
     network = Yolox(size).eval()
     pictures = 255 * torch.rand(2, 3, 128, 160)
     with torch.no_grad():
         for layer in network.modules():
-            if isinstance(layer, nn.Conv2d):  # no layer's output fades away or grows: SiLU passes 0.36 of the power
+            if isinstance(layer, nn.Conv2d):  # keeps the power of activations constant: SiLU passes 0.36 of it
                 layer.weight.normal_(std=(0.36 * layer.weight[0].numel()) ** -0.5)
         network.stem[0].weight /= 255
         spread = network(pictures)[..., :4].std()
-        for layer in (*network.boxes, *network.objectness, *network.categories):  # centres within a cell of their own
+        for layer in (*network.boxes, *network.objectness, *network.categories):  # centres stay within their own cells
             layer.weight /= 3 * spread
     return network
 
 
 def save_onnx(network, path, size, decoded):
-    """Write a file as Megvii's tool does (batch fixed at 1), for pictures of (w, h)."""
+    """Write a file as Megvii's tool does, with a batch fixed at 1, for pictures of (w, h)."""
     network.decoded, file = decoded, io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -19,16 +19,16 @@ def described(path, **meta):
     return path
 
 
-def test_every_family_of_the_registry_goes_by_its_name():
+def test_registry_names_equal_family_names():
     assert [family.name for family in families().values()] == list(families()) == list(FAMILIES)
 
 
-def test_the_metadata_say_the_family_and_the_served_model_repeats_it(tmp_path):
+def test_the_served_model_repeats_the_family_of_the_metadata(tmp_path):
     path = described(save_pose_network(tmp_path / "net.onnx"), family="cigpose", variant="v")
     assert serve_pose_file(path).model.source.items() >= {"family": "cigpose", "variant": "v"}.items()
 
 
-def test_older_files_without_a_family_are_found_by_their_form(tmp_path):
+def test_files_without_a_family_are_recognised_by_their_form(tmp_path):
     path = described(save_pose_network(tmp_path / "net.onnx"), variant="v", exporter="cigpose-triton export 2")
     source = serve_pose_file(path).model.source
     assert (source["variant"], "family" in source) == ("v", False)
@@ -40,9 +40,9 @@ def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
         serve_pose_file(path)
 
 
-def test_a_file_of_no_family_is_told_what_the_families_expect(tmp_path):
+def test_a_file_of_no_family_is_rejected_with_the_known_forms(tmp_path):
     expected = (
-        r"d\.onnx: takes images \[1, 3, 416, 416\] and answers output \[1, 3549, 6\]; "
+        r"d\.onnx: inputs: images \[1, 3, 416, 416\]; outputs: output \[1, 3549, 6\]; "
         r"no family of pose networks has this form\. simcc: crops \[batch, 3, H, W\] -> two SimCC rows"
     )
     with pytest.raises(ValueError, match=expected):
@@ -51,7 +51,7 @@ def test_a_file_of_no_family_is_told_what_the_families_expect(tmp_path):
 
 def test_a_file_that_is_not_of_its_family_is_refused(tmp_path):
     path = described(save_detector(tmp_path / "d.onnx"), family="simcc")
-    with pytest.raises(ValueError, match=r"answers output \[1, 3549, 6\]; a SimCC network answers two rows"):
+    with pytest.raises(ValueError, match=r"the outputs are output \[1, 3549, 6\]; a SimCC network has two"):
         serve_pose_file(path)
 
 

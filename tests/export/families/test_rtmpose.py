@@ -1,4 +1,4 @@
-"""RTMPose in the forms of MMPose's own exporter: CIGPose without intervention and graph network, on the plain head.
+"""RTMPose files in the forms of MMPose's exporter: CIGPose's layers without intervention and graph network.
 
 Source: MMPose's RTMCCHead; DWPose and RTMW share its outputs. The weights are constructed.
 """
@@ -36,7 +36,7 @@ def save(network, path, names, batch, size):
         input_names=["input"],
         output_names=list(names),
         dynamic_axes=dynamic,
-        opset_version=11,  # as MMDeploy writes
+        opset_version=11,  # as in files from MMDeploy
         dynamo=False,
     )
     return path
@@ -45,7 +45,7 @@ def save(network, path, names, batch, size):
 @pytest.mark.parametrize("batch", ["batch", "1"])
 @pytest.mark.parametrize("names", [("simcc_x", "simcc_y"), ("output", "onnx_1188")])
 @pytest.mark.parametrize("keypoint_set", ["coco", "coco_wholebody"])
-def test_it_is_served_as_pytorch_computes_it(keypoint_set, names, batch, tiny_network, tmp_path):
+def test_the_served_file_equals_pytorch(keypoint_set, names, batch, tiny_network, tmp_path):
     original = tiny_network(keypoint_set)
     network, size = RtmPose(original).eval(), original.variant.input_size
     with torch.no_grad():
@@ -54,6 +54,6 @@ def test_it_is_served_as_pytorch_computes_it(keypoint_set, names, batch, tiny_ne
         crops = np.random.default_rng(0).integers(0, 256, (3, size[1], size[0], 3), np.uint8)
         rgb = torch.from_numpy(crops[..., ::-1].copy()).permute(0, 3, 1, 2).float()
         expected = network((rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1))
-    found = graph_edit.cpu_session(graph_of(served)).run(["simcc_x", "simcc_y"], {"crops": crops})
-    for ours, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-3 * float(theirs.std()))
+    answers = graph_edit.cpu_session(graph_of(served)).run(["simcc_x", "simcc_y"], {"crops": crops})
+    for answer, original in zip(answers, expected, strict=True):
+        np.testing.assert_allclose(answer, original, atol=1e-3 * float(original.std()))

@@ -31,7 +31,7 @@ def test_served_uint8_equals_normalised_rgb(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_file_says_what_the_graph_must_know(tmp_path):
+def test_facts_are_read_from_the_file(tmp_path):
     network = serve_pose_file(save_pose_network(tmp_path / "net.onnx", keypoints=133, size=(288, 384))).model
     assert (network.name, network.keypoint_set, network.crop.size, network.head.bins, network.max_batch_size) == (
         *("net", "coco_wholebody", (288, 384), (576, 768), 32),
@@ -39,7 +39,7 @@ def test_the_file_says_what_the_graph_must_know(tmp_path):
     assert network.source["source_sha256"] == graph_edit.sha256(tmp_path / "net.onnx")
 
 
-def test_a_fixed_batch_is_opened(tmp_path):
+def test_a_fixed_batch_axis_becomes_dynamic(tmp_path):
     served = serve_pose_file(save_pose_network(tmp_path / "net.onnx", batch="1"))
     assert served.model.max_batch_size == 32
     assert run(graph_of(served), crops=random_crops(5))[0].shape == (5, 17, 384)
@@ -60,7 +60,7 @@ def test_a_file_that_mixes_its_batch_keeps_a_batch_of_one(tmp_path):
 
 
 @pytest.mark.parametrize(("agreeing", "expected"), [((0,), 32), ((1, 2), 32), ((1,), 1), ((2,), 1), ((), 1)])
-def test_one_tie_does_not_cost_a_network_its_batches(tmp_path, monkeypatch, agreeing, expected):
+def test_one_tie_does_not_disable_batching(tmp_path, monkeypatch, agreeing, expected):
     monkeypatch.setattr(graph_edit, "_agree", lambda session, seed, tolerance: seed in agreeing)
     assert serve_pose_file(save_pose_network(tmp_path / "net.onnx")).model.max_batch_size == expected
 
@@ -80,7 +80,7 @@ def test_statistics_of_the_metadata_are_used(tmp_path):
     assert served.model.source["variant"] == "v"
 
 
-def test_what_is_no_pose_network_is_refused(tmp_path):
+def test_files_of_no_pose_network_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"logits 2 bins, pred_boxes 4 bins for 96x64 pixels: x and y must have one"):
         serve_pose_file(save_detr(tmp_path / "detector.onnx"))
     (tmp_path / "text.onnx").write_text("hello")

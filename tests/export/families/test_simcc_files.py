@@ -1,4 +1,4 @@
-"""Pose files of other publishers: what they say is read, what they leave unsaid is asked for."""
+"""Pose files of other publishers: facts in the file are read, missing ones require an option."""
 
 import json
 
@@ -28,7 +28,7 @@ def changed(path, change):
 
 
 def renamed(path, x, y, swapped=False):
-    """Give the outputs other names, and another order."""
+    """Rename the outputs and optionally swap them."""
 
     def change(model):
         names = {"simcc_x": x, "simcc_y": y}
@@ -62,16 +62,16 @@ def test_outputs_of_any_name_and_order(tmp_path, names, swapped):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_square_crop_with_names_that_do_not_tell_needs_the_option(tmp_path):
+def test_a_square_crop_with_ambiguous_names_requires_the_option(tmp_path):
     named = serve_pose_file(save_pose_network(tmp_path / "a.onnx", size=(64, 64)))
     path = renamed(save_pose_network(tmp_path / "b.onnx", size=(64, 64)), "501", "502", swapped=True)
-    with pytest.raises(ValueError, match="say it with --simcc-outputs 502,501 or 501,502"):
+    with pytest.raises(ValueError, match="choose with --simcc-outputs 502,501 or 501,502"):
         serve_pose_file(path)
     with pytest.raises(ValueError, match="its outputs are 502 and 501, not 1 and 2"):
         serve_pose_file(path, PoseOptions(outputs=("1", "2")))
-    told = serve_pose_file(path, PoseOptions(outputs=("501", "502")))
-    for ours, theirs in zip(run(named, crops_of((64, 64))), run(told, crops_of((64, 64))), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    chosen = serve_pose_file(path, PoseOptions(outputs=("501", "502")))
+    for one, other in zip(run(named, crops_of((64, 64))), run(chosen, crops_of((64, 64))), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_names_that_contradict_the_shapes_are_refused(tmp_path):
@@ -83,17 +83,17 @@ def test_names_that_contradict_the_shapes_are_refused(tmp_path):
 def open_size(model):
     for dim, name in zip(model.graph.input[0].type.tensor_type.shape.dim[2:], "hw", strict=True):
         dim.dim_param = name
-    for value in model.graph.output:  # as exporters leave them
+    for value in model.graph.output:  # as some exporters write them
         value.type.tensor_type.shape.dim[1].dim_param = "points"
         value.type.tensor_type.shape.dim[2].dim_param = f"{value.name}_bins"
 
 
-def test_an_open_size_is_asked_for_on_the_command_line(tmp_path, capsys):
+def test_an_open_size_requires_the_command_line_option(tmp_path, capsys):
     pose = changed(save_pose_network(tmp_path / "open.onnx"), open_size)
     detector = save_detector(tmp_path / "d.onnx")
     arguments = ["repository", "--pose", str(pose), "--detector", str(detector), "--output", str(tmp_path / "r")]
     assert main(arguments) == 1
-    assert "say them with --input-size WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "set them with --input-size WIDTHxHEIGHT" in capsys.readouterr().err
     assert main([*arguments, "--input-size", "192x256"]) == 0
     assert "open: max_batch_size 32, 192x256 pixels" in capsys.readouterr().out
     config = (tmp_path / "r" / "open" / "config.pbtxt").read_text()
@@ -107,7 +107,7 @@ def describe(meta):
     )
 
 
-def test_an_open_size_may_stand_in_the_metadata(tmp_path):
+def test_an_open_size_is_read_from_the_metadata(tmp_path):
     path = changed(save_pose_network(tmp_path / "a.onnx"), open_size)
     changed(path, describe({"input_w": 192, "input_h": 256, "split_ratio": 2.0}))
     assert serve_pose_file(path).model.crop.size == (192, 256)
@@ -164,13 +164,13 @@ def test_other_inputs_are_refused(tmp_path):
     def change(model):
         model.graph.input.append(helper.make_tensor_value_info("scale", TensorProto.FLOAT, [1]))
 
-    with pytest.raises(ValueError, match="inputs input, scale; only the picture can be fed"):
+    with pytest.raises(ValueError, match="inputs input, scale; the pipelines feed only the picture"):
         serve_pose_file(changed(save_pose_network(tmp_path / "a.onnx"), change))
 
 
 @pytest.fixture(scope="module")
 def batch_of_one(tmp_path_factory):
-    """A file whose batch cannot be opened: it centres every crop by the mean of its whole batch."""
+    """A file that cannot be batched: it subtracts the mean of the whole batch from every crop."""
     folder = tmp_path_factory.mktemp("one")
 
     def change(model):
@@ -183,13 +183,13 @@ def batch_of_one(tmp_path_factory):
     return changed(save_pose_network(folder / "alone.onnx", batch="1"), change)
 
 
-def test_the_command_says_that_a_network_is_not_batched(batch_of_one, tmp_path, capsys):
+def test_the_command_reports_a_network_that_cannot_batch(batch_of_one, tmp_path, capsys):
     detector = save_detector(tmp_path / "d.onnx")
     arguments = ["--pose", str(batch_of_one), "--detector", str(detector), "--output", str(tmp_path / "r")]
     assert main(["repository", *arguments]) == 0
     out = capsys.readouterr().out
     assert "alone: max_batch_size 1," in out
-    assert "a batch of two fails or differs from two single runs, so requests are not merged" in out
+    assert "a batch of two fails or differs from two single runs, so requests are not batched" in out
 
 
 def test_the_flip_test_of_any_file(tmp_path):
@@ -212,7 +212,7 @@ def test_the_flip_test_of_the_command(tmp_path, capsys):
     assert 'key: "flip_test"' in (tmp_path / "r" / "p" / "config.pbtxt").read_text()
 
 
-def test_the_flip_test_is_not_done_twice(tmp_path):
+def test_a_second_flip_test_is_rejected(tmp_path):
     path = save_pose_network(tmp_path / "p.onnx")
     changed(path, lambda model: helper.set_model_props(model, {"cigpose_meta": json.dumps({"flip_test": True})}))
     with pytest.raises(ValueError, match="mirrored crop already; leave --flip-test out"):
@@ -225,8 +225,8 @@ def test_the_flip_test_needs_batches(batch_of_one):
 
 
 @pytest.mark.server
-def test_a_network_that_is_not_batched_is_served(batch_of_one, serve, tmp_path):
-    """One person of several is answered, and `persons_detected` tells; more given boxes are refused with the limit."""
+def test_a_network_that_cannot_batch_is_served(batch_of_one, serve, tmp_path):
+    """The answer has one person, and `persons_detected` counts all. More given boxes are rejected with the limit."""
     other = save_pose_network(tmp_path / "many.onnx")
     build_repository([batch_of_one, other], save_detector(tmp_path / "d.onnx"), tmp_path / "r")
     picture = encode(picture_with_persons([(10, 10), (30, 20), (45, 40)]))
@@ -244,7 +244,7 @@ def test_a_network_that_is_not_batched_is_served(batch_of_one, serve, tmp_path):
     assert "network's limit of 1 a request" in str(refused)
 
 
-def test_where_the_model_comes_from_stands_in_its_config(tmp_path):
+def test_the_config_states_the_provenance(tmp_path):
     meta = {"variant": "v", "precision": "fp16", "flip_test": True, "checkpoint_sha256": "c" * 64, "exporter": "e 1"}
     pose = changed(save_pose_network(tmp_path / "spots.onnx"), describe(meta))
     build_repository([pose], save_detector(tmp_path / "d.onnx"), tmp_path / "r")
@@ -254,8 +254,7 @@ def test_where_the_model_comes_from_stands_in_its_config(tmp_path):
         assert f'key: "{key}"\n  value {{\n    string_value: "{value}"' in config
 
 
-def test_the_session_of_the_published_file_agrees(tmp_path):
-    """The probe that measures shapes sees what any caller of the file sees."""
+def test_measured_shapes_equal_those_of_a_plain_session(tmp_path):
     path = changed(save_pose_network(tmp_path / "a.onnx", keypoints=133), open_size)
     served = serve_pose_file(path, PoseOptions(input_size=(192, 256)))
     zeros = np.zeros((1, 3, 256, 192), np.float32)

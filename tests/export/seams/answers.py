@@ -1,4 +1,4 @@
-"""`python answers.py REPOSITORY`: cases in by standard input, what the in-process runtime answers out, both pickled."""
+"""`python answers.py REPOSITORY`: reads pickled cases from stdin, writes the in-process answers, pickled, to stdout."""
 
 import pickle
 import sys

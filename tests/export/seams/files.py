@@ -1,4 +1,4 @@
-"""ONNX files of the invented families, with exactly known answers."""
+"""ONNX files of the example families, with exactly known answers."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ RED = {"red_weight": np.array([-0.5, -0.5, 0.5], np.float32).reshape(1, 3, 1, 1)
 
 
 def save_heatmap_network(path, keypoints=17, size=(192, 256)):
-    """Each heat map is a mix of colours of its own, at a quarter of the crop's size."""
+    """Write a file whose heat maps are weighted sums of the colours, at a quarter of the crop's size."""
     width, height = size
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
@@ -21,7 +21,7 @@ def save_heatmap_network(path, keypoints=17, size=(192, 256)):
 
 
 def save_people_network(path):
-    """The 200 reddest 8x8 cells are people, best first; their keypoints lie at fixed places around the cell."""
+    """Write a file that reports the 200 reddest 8x8 cells as people, best first, with keypoints at fixed offsets."""
     text = """
     <ir_version: 8, opset_import: ["": 17]>
     red (float[1,3,height,width] input) => (float[200,17,2] people, float[200] people_scores) {
@@ -54,7 +54,7 @@ def save_people_network(path):
 
 
 def save_lifter(path):
-    """z is the crop's brightness times x in the crop."""
+    """Write a file whose z is the crop's brightness times x in the crop."""
     text = """
     <ir_version: 8, opset_import: ["": 17]>
     lift (float[batch,3,64,48] crop, float[batch,17,2] keypoints_image, float[batch,17,2] keypoints_crop)

@@ -1,4 +1,4 @@
-"""CIGPose's checkpoints: which variant one is, and that it is exactly that."""
+"""Recognition and strict loading of CIGPose checkpoints."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_every_variant_is_recognised(name, tmp_path):
 
 @pytest.fixture
 def small_body_file(tmp_path):
-    """A file with the shapes of a published variant (and nothing but zeros in one shared storage)."""
+    """A file with the shapes of a published variant; all entries are zero and share one storage."""
     shapes = shapes_of(VARIANTS["cigpose-m_crowdpose_256x192"])
     return save_zeros(tmp_path / "a.pth", shapes)
 
@@ -55,7 +55,7 @@ def test_a_wrong_variant_is_named(small_body_file):
     ("file_name", "expected"),
     [("weights.pth", "cigpose-l_coco-wholebody_256x192"), ("cigpose-l_coco-ubody_256x192-1a2b.pth",) * 2],
 )
-def test_what_shapes_cannot_tell_apart_the_file_name_does(tmp_path, file_name, expected):
+def test_the_file_name_decides_between_equal_shapes(tmp_path, file_name, expected):
     path = save_zeros(tmp_path / file_name, shapes_of(VARIANTS["cigpose-l_coco-ubody_256x192"]))
     assert expected.startswith(load(path).variant.name)
     for data in ("wholebody", "ubody"):  # and either is accepted when asked for

@@ -1,4 +1,4 @@
-"""Export to ONNX: right at every batch size, described, checked before it is written."""
+"""Export to ONNX: correct at every batch size, with metadata, compared before it is written."""
 
 import json
 import subprocess
@@ -38,7 +38,7 @@ def run(path, crops):
 
 @pytest.mark.parametrize("keypoint_set", ["coco_wholebody", "coco", "crowdpose"])
 @pytest.mark.parametrize("gcn_layers", [1, 2])
-def test_equal_to_pytorch_at_several_batch_sizes(keypoint_set, gcn_layers, tiny_network, tmp_path):
+def test_the_file_equals_pytorch_at_several_batch_sizes(keypoint_set, gcn_layers, tiny_network, tmp_path):
     network = tiny_network(keypoint_set, gcn_layers=gcn_layers)
     report = export_onnx(network, tmp_path / "a.onnx")
     assert report.samples == 6
@@ -62,7 +62,7 @@ def test_the_form_of_the_file(exported):
     assert model.opset_import[0].version == 17
 
 
-def test_what_the_file_says_about_itself(exported):
+def test_the_metadata_of_the_file(exported):
     network, path, _ = exported
     (entry,) = onnx.load(path).metadata_props
     assert entry.key == "cigpose_meta"
@@ -83,14 +83,14 @@ def test_what_the_file_says_about_itself(exported):
     }
 
 
-def test_layers_that_inference_does_not_use_are_dropped(exported):
+def test_layers_unused_at_inference_are_dropped(exported):
     network, path, _ = exported
     stored = sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer)
     unused = sum(p.numel() for name in ("mlp", "cls_x", "cls_y") for p in getattr(network.head, name).parameters())
     assert stored <= sum(p.numel() for p in network.parameters()) - unused + 1000  # folded constants
 
 
-def test_no_operator_that_depends_on_data_is_used(exported):
+def test_no_data_dependent_operator_is_used(exported):
     operators = {node.op_type for node in onnx.load(exported[1]).graph.node}
     assert not operators & {"NonZero", "ScatterND", "ScatterElements", "TopK", "Loop", "If"}
 
@@ -101,7 +101,7 @@ def test_the_same_network_gives_the_same_bytes(exported, tmp_path):
     assert (tmp_path / "again.onnx").read_bytes() == path.read_bytes()
 
 
-def test_nothing_is_written_when_the_file_would_answer_differently(tiny_network, tmp_path, monkeypatch):
+def test_nothing_is_written_when_the_answers_differ(tiny_network, tmp_path, monkeypatch):
     def wrong(model, content, write=metadata.write):
         write(model, content)
         largest = max(model.graph.initializer, key=lambda tensor: np.prod(tensor.dims))
@@ -115,7 +115,7 @@ def test_nothing_is_written_when_the_file_would_answer_differently(tiny_network,
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_weights_that_are_not_numbers_are_refused(tiny_network, tmp_path):
+def test_nan_weights_are_rejected(tiny_network, tmp_path):
     network = tiny_network()
     network.head.cls_gx.bias.data[3] = float("nan")
     with pytest.raises(ValueError, match="not written"):
@@ -128,7 +128,7 @@ def test_a_value_baked_into_the_graph_is_an_error():
             shifted = crops if crops.sum() > 0 else -crops
             return shifted.sum((2, 3)), shifted.sum((2, 3))
 
-    with pytest.raises(ValueError, match="for one input only"):
+    with pytest.raises(ValueError, match="valid for one input only"):
         trace(Baked(), {"input": torch.zeros(2, 3, 8, 8)}, {"simcc_x": (3,), "simcc_y": (3,)})
 
 
@@ -150,7 +150,7 @@ def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):
     assert "choose from" in capsys.readouterr().err
 
 
-def test_without_pytorch_the_command_says_what_to_install(tmp_path):
+def test_without_pytorch_the_command_names_what_to_install(tmp_path):
     code = "import sys; sys.modules['torch'] = None; from export.__main__ import main; sys.exit(main(sys.argv[1:]))"
     arguments = ["onnx", "--checkpoint", str(tmp_path / "a.pth"), "--output", str(tmp_path / "a.onnx")]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
@@ -211,7 +211,7 @@ def test_weights_stored_in_float16(tiny_network, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp16", "fp16-weights"])
-def test_more_than_the_bound_is_an_error_unless_another_is_named(tiny_network, tmp_path, precision):
+def test_a_larger_difference_is_an_error_unless_allowed(tiny_network, tmp_path, precision):
     with pytest.raises(ValueError, match=r"not written.*over 24 samples; allowed rms: 1e-09"):
         export_onnx(tiny_network(), tmp_path / "a.onnx", ExportOptions(precision=precision, max_difference=1e-9))
     assert not list(tmp_path.iterdir())
@@ -224,7 +224,7 @@ def test_unknown_precision_and_training_mode_are_refused(tiny_network, tmp_path)
         export_onnx(tiny_network().train(), tmp_path / "a.onnx")
 
 
-def test_exporting_leaves_the_network_as_it_was(tiny_network, tmp_path):
+def test_exporting_does_not_change_the_network(tiny_network, tmp_path):
     network = tiny_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     export_onnx(network, tmp_path / "a.onnx", ExportOptions(precision="fp16", flip_test=True, max_difference=1.0))

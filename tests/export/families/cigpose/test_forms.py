@@ -12,7 +12,7 @@ from export.families.cigpose.network import example_crops  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-LOGITS = 5e-3  # see test_cigpose_network.py
+LOGITS = 5e-3  # see test_network.py
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_a_mirrored_crop_gives_the_mirrored_answer(tiny_network):
         "cigpose-m_crowdpose_256x192",
     ],
 )
-def test_the_flip_test_equals_the_recorded_one(name, golden):
+def test_the_flip_test_equals_the_recorded_outputs(name, golden):
     network, crops, recorded = golden(name)
     simcc_x, simcc_y = (rows.numpy() for rows in FlipTested(network, network.variant.keypoint_set)(crops))
     keypoints, scores = decode_simcc(simcc_x, simcc_y)

@@ -1,4 +1,4 @@
-"""Every layer against the sentence that defines it, written out with loops."""
+"""Every layer against its definition, written with loops."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The whole network: names, behaviour at tiny sizes, and equality with the recorded outputs of the genuine one."""
+"""The whole network: names, behaviour at tiny sizes, and equality with the recorded outputs of the original."""
 
 import hashlib
 import json
@@ -21,11 +21,11 @@ GOLDEN = [
     "cigpose-m_coco_256x192",
     "cigpose-m_crowdpose_256x192",
 ]
-LOGITS = 5e-3  # the genuine model's own float32 rounding reaches 1.8e-3 on these five; a real mistake is above 0.1
-FEATURES = 1e-2  # of the graph network: sums of many messages, magnitude up to 50
+LOGITS = 5e-3  # float32 rounding of the original model reaches 1.8e-3 on these five; a bug gives more than 0.1
+FEATURES = 1e-2  # outputs of the graph network are sums of many messages, up to 50 in magnitude
 
-# Number of entries and digest of the ordered names, shapes and dtypes. Five of these were compared with the genuine
-# lists (see the test of the recorded names below), the others follow from the same rules.
+# Number of entries and digest of the ordered names, shapes and dtypes. Five of these were compared with the
+# recorded lists (see the test below); the others follow from the same rules.
 ENTRIES = {
     "cigpose-m_coco-wholebody_256x192": (406, "c75af0f2166a74ab"),
     "cigpose-l_coco-wholebody_256x192": (514, "a2e2330bf550dfe3"),
@@ -78,7 +78,7 @@ def test_a_sample_does_not_depend_on_its_batch(tiny_network):
     with torch.no_grad():
         together = network(crops)
         alone = [network(crop[None]) for crop in crops]
-    for axis in (0, 1):  # rounding only
+    for axis in (0, 1):  # equal up to rounding
         torch.testing.assert_close(together[axis], torch.cat([pair[axis] for pair in alone]), rtol=1e-4, atol=1e-4)
 
 
@@ -89,7 +89,7 @@ def test_inference_intervenes_on_the_least_certain_keypoint(tiny_network):
     assert torch.equal(stages.intervened.sum(1), torch.ones(4, dtype=torch.int64))
 
 
-def test_training_intervenes_on_more_and_leaves_the_preliminary_prediction_alone(tiny_network):
+def test_training_intervenes_on_more_keypoints(tiny_network):
     network = tiny_network().train()
     stages = network.stages(example_crops(network.variant, 4))
     assert torch.equal(stages.intervened.sum(1), torch.full((4,), 3))

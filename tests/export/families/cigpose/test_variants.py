@@ -1,4 +1,4 @@
-"""The table of published networks, and the sizes that follow from a row."""
+"""The table of published networks, and the sizes derived from a row."""
 
 import dataclasses
 
@@ -34,6 +34,6 @@ def test_blocks_of_the_smallest():
 
 
 @pytest.mark.parametrize("change", [{"input_size": (100, 256)}, {"input_size": (0, 256)}, {"hidden_dims": 30}])
-def test_what_cannot_be_built_is_refused(change):
+def test_impossible_sizes_are_rejected(change):
     with pytest.raises(ValueError, match="multiple"):
         dataclasses.replace(VARIANTS["cigpose-m_coco_256x192"], **change)

@@ -1,4 +1,4 @@
-"""Invented: crops in, one heat map for each keypoint out, with a decoding step of its own."""
+"""Example family: maps crops to one heat map for each keypoint, and has a decoding step of its own."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Invented: three inputs for each person that a 2-D network has found, points in space out."""
+"""Example family: maps three inputs for each person of a 2-D network to keypoints in space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -9,7 +9,7 @@ from ensemble.tensors import IMAGE_BGR, KEYPOINTS, Tensor
 
 LIFT_CROPS = Tensor("lift_crops", "UINT8", (-1, -1, 3), "the square around a person's keypoints")
 KEYPOINTS_IMAGE = Tensor("keypoints_image", "FP32", (17, 2), "x, y in pixels of the picture")
-KEYPOINTS_CROP = Tensor("keypoints_crop", "FP32", (17, 2), "x, y in shares of the crop")
+KEYPOINTS_CROP = Tensor("keypoints_crop", "FP32", (17, 2), "x, y relative to the crop")
 LIFTED = Tensor("lifted", "FP32", (17, 3), "x, y, z")
 KEYPOINTS_3D = Tensor("keypoints_3d", "FP32", (-1, 17, 3), "[N,17,3]")
 
@@ -28,7 +28,7 @@ class LiftInputs(Step):
         return crops.many(), KEYPOINTS_IMAGE.many(), KEYPOINTS_CROP.many()
 
     def run(self, request):
-        """One item of zeros when there is nobody, since Triton refuses a batch of none."""
+        """Return the network's inputs; one item of zeros without persons, because Triton rejects an empty batch."""
         keypoints = request.tensors["keypoints"]
         if not len(keypoints):
             return {tensor.name: np.zeros((1, *tensor.dims[1:]), self._dtype(tensor)) for tensor in self.outputs}

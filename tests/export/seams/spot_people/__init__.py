@@ -1,4 +1,4 @@
-"""Invented: a whole picture in, people out; no detector, no crops, and pictures of many sizes."""
+"""Example family: maps whole pictures of any size to people, without a detector and crops."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ def is_people(model):
 
 
 def serve(path, model, options):
-    """From float [1, 3, H, W] to uint8 `fitted` [H, W, 3], both sides free."""
+    """Replace the input float [1, 3, H, W] by uint8 `fitted` [H, W, 3], with both sides variable."""
     model = compose.add_prefix(model, "network/")
     graph = model.graph
     inner = graph.input[0].name
