@@ -37,8 +37,8 @@ install-bench: .venv/.bench  ## also what benchmarks need
 demo: install  ## pictures through a real server; also: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
 	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
 
-test: .venv/.test  ## all tests, with real servers
-	$(BIN)/python -m pytest -m "not slow"
+test: .venv/.test  ## the tests that take seconds, with real servers, three files at a time
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-all: .venv/.test  ## also the tests that take minutes
 	$(BIN)/python -m pytest

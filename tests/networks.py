@@ -66,20 +66,21 @@ def save_pose_network(
     """
     width, height = size
     rounds = range(1, idle_rounds + 1 if idle_channels else 1)
+    crops = ["input", *(f"crop{n}" for n in rounds)]
     effort = "".join(
         f"""
-        effort{n} = Conv<strides=[8, 8]>(crop{n - 1}, heavy)
+        effort{n} = Conv<strides=[8, 8]>({crops[n - 1]}, heavy)
         most{n} = ReduceMax<keepdims=1>(effort{n})
         nothing{n} = Mul(most{n}, zero)
-        crop{n} = Add(crop{n - 1}, nothing{n})"""
+        {crops[n]} = Add({crops[n - 1]}, nothing{n})"""
         for n in rounds
     )
     text = f"""
     <ir_version: 8, opset_import: ["": 17]>
     bright_spots (float[{batch},3,{height},{width}] input)
         => (float[{batch},{keypoints},{2 * width}] simcc_x, float[{batch},{keypoints},{2 * height}] simcc_y) {{
-        crop0 = Identity(input){effort}
-        mixed = Conv(crop{len(rounds)}, colours)
+        {effort}
+        mixed = Conv({crops[-1]}, colours)
         columns = ReduceMax<axes=[2], keepdims=0>(mixed)
         simcc_x = Gather<axis=2>(columns, twice_x)
         rows = ReduceMax<axes=[3], keepdims=0>(mixed)

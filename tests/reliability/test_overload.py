@@ -160,7 +160,7 @@ CELLS = [pytest.param(pace, s, 60, marks=pytest.mark.slow) for pace in NETWORKS 
 
 
 # The short run is for machines that others use, too: their speed changes from second to second.
-@pytest.mark.parametrize(("pace", "deadline_s", "seconds"), [(12, 2, 10), *CELLS])
+@pytest.mark.parametrize(("pace", "deadline_s", "seconds"), CELLS)
 def test_ten_times_the_sustained_rate(busy_at, record, pace, deadline_s, seconds):
     busy = busy_at(pace)
     spike = Spike(busy, deadline_s, seconds)
@@ -179,6 +179,7 @@ def test_ten_times_the_sustained_rate(busy_at, record, pace, deadline_s, seconds
     assert not busy.server.is_red() and "broken" not in busy.server.log.read_text(), "overload is not death"
 
 
+@pytest.mark.slow
 def test_a_burst_of_64_on_an_idle_server_is_answered_whole(busy_at, record):
     busy = busy_at(12)
     time.sleep(1.5)  # after an overload, it is calm again
@@ -189,7 +190,8 @@ def test_a_burst_of_64_on_an_idle_server_is_answered_whole(busy_at, record):
     assert burst.kinds() == {"right": 64}
 
 
-@pytest.mark.parametrize("seconds", [15, pytest.param(60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [60])
 def test_64_patient_callers_in_a_loop_are_never_rejected_nor_starved(busy_at, record, seconds):
     busy = busy_at(12)
     time.sleep(1.5)
