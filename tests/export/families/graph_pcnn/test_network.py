@@ -1,0 +1,295 @@
+"""Both stages: what stage 2 may and may not change, the flip test, and the same answers in ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs PyTorch")
+
+from ensemble.steps.decode_heatmaps import decode_heatmaps  # noqa: E402
+from export import graph_edit  # noqa: E402
+from export.families.graph_pcnn.network import (  # noqa: E402
+    OUTPUTS,
+    FlipTested,
+    GraphPcnn,
+    new,
+    on_top_of,
+    with_half_stage1,
+)
+from export.families.graph_pcnn.variants import NO_WEIGHTS, VARIANTS, Variant  # noqa: E402
+from export.families.hrnet.network import FlipTested as FlipTestedMaps  # noqa: E402
+from export.families.hrnet.network import build, example_crops, of_architecture  # noqa: E402
+from export.families.hrnet.variants import variant as baseline_variant  # noqa: E402
+from export.families.tracing import trace  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+KINDS = ["resnet", "basic", "hrnet"]
+REFINED = 1e-3  # cells of the heat maps
+BRANCH_B = {  # parameters in millions and entries that stage 2 has twice, as measured on the official code
+    "resnet_50": 25.45,
+    "resnet_101": 25.45,
+    "resnet_152": 25.45,
+    "hrnet_w32": 20.41,
+    "hrnet_w48": 45.89,
+}
+
+
+def crops_for(network, count, seed=0):
+    return example_crops(network.variant.baseline, count, seed)
+
+
+def baseline_of(network):
+    """The heat-map network alone, with the weights that it has in stage 1."""
+    variant = network.variant.baseline
+    baseline = build(variant)
+    names = baseline.state_dict().keys()
+    baseline.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
+    return baseline
+
+
+def run(module, crops):
+    with torch.no_grad():
+        return [value.numpy() for value in module(crops)]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_names_and_sizes(name):
+    variant = VARIANTS[name]
+    with torch.device("meta"):
+        baseline = of_architecture(variant.baseline.architecture, 17)
+        expected = list(baseline.state_dict())
+        network = GraphPcnn(variant, baseline)
+    names = list(network.state_dict())
+    assert names[: len(expected)] == expected
+    copied = {entry for entry in names if entry.startswith("loc_")}
+    last = ("layer4.", "deconv_layers.") if "resnet" in name else ("stage4.",)
+    assert copied == {f"loc_{entry}" for entry in expected if entry.startswith(last)}
+    assert {entry.split(".")[0] for entry in names[len(expected) :]} - {"gpr", "fc", "cls", "reg"} == {
+        f"loc_{part[:-1]}" for part in last
+    }
+    parameters = sum(value.numel() for key, value in network.named_parameters() if key in copied)
+    assert round(parameters / 1e6, 2) == BRANCH_B[variant.baseline.architecture.name]
+    channels = 256 if "resnet" in name else variant.baseline.architecture.width
+    assert network.gpr.weight.shape == (17 + 2 * 19, 128, channels)
+
+
+def test_published_figures():
+    figures = {name: entry.average_precision for name, entry in VARIANTS.items() if entry.average_precision}
+    assert len(VARIANTS) == 15
+    assert figures == {
+        **{
+            "graphpcnn_resnet_50_128x96": 64.6,
+            "graphpcnn_resnet_50_256x192": 72.6,
+            "graphpcnn_resnet_50_384x288": 73.6,
+        },
+        **{"graphpcnn_resnet_101_128x96": 64.8, "graphpcnn_resnet_152_128x96": 66.1},
+        **{
+            "graphpcnn_hrnet_w32_128x96": 71.5,
+            "graphpcnn_hrnet_w32_256x192": 76.2,
+            "graphpcnn_hrnet_w32_384x288": 77.2,
+        },
+        **{"graphpcnn_hrnet_w48_128x96": 72.8},
+    }
+    assert "no public weights" in NO_WEIGHTS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage1_is_the_baseline(tiny_graph_pcnn, kind):
+    network = tiny_graph_pcnn(kind)
+    crops = crops_for(network, 3)
+    with torch.no_grad():
+        heatmaps = baseline_of(network)(crops)
+        assert torch.equal(network.maps(crops)[0], heatmaps)
+    keypoints, scores = decode_heatmaps(heatmaps.numpy(), "quarter")
+    refined, coarse, found = run(network, crops)
+    np.testing.assert_array_equal(coarse, keypoints)
+    np.testing.assert_array_equal(found, scores)
+    assert np.abs(refined - coarse).max() > 0.1
+
+
+def test_equal_to_the_official_baseline(stage1):
+    baseline, inputs, recorded = stage1("pose_hrnet_w32")
+    network = on_top_of(baseline, Variant("golden", baseline_variant("pose_hrnet_w32_256x192")))
+    _, coarse, scores = run(FlipTested(network), inputs[:1])
+    np.testing.assert_array_equal(coarse, recorded["coords_hm"])
+    np.testing.assert_allclose(scores, recorded["maxval"][..., 0], rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_on_top_of_a_baseline_both_branches_are_its_own_and_nothing_moves(tiny_heatmap_network, kind):
+    baseline = tiny_heatmap_network(kind)
+    before = {name: value.clone() for name, value in baseline.state_dict().items()}
+    network = on_top_of(baseline, Variant("new", tiny_variant_of(baseline, kind)))
+    state = network.state_dict()
+    for name, value in before.items():
+        assert torch.equal(state[name], value)
+        assert name.split(".")[0] not in baseline.last_stage or torch.equal(state[f"loc_{name}"], value)
+    for form in (network, FlipTested(network)):
+        refined, coarse, _ = run(form, crops_for(network, 2))
+        np.testing.assert_array_equal(refined, coarse)
+    with torch.no_grad():  # weights of its own
+        for value in network.parameters():
+            value.zero_()
+    assert all(torch.equal(value, before[name]) for name, value in baseline.state_dict().items())
+
+
+def tiny_variant_of(baseline, kind):
+    from export.families.hrnet.checkpoint import recognise, shapes_of
+    from export.families.hrnet.variants import variant_of
+
+    return variant_of(recognise(shapes_of(baseline.state_dict()))[0], (64, 96))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage2_does_not_touch_stage1(tiny_graph_pcnn, kind):
+    network = tiny_graph_pcnn(kind)
+    crops = crops_for(network, 2)
+    refined, coarse, scores = run(network, crops)
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if name.startswith(("loc_", "gpr", "fc", "reg")):
+                value.mul_(1.5)
+    changed = run(network, crops)
+    np.testing.assert_array_equal(changed[1], coarse)
+    np.testing.assert_array_equal(changed[2], scores)
+    assert np.abs(changed[0] - refined).max() > 0.1
+
+
+def test_above_every_maximum_the_gate_leaves_the_graph_out(tiny_graph_pcnn):
+    full, closed, none = (tiny_graph_pcnn(**changes) for changes in ({}, {"reliable": 1e9}, {"graph": "none"}))
+    crops = crops_for(full, 4)
+    scores = run(full, crops)[2]
+    assert 0.1 < (scores > 0.85).mean() < 0.9
+    np.testing.assert_array_equal(run(closed, crops)[0], run(none, crops)[0])
+    assert np.abs(run(full, crops)[0] - run(none, crops)[0]).max() > 1e-3
+
+
+def test_weights_of_neighbours(tiny_graph_pcnn):
+    heat, reliable = torch.tensor([[0.9, 0.2, 1.1]]), torch.tensor([[True, False, True]])
+    weights = {
+        graph: tiny_graph_pcnn(graph=graph).neighbour_weights(heat, reliable) for graph in ("full", "ones", "none")
+    }
+    expected = {"full": [[0.9, 0, 1.1]], "ones": [[1, 1, 1]], "none": [[0, 0, 0]]}
+    for graph, values in expected.items():
+        torch.testing.assert_close(weights[graph], torch.tensor(values, dtype=torch.float32))
+    with pytest.raises(ValueError, match="unknown graph 'all'; known: full, ones, none"):
+        tiny_graph_pcnn(graph="all")
+
+
+def test_stage2_answers_where_the_guided_points_are(tiny_graph_pcnn):
+    """The offset of an untouched keypoint depends on the features around its own point and its neighbours'."""
+    network = tiny_graph_pcnn()
+    with torch.no_grad():
+        heatmaps, features = network.maps(crops_for(network, 1))
+        scores, points = torch.full((1, 17), 0.9), torch.full((1, 17, 2), 5.0)
+        plain = network.offsets(features, points, scores)
+        points[0, 15] += 3  # left ankle: its only neighbour is the left knee
+        moved = (network.offsets(features, points, scores) - plain)[0].abs().amax(1) > 1e-6
+    assert heatmaps.shape == (1, 17, 24, 16)
+    assert torch.nonzero(moved).flatten().tolist() == [13, 15]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flip_test(tiny_graph_pcnn, kind):
+    network = tiny_graph_pcnn(kind)
+    crops = crops_for(network, 2)
+    refined, coarse, scores = run(FlipTested(network), crops)
+    with torch.no_grad():
+        heatmaps = FlipTestedMaps(baseline_of(network), network.variant.baseline)(crops)
+        expected, maxima = decode_heatmaps(heatmaps.numpy(), "quarter")
+        np.testing.assert_array_equal(coarse, expected)
+        np.testing.assert_array_equal(scores, maxima)
+        swapped = [0, *(left + 1 - 2 * (left % 2 == 0) for left in range(1, 17))]
+        across = coarse[:, swapped].copy()
+        across[..., 0] = network.size[0] - 1 - across[..., 0]
+        features, mirrored = (network.maps(each)[1] for each in (crops, crops.flip(3)))
+        seen = network.offsets(features, torch.from_numpy(coarse), torch.from_numpy(scores)).numpy()
+        back = network.offsets(mirrored, torch.from_numpy(across), torch.from_numpy(scores[:, swapped])).numpy()[
+            :, swapped
+        ]
+    back[..., 0] *= -1
+    np.testing.assert_allclose(refined, coarse + (seen + back) / 2, atol=1e-4)
+
+
+def clear(form, candidates, count):
+    """Crops on which rounding cannot move a guided point or the gate: the same decisions in float64."""
+    margins = []
+    for crop in candidates:
+        with torch.no_grad():
+            heatmaps = form.network.maps(torch.stack((crop, crop.flip(2))))[0] if isinstance(form, FlipTested) else None
+            maps = merged_maps(form, heatmaps) if heatmaps is not None else form.maps(crop[None])[0]
+        margins.append(margin(maps[0].numpy()))
+    order = np.argsort(margins)[::-1][:count]
+    assert min(margins[i] for i in order) > 1e-5
+    return candidates[np.sort(order)]
+
+
+def merged_maps(form, heatmaps):
+    return (heatmaps[:1] + heatmaps[1:][:, form.partners][..., form.columns]) * 0.5
+
+
+def margin(maps):
+    """The smallest difference that decides something: first and second maximum, both neighbours, the gate."""
+    height, width = maps.shape[1:]
+    gaps = []
+    for cells in maps:
+        top = np.sort(cells, axis=None)[-2:]
+        y, x = divmod(int(cells.argmax()), width)
+        gaps += [top[1] - top[0], abs(top[1] - 0.85)]
+        if 1 < x < width - 1 and 1 < y < height - 1:
+            gaps += [abs(cells[y, x + 1] - cells[y, x - 1]), abs(cells[y + 1, x] - cells[y - 1, x])]
+    return min(gaps) / np.abs(maps).max()
+
+
+@pytest.mark.parametrize("flip_test", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind, flip_test):
+    network = tiny_graph_pcnn(kind)
+    form = FlipTested(network) if flip_test else network
+    model = traced(form)
+    assert [entry.version for entry in model.opset_import] == [17]
+    assert not {node.op_type for node in model.graph.node} & {"NonZero", "ScatterND", "TopK", "Loop", "If"}
+    session = graph_edit.cpu_session(model)
+    crops = clear(form, crops_for(network, 24), 6)
+    for batch in crops.split((1, 2, 3)):
+        refined, coarse, scores = session.run(OUTPUTS, {"input": batch.numpy()})
+        expected = [np.concatenate(values) for values in zip(*(run(form, crop[None]) for crop in batch), strict=True)]
+        np.testing.assert_array_equal(coarse, expected[1])
+        np.testing.assert_allclose(refined, expected[0], rtol=0, atol=REFINED)
+        np.testing.assert_allclose(scores, expected[2], rtol=0, atol=1e-4)
+
+
+def traced(form):
+    network = form.network if isinstance(form, FlipTested) else form
+    shapes = dict(zip(OUTPUTS, ((17, 2), (17, 2), (17,)), strict=True))
+    return trace(form, {"input": crops_for(network, 2)}, shapes)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stage2_stays_in_float32(tiny_graph_pcnn, kind):
+    network = tiny_graph_pcnn(kind)
+    halved = with_half_stage1(network)
+    assert network.conv1.weight.dtype == torch.float32
+    model = traced(halved)
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    inferred = onnx.shape_inference.infer_shapes(model).graph.value_info
+    kinds |= {value.name: value.type.tensor_type.elem_type for value in inferred}
+    convolutions = [node for node in model.graph.node if node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")]
+    for node in convolutions:
+        half = not node.name.startswith(("/loc_", "/gpr", "/fc", "/cls", "/reg"))
+        assert (kinds[node.input[0]] == onnx.TensorProto.FLOAT16) == half, node.name
+    kinds["scores"] = onnx.TensorProto.FLOAT
+    gates = [node for node in model.graph.node if node.op_type in ("ArgMax", "Greater", "GridSample")]
+    assert onnx.TensorProto.FLOAT16 not in {kinds[node.input[0]] for node in gates}
+    crops = crops_for(network, 8)
+    assert np.median(np.abs(run(halved, crops)[2] - run(network, crops)[2])) < 0.02
+
+
+def test_new_networks_repeat_with_the_seed(tiny_heatmap_variant):
+    variant = Variant("tiny", tiny_heatmap_variant("hrnet"))
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(new(variant).state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
