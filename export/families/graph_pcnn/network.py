@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.refinement import GraphRefinement, fully_connected, guided_points, sample
 from export.families.graph_pcnn.variants import Variant
-from export.families.hrnet.network import HeatmapNetwork, build, merged, mirrored_columns
+from export.families.hrnet.network import HeatmapNetwork, build
 
 COPY = "loc_"  # before the names of the parts that stage 2 has a second time
 OUTPUTS = ("keypoints", "coarse_keypoints", "scores")
@@ -64,6 +63,11 @@ class GraphPcnn(nn.Module):
         return Keypoints(coarse + self.offsets(features, coarse, scores), coarse, scores)
 
     @property
+    def stage1(self) -> HeatmapNetwork:
+        """Return the baseline alone; its parts are this network's."""
+        return self._stage1[0]
+
+    @property
     def size(self) -> tuple[int, int]:
         """Return (w, h) of the heat maps."""
         return self.variant.baseline.heatmap_size
@@ -71,9 +75,9 @@ class GraphPcnn(nn.Module):
     def maps(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return heat maps (B, K, h, w), those of the baseline, and the features (B, C, h, w) of stage 2.
 
-        Stage 1 may compute in float16 (`with_half_stage1`); both answers are float32.
+        Stage 1 may compute in float16 (`forms.with_half_stage1`); both answers are float32.
         """
-        (stage1,) = self._stage1
+        stage1 = self.stage1
         shared = stage1.shared(crops.to(stage1.final_layer.weight.dtype))
         branch = stage1.branch(shared, [getattr(self, name) for name in stage1.last_stage])
         copied = [getattr(self, COPY + name) for name in stage1.last_stage]
@@ -121,44 +125,3 @@ def on_top_of(baseline: HeatmapNetwork, variant: Variant) -> GraphPcnn:
 def new(variant: Variant) -> GraphPcnn:
     """Return the network of a variant with initial weights, in eval mode; seed PyTorch where they must repeat."""
     return on_top_of(build(variant.baseline), variant)
-
-
-def with_half_stage1(network: GraphPcnn) -> GraphPcnn:
-    """Return a copy whose stage 1 computes in float16.
-
-    Stage 2 stays in float32: whether a neighbour counts at all hangs on its maximum being above 0.85, a hard gate, and
-    offsets are a few hundredths of coordinates for which float16 has steps of 1/64.
-    """
-    halved = copy.deepcopy(network)
-    for name, _ in halved._stage1[0].named_children():
-        getattr(halved, name).half()
-    return halved
-
-
-class FlipTested(nn.Module):
-    """Average with the mirrored crop: the heat maps before the peaks are taken, then stage 2's offsets.
-
-    Features are not shifted by a column as the heat maps are; each crop's are read where its own mirrored points lie.
-    """
-
-    def __init__(self, network: GraphPcnn) -> None:
-        super().__init__()
-        self.network = network
-        self.last_column = network.size[0] - 1
-        partners = keypoint_set(network.variant.baseline.keypoint_set).flip_indices
-        self.register_buffer("partners", torch.tensor(partners), persistent=False)
-        self.register_buffer("columns", torch.tensor(mirrored_columns(network.size[0], True)), persistent=False)
-        self.register_buffer("mirror", torch.tensor([-1.0, 1.0]), persistent=False)
-        self.train(network.training)
-
-    def forward(self, crops: Tensor) -> Keypoints:
-        """Predict from normalised crops (B, 3, H, W)."""
-        count = crops.shape[0]
-        heatmaps, features = self.network.maps(torch.cat((crops, crops.flip(3))))
-        both = merged(heatmaps[:count], heatmaps[count:], self.partners, self.columns)
-        coarse, scores = guided_points(both, self.network.size)
-        seen = self.network.offsets(features[:count], coarse, scores)
-        across = torch.cat((self.last_column - coarse[..., :1], coarse[..., 1:]), 2)[:, self.partners]
-        mirrored = self.network.offsets(features[count:], across, scores[:, self.partners])
-        back = mirrored[:, self.partners] * self.mirror
-        return Keypoints(coarse + (seen + back) * 0.5, coarse, scores)

@@ -22,6 +22,7 @@ class GraphRefinement(nn.Module):
         super().__init__()
         pairs = [(k, k) for k in range(keypoints)]
         pairs += [pair for a, b in edges for pair in ((a, b), (b, a))]
+        self.shape, self.width = (keypoints, len(pairs)), width
         self.weight = nn.Parameter(torch.empty(len(pairs), width, channels))
         nn.init.uniform_(self.weight, -(channels**-0.5), channels**-0.5)
         senders, receivers = torch.tensor(pairs).unbind(1)
@@ -41,11 +42,16 @@ class GraphRefinement(nn.Module):
         Returns:
             (B, K, width).
         """
-        from_senders = features[:, self.senders].transpose(0, 1)
-        messages = (from_senders @ self.weight.transpose(1, 2)).transpose(0, 1)  # (B, E, width)
-        shares = torch.cat((torch.ones_like(weights), weights[:, self.neighbours]), 1).unsqueeze(2)
-        incidence = self.incidence.to(features.dtype)
-        return (incidence @ (messages * shares)) / (incidence @ shares)
+        of_keypoint, heat = features.transpose(0, 1), weights.T.unsqueeze(2)
+        messages = of_keypoint[self.senders] @ self.weight.transpose(1, 2)  # (E, B, width)
+        shares = torch.cat((torch.ones_like(heat), heat[self.neighbours]))
+        refined = self._received(messages * shares, self.width) / self._received(shares, 1)
+        return refined.transpose(0, 1)
+
+    def _received(self, sent: Tensor, channels: int) -> Tensor:
+        """Return the sums (K, B, channels) of what was sent along the pairs (E, B, channels), as one product."""
+        keypoints, pairs = self.shape
+        return (self.incidence.to(sent.dtype) @ sent.reshape(pairs, -1)).reshape(keypoints, -1, channels)
 
 
 def fully_connected(inputs: int, hidden: int) -> nn.Sequential:

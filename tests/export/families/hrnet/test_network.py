@@ -7,14 +7,9 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from ensemble.geometry import TopDownCrop  # noqa: E402
 from ensemble.steps.decode_heatmaps import decode_heatmaps  # noqa: E402
+from export.families.hrnet.forms import FlipTested, Half, mirrored_columns  # noqa: E402
 from export.families.hrnet.hrnet import HighResolutionNet  # noqa: E402
-from export.families.hrnet.network import (  # noqa: E402
-    FlipTested,
-    build,
-    example_crops,
-    mirrored_columns,
-    of_architecture,
-)
+from export.families.hrnet.network import build, example_crops, of_architecture  # noqa: E402
 from export.families.hrnet.variants import ARCHITECTURES, Hrnet, variant  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -128,3 +123,13 @@ def test_new_networks_start_with_flat_maps(tiny_heatmap_variant):
     assert not network.training
     with torch.no_grad():
         assert network(example_crops(tiny, 1)).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("kind", ["resnet", "hrnet"])
+def test_half_precision_between_float32_ends(tiny_heatmap_network, tiny_heatmap_variant, kind):
+    network, crops = tiny_heatmap_network(kind), example_crops(tiny_heatmap_variant(kind), 2)
+    with torch.no_grad():
+        expected, found = network(crops), Half(network)(crops)
+    assert found.dtype == torch.float32
+    assert 0 < float((found - expected).abs().max() / expected.abs().max()) < 0.05
+    assert network.conv1.weight.dtype == torch.float32

@@ -1,0 +1,63 @@
+"""Other forms of a network: with the flip test, and with a reduced precision of stage 1.
+
+Stage 2 stays in float32 whatever the precision: a neighbour counts or does not by its maximum being above 0.85, a hard
+gate, and it refines coordinates by hundredths of a cell where float16 has steps of 1/64.
+"""
+# mypy: disallow-subclassing-any=False
+
+import copy
+import re
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from ensemble.keypoints import keypoint_set
+from export.families.graph_pcnn.network import GraphPcnn, Keypoints
+from export.families.graph_pcnn.refinement import guided_points
+from export.families.hrnet.forms import merged, mirrored_columns
+
+_OF_STAGE2 = re.compile(r"/(loc_|gpr|fc|cls|reg)")  # in the names of nodes, which are those of the modules
+
+
+def with_half_stage1(network: GraphPcnn) -> GraphPcnn:
+    """Return a copy whose stage 1 computes in float16."""
+    halved = copy.deepcopy(network)
+    for name, _ in halved.stage1.named_children():
+        getattr(halved, name).half()
+    return halved
+
+
+class FlipTested(nn.Module):
+    """Average with the mirrored crop: the heat maps before the peaks are taken, then stage 2's offsets.
+
+    Features are not shifted by a column as the heat maps are; each crop's are read where its own mirrored points lie.
+    """
+
+    def __init__(self, network: GraphPcnn) -> None:
+        super().__init__()
+        self.network = network
+        self.last_column = network.size[0] - 1
+        partners = keypoint_set(network.variant.baseline.keypoint_set).flip_indices
+        self.register_buffer("partners", torch.tensor(partners), persistent=False)
+        self.register_buffer("columns", torch.tensor(mirrored_columns(network.size[0], True)), persistent=False)
+        self.register_buffer("mirror", torch.tensor([-1.0, 1.0]), persistent=False)
+        self.train(network.training)
+
+    def forward(self, crops: Tensor) -> Keypoints:
+        """Predict from normalised crops (B, 3, H, W)."""
+        count = crops.shape[0]
+        heatmaps, features = self.network.maps(torch.cat((crops, crops.flip(3))))
+        both = merged(heatmaps[:count], heatmaps[count:], self.partners, self.columns)
+        coarse, scores = guided_points(both, self.network.size)
+        seen = self.network.offsets(features[:count], coarse, scores)
+        across = torch.cat((self.last_column - coarse[..., :1], coarse[..., 1:]), 2)[:, self.partners]
+        mirrored = self.network.offsets(features[count:], across, scores[:, self.partners])
+        back = mirrored[:, self.partners] * self.mirror
+        return Keypoints(coarse + (seen + back) * 0.5, coarse, scores)
+
+
+def stage2_weights(model: onnx.ModelProto) -> set[str]:
+    """Return the names of the weights of stage 2 in an export, for `store_half` to leave alone."""
+    used = {name for node in model.graph.node if _OF_STAGE2.match(node.name) for name in node.input}
+    return used & {tensor.name for tensor in model.graph.initializer}
