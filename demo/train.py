@@ -1,4 +1,4 @@
-"""`python -m demo.train pose|detector --out DIR`: train one of the two small networks on rendered people.
+"""`python -m demo.train pose|detector|graphpcnn --out DIR`: train one of the small networks on rendered people.
 
 Writes DIR/<network>.pt (everything needed to resume) while it runs and DIR/<network>.onnx at the end. The same seed
 and the same number of threads give the same weights; a GPU gives others.
@@ -9,16 +9,19 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from demo.dataset import Dataset, load_or_render
 from demo.detector_task import DETECTOR_NAME, DetectorTask
-from demo.network_files import export_detector, export_pose
+from demo.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
+from demo.network_files import export_detector, export_graph_pcnn, export_pose
 from demo.pose_task import POSE, PoseTask
 from demo.seeds import TRAIN
 from demo.trainer import Schedule, Task, Trainer, resume, run
+from export.families.graph_pcnn.variants import Variant
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,19 @@ class _Kind:
     export: Callable[[Trainer, Path], None]
 
 
+_GRAPH_PCNN = Schedule(steps=12_000, rate=2e-3)
+
+
+def _graph_pcnn(variant: Variant) -> _Kind:
+    return _Kind(variant.name, _GRAPH_PCNN, partial(GraphPcnnTask, variant=variant), export_graph_pcnn)
+
+
 _KINDS = {
     "pose": _Kind(POSE.name, Schedule(steps=12_000, rate=1e-3), PoseTask, export_pose),
     "detector": _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector),
+    "graphpcnn": _graph_pcnn(GRAPH_PCNN),
+    "graphpcnn-no-graph": _graph_pcnn(WITHOUT_GRAPH),
+    "graphpcnn-equal-neighbours": _graph_pcnn(EQUAL_NEIGHBOURS),
 }
 
 

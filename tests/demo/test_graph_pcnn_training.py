@@ -1,5 +1,6 @@
 """Training of Graph-PCNN: targets, guided points and losses against plain loops, and that it learns."""
 
+import copy
 import dataclasses
 import math
 
@@ -18,8 +19,11 @@ from demo.graph_pcnn_losses import (  # noqa: E402
     stage2_loss,
 )
 from demo.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask  # noqa: E402
+from demo.network_files import export_graph_pcnn  # noqa: E402
+from demo.pose_task import normalized  # noqa: E402
 from demo.trainer import Schedule, Trainer, resume, save  # noqa: E402
-from export.families.graph_pcnn.network import new  # noqa: E402
+from export import graph_edit  # noqa: E402
+from export.families.graph_pcnn.network import OUTPUTS, new  # noqa: E402
 from export.families.hrnet.variants import Hrnet  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -198,3 +202,19 @@ def test_heat_map_gradients_do_not_reach_stage_2_nor_the_other_way(task):
     (terms["class"] + terms["offset"]).backward()
     assert named["final_layer.weight"].grad is None and named["stage4.0.branches.0.0.conv1.weight"].grad is None
     assert named["loc_stage4.0.branches.0.0.conv1.weight"].grad is not None and named["conv1.weight"].grad is not None
+
+
+def test_the_averaged_network_is_exported(task, tmp_path):
+    trainer = Trainer(task(), Schedule(steps=10))
+    for step in range(2):
+        trainer.train_step(trainer.task.batch(step))
+    export_graph_pcnn(trainer, tmp_path / "a.onnx")
+    assert trainer.averaged.module.training
+    crops = normalized(trainer.task.batch(9)["crops"])
+    averaged = copy.deepcopy(trainer.averaged.module).eval()
+    with torch.no_grad():
+        _, coarse, scores = averaged(crops)
+    session = graph_edit.cpu_session(graph_edit.load(tmp_path / "a.onnx"))
+    found = dict(zip(OUTPUTS, session.run(OUTPUTS, {"input": crops.numpy()}), strict=True))
+    np.testing.assert_allclose(found["scores"], scores, atol=1e-4)
+    assert (np.abs(found["coarse_keypoints"] - coarse.numpy()) < 1e-4).mean() > 0.9  # flat maps have near ties

@@ -47,14 +47,19 @@ class FlipTested(nn.Module):
     def forward(self, crops: Tensor) -> Keypoints:
         """Predict from normalised crops (B, 3, H, W)."""
         count = crops.shape[0]
-        heatmaps, features = self.network.maps(torch.cat((crops, crops.flip(3))))
-        both = merged(heatmaps[:count], heatmaps[count:], self.partners, self.columns)
-        coarse, scores = guided_points(both, self.network.size)
+        heatmaps, features = self.maps(crops)
+        coarse, scores = guided_points(heatmaps, self.network.size)
         seen = self.network.offsets(features[:count], coarse, scores)
         across = torch.cat((self.last_column - coarse[..., :1], coarse[..., 1:]), 2)[:, self.partners]
         mirrored = self.network.offsets(features[count:], across, scores[:, self.partners])
         back = mirrored[:, self.partners] * self.mirror
         return Keypoints(coarse + (seen + back) * 0.5, coarse, scores)
+
+    def maps(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the averaged heat maps (B, K, h, w) and the features (2B, C, h, w), those of mirror images last."""
+        heatmaps, features = self.network.maps(torch.cat((crops, crops.flip(3))))
+        first, second = heatmaps[: crops.shape[0]], heatmaps[crops.shape[0] :]
+        return merged(first, second, self.partners, self.columns), features
 
 
 def stage2_weights(model: onnx.ModelProto) -> set[str]:

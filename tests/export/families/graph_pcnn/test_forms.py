@@ -7,10 +7,10 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
+from export.families.graph_pcnn.export import _traced, decided_crops  # noqa: E402
 from export.families.graph_pcnn.forms import FlipTested, stage2_weights, with_half_stage1  # noqa: E402
 from export.families.graph_pcnn.network import OUTPUTS  # noqa: E402
 from export.families.hrnet.network import example_crops  # noqa: E402
-from export.families.tracing import trace  # noqa: E402
 from export.half_weights import store_half  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -28,36 +28,6 @@ def run(module, crops):
         return [value.numpy() for value in module(crops)]
 
 
-def clear(form, candidates, count):
-    """Crops on which rounding cannot move a guided point or the gate: the same decisions in float64."""
-    margins = []
-    for crop in candidates:
-        with torch.no_grad():
-            heatmaps = form.network.maps(torch.stack((crop, crop.flip(2))))[0] if isinstance(form, FlipTested) else None
-            maps = merged_maps(form, heatmaps) if heatmaps is not None else form.maps(crop[None])[0]
-        margins.append(margin(maps[0].numpy()))
-    order = np.argsort(margins)[::-1][:count]
-    assert min(margins[i] for i in order) > 1e-5
-    return candidates[np.sort(order)]
-
-
-def merged_maps(form, heatmaps):
-    return (heatmaps[:1] + heatmaps[1:][:, form.partners][..., form.columns]) * 0.5
-
-
-def margin(maps):
-    """The smallest difference that decides something: first and second maximum, both neighbours, the gate."""
-    height, width = maps.shape[1:]
-    gaps = []
-    for cells in maps:
-        top = np.sort(cells, axis=None)[-2:]
-        y, x = divmod(int(cells.argmax()), width)
-        gaps += [top[1] - top[0], abs(top[1] - 0.85)]
-        if 1 < x < width - 1 and 1 < y < height - 1:
-            gaps += [abs(cells[y, x + 1] - cells[y, x - 1]), abs(cells[y + 1, x] - cells[y - 1, x])]
-    return min(gaps) / np.abs(maps).max()
-
-
 @pytest.mark.parametrize("flip_test", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind, flip_test):
@@ -67,7 +37,7 @@ def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind
     assert [entry.version for entry in model.opset_import] == [17]
     assert not {node.op_type for node in model.graph.node} & {"NonZero", "ScatterND", "TopK", "Loop", "If"}
     session = graph_edit.cpu_session(model)
-    crops = clear(form, crops_for(network, 24), 6)
+    crops = decided_crops(form, network, 6)
     for batch in crops.split((1, 2, 3)):
         refined, coarse, scores = session.run(OUTPUTS, {"input": batch.numpy()})
         expected = [np.concatenate(values) for values in zip(*(run(form, crop[None]) for crop in batch), strict=True)]
@@ -78,8 +48,7 @@ def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind
 
 def traced(form):
     network = form.network if isinstance(form, FlipTested) else form
-    shapes = dict(zip(OUTPUTS, ((17, 2), (17, 2), (17,)), strict=True))
-    return trace(form, {"input": crops_for(network, 2)}, shapes)
+    return _traced(form, network.variant)
 
 
 @pytest.mark.parametrize("kind", KINDS)
