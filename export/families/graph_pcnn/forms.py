@@ -16,6 +16,7 @@ from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.network import GraphPcnn, Keypoints
 from export.families.graph_pcnn.refinement import guided_points
 from export.families.hrnet.forms import merged, mirrored_columns
+from export.families.hrnet.variants import STRIDE
 
 _OF_STAGE2 = re.compile(r"/(loc_|gpr|fc|cls|reg)")  # in the names of nodes, which are those of the modules
 
@@ -31,13 +32,15 @@ def with_half_stage1(network: GraphPcnn) -> GraphPcnn:
 class FlipTested(nn.Module):
     """Average with the mirrored crop: the heat maps before the peaks are taken, then stage 2's offsets.
 
-    Features are not shifted by a column as the heat maps are; each crop's are read where its own mirrored points lie.
+    Pixel x of a crop is pixel W - 1 - x of its mirror image, so a point at x cells lies at (W - 1) / 4 - x there. The
+    heat maps are mirrored by whole columns and therefore shifted; features are read at that point instead. Read at
+    w - 1 - x, as if cells mirrored onto cells, every averaged offset would be wrong by 3/8 of a cell.
     """
 
     def __init__(self, network: GraphPcnn) -> None:
         super().__init__()
         self.network = network
-        self.last_column = network.size[0] - 1
+        self.across = (network.variant.baseline.input_size[0] - 1) / STRIDE
         partners = keypoint_set(network.variant.baseline.keypoint_set).flip_indices
         self.register_buffer("partners", torch.tensor(partners), persistent=False)
         self.register_buffer("columns", torch.tensor(mirrored_columns(network.size[0], True)), persistent=False)
@@ -50,7 +53,7 @@ class FlipTested(nn.Module):
         heatmaps, features = self.maps(crops)
         coarse, scores = guided_points(heatmaps, self.network.size)
         seen = self.network.offsets(features[:count], coarse, scores)
-        across = torch.cat((self.last_column - coarse[..., :1], coarse[..., 1:]), 2)[:, self.partners]
+        across = torch.cat((self.across - coarse[..., :1], coarse[..., 1:]), 2)[:, self.partners]
         mirrored = self.network.offsets(features[count:], across, scores[:, self.partners])
         back = mirrored[:, self.partners] * self.mirror
         return Keypoints(coarse + (seen + back) * 0.5, coarse, scores)

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 from ensemble.steps.decode_heatmaps import decode_heatmaps  # noqa: E402
 from export.families.graph_pcnn.forms import FlipTested  # noqa: E402
 from export.families.graph_pcnn.network import GraphPcnn, new, on_top_of  # noqa: E402
+from export.families.graph_pcnn.refinement import sample  # noqa: E402
 from export.families.graph_pcnn.variants import NO_WEIGHTS, VARIANTS, Variant  # noqa: E402
 from export.families.hrnet.forms import FlipTested as FlipTestedMaps  # noqa: E402
 from export.families.hrnet.network import build, example_crops, of_architecture  # noqa: E402
@@ -192,7 +193,7 @@ def test_flip_test(tiny_graph_pcnn, kind):
         np.testing.assert_array_equal(scores, maxima)
         swapped = [0, *(left + 1 - 2 * (left % 2 == 0) for left in range(1, 17))]
         across = coarse[:, swapped].copy()
-        across[..., 0] = network.size[0] - 1 - across[..., 0]
+        across[..., 0] = (64 - 1) / 4 - across[..., 0]
         features, mirrored = (network.maps(each)[1] for each in (crops, crops.flip(3)))
         seen = network.offsets(features, torch.from_numpy(coarse), torch.from_numpy(scores)).numpy()
         back = network.offsets(mirrored, torch.from_numpy(across), torch.from_numpy(scores[:, swapped])).numpy()[
@@ -200,6 +201,28 @@ def test_flip_test(tiny_graph_pcnn, kind):
         ]
     back[..., 0] *= -1
     np.testing.assert_allclose(refined, coarse + (seen + back) / 2, atol=1e-4)
+
+
+def test_the_flip_test_reads_both_crops_at_the_same_spot(tiny_graph_pcnn, monkeypatch):
+    """Features that are the crop's own pixels have one value at a spot, whichever way the crop is seen."""
+    network = tiny_graph_pcnn()
+    crops = torch.arange(64.0).expand(1, 3, 96, 64)  # each pixel's column
+    heatmaps = network.maps(crops_for(network, 1))[0].detach()
+    read = []
+
+    def offsets(features, points, scores):
+        read.append(sample(features, points, network.size))
+        return torch.zeros_like(points)
+
+    monkeypatch.setattr(network, "maps", lambda both: (heatmaps.expand(2, -1, -1, -1), both[..., ::4, ::4]))
+    monkeypatch.setattr(network, "offsets", offsets)
+    coarse = FlipTested(network)(crops).coarse
+    seen, mirrored = read
+    swapped = [0, *(left + 1 - 2 * (left % 2 == 0) for left in range(1, 17))]
+    inside = (coarse[0, :, 0] > 0.75).numpy()  # columns 63 to 61 of the mirror image lie beyond its last cell
+    torch.testing.assert_close(seen[0, :, 0], 4 * coarse[0, :, 0])
+    torch.testing.assert_close(mirrored[:, swapped][0, inside], seen[0, inside])
+    assert inside.sum() > 10
 
 
 def test_new_networks_repeat_with_the_seed(tiny_heatmap_variant):
