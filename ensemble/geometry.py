@@ -57,12 +57,15 @@ class TopDownCrop:
     Attributes:
         size: (w, h) of the network's input.
         padding: factor on the box's width and height.
+        warp: `affine`: the region's edges become the crop's edges; `udp`: they become the centres of its outermost
+            pixels, as networks of unbiased data processing were trained.
 
     Source: MMPose 1.3.2, GetBBoxCenterScale, TopdownAffine and TopdownPoseEstimator.add_pred_to_datasample.
     """
 
     size: Size
     padding: float = 1.25
+    warp: str = "affine"
 
     def regions(self, bbox_xyxy: Floats) -> tuple[Floats, Floats]:
         """Return centers (N, 2) and scales (N, 2), float32 picture pixels, for (N, 4) boxes."""
@@ -85,8 +88,13 @@ class TopDownCrop:
     def warp_matrix(self, center: Floats, scale: Floats) -> NDArray[np.float64]:
         """Return the (2, 3) matrix that maps picture pixels to crop pixels. Of `scale`, only the width is used.
 
-        Source: MMPose 1.3.2, get_warp_matrix without rotation: three point pairs in float32, no half-pixel shift.
+        Source: MMPose 1.3.2, get_warp_matrix without rotation: three point pairs in float32, no half-pixel shift; and
+        get_udp_warp_matrix, in float32 likewise.
         """
+        if self.warp == "udp":
+            zoom = (np.array(self.size) - 1) / scale
+            offset = zoom * (0.5 * scale - center)
+            return np.array([[zoom[0], 0, offset[0]], [0, zoom[1], offset[1]]], np.float32).astype(np.float64)
         middle = np.array([self.size[0] * 0.5, self.size[1] * 0.5], np.float32)
         source = _corner_triple(center, np.float32(scale[0]) * np.float32(-0.5))
         target = _corner_triple(middle, np.float32(self.size[0] * -0.5))

@@ -7,8 +7,20 @@ from typing import Protocol
 from ensemble.geometry import Letterbox, Size
 from ensemble.request_parameters import RequestParameters
 from ensemble.steps import Step
+from ensemble.steps.decode_coordinates import DecodeCoordinates
+from ensemble.steps.decode_heatmaps import DecodeHeatmaps
 from ensemble.steps.decode_simcc import DecodeSimcc
-from ensemble.tensors import BOXES, LETTERBOXED, SCORES, SIMCC_X, SIMCC_Y, Tensor
+from ensemble.tensors import (
+    BOXES,
+    GRID_KEYPOINTS,
+    GRID_SCORES,
+    HEATMAPS,
+    LETTERBOXED,
+    SCORES,
+    SIMCC_X,
+    SIMCC_Y,
+    Tensor,
+)
 
 MAX_PERSONS = RequestParameters().max_persons
 DETECTOR = "detector"
@@ -93,3 +105,50 @@ class SimCC:
     def decoder(self) -> Step:
         """The decoding step, which all SimCC networks share."""
         return DecodeSimcc()
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """One map for each keypoint.
+
+    Attributes:
+        size: (w, h) of a map in cells; the map spans the crop.
+        decoding: see `DecodeHeatmaps`.
+        blur: likewise.
+    """
+
+    size: Size
+    decoding: str = DecodeHeatmaps.decoding
+    blur: int = DecodeHeatmaps.blur
+
+    def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
+        """Return the maps."""
+        return (HEATMAPS.sized(keypoints, self.size[1], self.size[0]),)
+
+    @property
+    def decoder(self) -> Step:
+        """One step for all heat-map networks of one decoding."""
+        decoding = "" if self.decoding == DecodeHeatmaps.decoding else f"_{self.decoding}"
+        blur = "" if self.blur == DecodeHeatmaps.blur else f"_blur{self.blur}"
+        return DecodeHeatmaps(f"decode_heatmaps{decoding}{blur}", self.decoding, self.blur)
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """One point for each keypoint, in cells of a grid, and its score.
+
+    Attributes:
+        grid: (w, h) in cells; the grid spans the crop.
+    """
+
+    grid: Size
+
+    def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
+        """Return the points and their scores."""
+        return GRID_KEYPOINTS.sized(keypoints, 2), GRID_SCORES.sized(keypoints)
+
+    @property
+    def decoder(self) -> Step:
+        """One step for all networks of one grid."""
+        width, height = self.grid
+        return DecodeCoordinates(f"decode_coordinates_{height}x{width}", width, height)

@@ -68,3 +68,6 @@ CENTERS = Tensor("centers", "FP32", (-1, 2), "middle of each crop in picture pix
 SCALES = Tensor("scales", "FP32", (-1, 2), "width, height of each crop in picture pixels")
 SIMCC_X = Tensor("simcc_x", "FP32", (-1, -1), "[K,bins]: logits along x")
 SIMCC_Y = Tensor("simcc_y", "FP32", (-1, -1), "[K,bins]: logits along y")
+HEATMAPS = Tensor("heatmaps", "FP32", (-1, -1, -1), "[K,h,w]: one map a keypoint")
+GRID_KEYPOINTS = Tensor("grid_keypoints", "FP32", (-1, 2), "[K,2]: x, y in cells of a grid that spans the crop")
+GRID_SCORES = Tensor("grid_scores", "FP32", (-1,), "[K]: what `keypoint_scores` will say of `grid_keypoints`")

@@ -1,5 +1,7 @@
 """Stores the weights of an ONNX file in float16, while the computation stays in float32."""
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -9,8 +11,12 @@ from export import graph_edit
 _SMALLEST = 1024  # number of elements; halving smaller tensors, such as biases and scales, saves too little
 
 
-def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
+def store_half(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.ModelProto:
     """Return the model with each large float32 weight as float16, followed by a Cast to float32 of the old name.
+
+    Args:
+        model: to copy.
+        kept: names of weights that stay as they are.
 
     Raises:
         ValueError: a weight is outside the range of float16 (the message names it).
@@ -19,7 +25,8 @@ def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
     halved.CopyFrom(model)
     casts = []
     for tensor in halved.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.FLOAT or np.prod(tensor.dims) < _SMALLEST:
+        small = np.prod(tensor.dims) < _SMALLEST
+        if tensor.data_type != onnx.TensorProto.FLOAT or small or tensor.name in kept:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor)
         largest = float(np.abs(values).max())

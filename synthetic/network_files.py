@@ -1,5 +1,6 @@
 """Trained networks -> the ONNX files that `python -m export repository` takes."""
 
+import copy
 import io
 import sys
 import warnings
@@ -12,6 +13,8 @@ from onnx import helper, numpy_helper
 
 from export import graph_edit
 from export.families.cigpose.export import export_onnx
+from export.families.graph_pcnn import export as graph_pcnn
+from export.families.graph_pcnn.network import GraphPcnn
 from export.half_weights import store_half
 from export.onnx_export import OPSET, ExportOptions
 from synthetic.detector_task import SIZE
@@ -30,6 +33,12 @@ def export_pose(trainer: Trainer, path: Path) -> None:
     report = export_onnx(network, path, ExportOptions(precision="fp16-weights"))
     graph_edit.save(_store_graphs_as_int8(graph_edit.load(path)), path)
     sys.stderr.write(f"{path}: {report}\n")
+
+
+def export_graph_pcnn(trainer: Trainer, path: Path) -> None:
+    """Write the averaged two-stage network in float32."""
+    network: GraphPcnn = copy.deepcopy(trainer.averaged.module).eval()
+    sys.stderr.write(f"{path}: {graph_pcnn.export_onnx(network, path)}\n")
 
 
 def export_detector(trainer: Trainer, path: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ensemble.geometry import Letterbox, TopDownCrop
+from tests.ensemble.steps.record_heatmaps import RECORD, example_boxes
 from tests.pictures import noise_picture
 
 SIZE = (192, 256)
@@ -52,6 +53,23 @@ def test_outside_the_picture_is_black():
     image_bgr = np.full((64, 64, 3), 200, np.uint8)
     centers, scales = CROP.regions(boxes([1000, 1000, 1100, 1200]))
     assert not CROP.apply(image_bgr, centers, scales).any()
+
+
+def test_unbiased_crop_is_mmposes():
+    centers, scales = example_boxes()
+    cut = TopDownCrop((96, 128), warp="udp")
+    for center, scale, matrix in zip(centers, scales, np.load(RECORD)["udp_matrices"], strict=True):
+        np.testing.assert_array_equal(cut.warp_matrix(center, scale), matrix)
+
+
+def test_unbiased_crop_reaches_from_pixel_centre_to_pixel_centre():
+    center, scale = np.array([300, 200], np.float32), np.array(SIZE, np.float32) - 1
+    image_bgr = noise_picture(640, 480)
+    crop = TopDownCrop(SIZE, warp="udp").apply(image_bgr, (center - 0.5)[None], scale[None])[0]
+    np.testing.assert_array_equal(crop, image_bgr[200 - 128 : 200 + 128, 300 - 96 : 300 + 96])
+    corners = np.array([[[0, 0], [191, 255]]], np.float32)
+    placed = TopDownCrop.to_picture(corners, (191, 255), (center - 0.5)[None], scale[None])
+    assert placed.tolist() == [[[204, 72], [395, 327]]]
 
 
 def test_no_boxes_give_no_crops():

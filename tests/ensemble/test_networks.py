@@ -1,0 +1,42 @@
+"""The heads of top-down networks: their step takes all that they answer, and several heads go together."""
+
+import pytest
+
+from ensemble.geometry import TopDownCrop
+from ensemble.networks import Coordinates, Detector, Heatmaps, SimCC, TopDownNetwork
+from ensemble.pipelines import pipelines
+from ensemble.triton.model import Model
+from ensemble.triton.render import render
+
+DETECTOR = Detector((416, 416), 3549)
+CROP = TopDownCrop((96, 128))
+HEADS = {
+    "simcc": SimCC((192, 256)),
+    "quarter": Heatmaps((24, 32)),
+    "dark": Heatmaps((24, 32), "dark"),
+    "udp": Heatmaps((24, 32), "udp", 17),
+    "points": Coordinates((24, 32)),
+}
+NETWORKS = [TopDownNetwork(name, "coco", CROP, head) for name, head in HEADS.items()]
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=list(HEADS))
+def test_the_decoder_takes_all_that_the_network_answers(network):
+    for pipeline in pipelines([network], DETECTOR):  # which checks types and dims
+        *_, member, decoder = pipeline.members
+        answers, taken = ({tensor.name for tensor in each} for each in (member.outputs, decoder.inputs))
+        assert taken - answers == {"centers", "scales"}
+        assert answers < taken
+
+
+def test_networks_of_several_heads_go_into_one_repository():
+    models = [model for model in render(pipelines(NETWORKS, DETECTOR)) if isinstance(model, Model)]
+    names = {model.name for model in models}
+    assert {name for name in names if name.startswith("decode_")} == {
+        *("decode_image", "decode_simcc", "decode_heatmaps", "decode_heatmaps_dark", "decode_heatmaps_udp_blur17"),
+        "decode_coordinates_32x24",
+    }
+    assert set(HEADS) < names
+    outputs = {model.name: [(tensor.name, tensor.dims) for tensor in model.outputs] for model in models}
+    assert outputs["quarter"] == [("heatmaps", (17, 32, 24))]
+    assert outputs["points"] == [("grid_keypoints", (17, 2)), ("grid_scores", (17,))]
