@@ -17,6 +17,7 @@ from export.families.graph_pcnn.network import GraphPcnn
 from export.families.graph_pcnn.refinement import sample
 
 REGRESSION = 16.0  # weight of the offsets beside the classification
+HEAT = 20.0  # of the heat maps beside stage 2; ours, see `heatmap_loss`
 POSITIVE, RELIABLE = 3.0, 2.0  # radii in sigmas: of points that belong to the keypoint, of points that help neighbours
 
 
@@ -49,8 +50,9 @@ def heatmap_targets(truth: Tensor, size: tuple[int, int], sigma: float) -> Tenso
 def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, sigma: float) -> Tensor:
     """Return half the squared error of the annotated maps, as a share of a target's own squares.
 
-    The official loss is the mean over all cells, which only differs by a factor. With this one it is of the size of
-    stage 2's loss, so that a short training serves both stages.
+    The official loss is the mean over all cells, which differs by a factor, and the paper adds it to stage 2's loss as
+    it is. That is some thousandths beside tens, so the layers that both stages share hardly learn for stage 1, which a
+    short training from random weights cannot afford: HEAT brings both to about one size.
 
     Args:
         heatmaps: (B, K, h, w).

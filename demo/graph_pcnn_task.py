@@ -11,7 +11,15 @@ from torch import Tensor
 from demo.crops import Sample, training_crop
 from demo.dataset import Dataset
 from demo.effects import decode
-from demo.graph_pcnn_losses import REGRESSION, guided, heatmap_loss, heatmap_targets, random_points, stage2_loss
+from demo.graph_pcnn_losses import (
+    HEAT,
+    REGRESSION,
+    guided,
+    heatmap_loss,
+    heatmap_targets,
+    random_points,
+    stage2_loss,
+)
 from demo.pose_task import normalized
 from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.network import new
@@ -77,7 +85,7 @@ class GraphPcnnTask:
         heat = heatmap_loss(heatmaps.float(), targets, weights, baseline.sigma)
         found = guided(heatmaps, batch["drawn"], batch["order"])
         terms = stage2_loss(self.network, features, found, truth, weights)
-        return {"loss": heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
+        return {"loss": HEAT * heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
 
     def start(self, path: Path) -> None:
         """Refuse: a Graph-PCNN is trained on from its checkpoint alone.
