@@ -61,7 +61,7 @@ PICTURE_FAILURES = (PoseClientError, OSError, ValueError)
 """Errors of a single picture, after which the next one may succeed."""
 
 _BY_STATUS: dict[str, type[PoseClientError]] = {
-    "CANCELLED": ServerUnavailable,  # sent by a server that is shutting down; local cancellation never gets here
+    "CANCELLED": ServerUnavailable,  # from a server that is shutting down, or `Channel closed!`
     "DEADLINE_EXCEEDED": DeadlineExceeded,
     "INVALID_ARGUMENT": RequestRejected,
     "NOT_FOUND": ModelNotReady,
@@ -105,6 +105,7 @@ class _Break:
 
 
 _BREAKS = (
+    _Break(("channel closed",), "the client was closed during the call", "close it after its calls", transient=False),
     _Break((_REFUSED,), "nobody listens there (connection refused)"),
     _Break(("errors resolving",), "the host name cannot be resolved", "check the host in url"),
     _Break(("dns resolution failed",), "the host name cannot be resolved", "check the host in url"),  # older gRPC

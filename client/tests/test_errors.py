@@ -197,3 +197,9 @@ def test_pauses_double_up_to_their_limit_and_jitter():
     retry = Retry(first_pause_s=0.1, longest_pause_s=1.0)
     assert [retry.pause_s(tries, 1.0) for tries in (1, 2, 3, 4, 5, 1000)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1, 1])
     assert retry.pause_s(1, 0.0) == pytest.approx(0.05)
+
+
+def test_a_closed_client_sends_nothing_again():
+    closed = translate(InferenceServerException("Channel closed!", status="StatusCode.CANCELLED"), "host:1")
+    assert isinstance(closed, ServerUnavailable) and not closed.transient
+    assert "the client was closed during the call" in str(closed)

@@ -3,8 +3,9 @@
 import pytest
 
 from ensemble.geometry import TopDownCrop
-from ensemble.networks import Coordinates, Detector, Heatmaps, SimCC, TopDownNetwork
+from ensemble.networks import Coordinates, Detector, Heatmaps, SimCC
 from ensemble.pipelines import pipelines
+from ensemble.pipelines.top_down import TopDownNetwork
 from ensemble.triton.model import Model
 from ensemble.triton.render import render
 

@@ -62,7 +62,7 @@ def load_network(path: Path, variant: Variant | None = None) -> Loaded:
     """Read a checkpoint into a network.
 
     Args:
-        path: an official checkpoint in any of its flavours (see `export.checkpoint.read_state_dict`).
+        path: an official checkpoint in any of its flavours (see `export.checkpoint.read_checkpoint`).
         variant: what the file is; recognised from its entries and its name when None.
 
     Raises:

@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
+from export.checkpoint import Checkpoint  # noqa: E402
 from export.families.hrnet.checkpoint import load_network, recognise, shapes_of  # noqa: E402
 from export.families.hrnet.network import of_architecture  # noqa: E402
 from export.families.hrnet.variants import ARCHITECTURES, VARIANTS, variant  # noqa: E402
@@ -59,7 +60,7 @@ def test_the_variant_is_known_by_the_file_name_or_asked_for(tmp_path, name, monk
     """Only names and shapes matter here, so the weights are one number, seen through every shape."""
     shapes = entries_of(VARIANTS[name].architecture)
     state = {entry: torch.zeros(()).expand(shape) for entry, shape in shapes.items()}
-    monkeypatch.setattr("export.families.hrnet.checkpoint.read_state_dict", lambda _: state)
+    monkeypatch.setattr("export.families.hrnet.checkpoint.read_checkpoint", lambda path: Checkpoint(path, state))
     with monkeypatch.context() as patch:
         patch.setattr("torch.nn.Module.load_state_dict", lambda *_, **__: None)
         assert load_network(tmp_path / f"{name}.pth.tar").variant is VARIANTS[name]
@@ -107,7 +108,9 @@ def test_one_wrong_entry_of_a_published_network_is_named(tmp_path, monkeypatch, 
     shapes = entries_of(VARIANTS[name].architecture)
     for wrong in ({**shapes, entry: (1, *shapes[entry])}, {key: shapes[key] for key in shapes if key != entry}):
         state = {key: torch.zeros(()).expand(shape) for key, shape in wrong.items()}
-        monkeypatch.setattr("export.families.hrnet.checkpoint.read_state_dict", lambda _, state=state: state)
+        monkeypatch.setattr(
+            "export.families.hrnet.checkpoint.read_checkpoint", lambda path, state=state: Checkpoint(path, state)
+        )
         for asked in (None, variant(name)):
             with pytest.raises(
                 ValueError, match=rf"not the entries of a \w+; (missing|of another shape): {entry}( |$)"
