@@ -72,9 +72,9 @@ def test_a_folder_without_networks_and_an_unknown_name(spots, tmp_path, capsys):
         members(tmp_path)
     assert main(["verify", str(spots), "--network", "other"]) == 2
     assert "unknown network other; the repository has" in capsys.readouterr().err
-    nobody = f"127.0.0.1:{free_port()}"
-    assert main(["verify", str(spots), "--network", "s", "--url", nobody, "--crops", "1"]) == 1
-    assert f"error: s at {nobody}: " in capsys.readouterr().err
+    unreachable = f"127.0.0.1:{free_port()}"
+    assert main(["verify", str(spots), "--network", "s", "--url", unreachable, "--crops", "1"]) == 1
+    assert f"error: s at {unreachable}: " in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
