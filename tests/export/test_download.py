@@ -247,8 +247,8 @@ def test_a_missing_file_at_the_address_is_an_error(site, tmp_path):
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("member", [None, "a.onnx"])
 def test_the_command_reports_a_missing_connection(tmp_path, monkeypatch, capsys, member):
-    nobody = Entry("a.onnx", "us", f"http://127.0.0.1:{free_port()}/a", "ours", "none", "1x1", member=member)
-    monkeypatch.setattr(command, "entry", lambda name: nobody)
+    unreachable = Entry("a.onnx", "us", f"http://127.0.0.1:{free_port()}/a", "ours", "none", "1x1", member=member)
+    monkeypatch.setattr(command, "entry", lambda name: unreachable)
     assert main(["download", "a.onnx", "--output", str(tmp_path)]) == 1
     errors = capsys.readouterr().err.splitlines()
     assert re.fullmatch(

@@ -27,7 +27,7 @@ def test_a_score_that_is_not_positive_makes_a_keypoint_invalid(top):
     assert scores[0, 0] == top
 
 
-def test_nobody():
+def test_no_person_gives_empty_arrays():
     keypoints, scores = decode_simcc(np.zeros((0, 17, 384), np.float32), np.zeros((0, 17, 512), np.float32))
     placed = TopDownCrop.to_picture(keypoints, (384, 512), np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
     assert (placed.shape, scores.shape, placed.dtype) == ((0, 17, 2), (0, 17), np.float32)

@@ -37,7 +37,7 @@ def test_a_long_list_is_cut_and_counted():
     assert persons.bboxes[0, 0] == 990
 
 
-def test_nobody():
+def test_no_person_gives_empty_arrays():
     persons = select_persons(*arrays([[0, 0, 1, 1]], [0.1]), OPTIONS)
     assert (persons.bboxes.shape, persons.scores.shape, persons.detected) == ((0, 4), (0,), 0)
     assert persons.bboxes.dtype == persons.scores.dtype == np.float32
