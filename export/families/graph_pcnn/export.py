@@ -18,8 +18,8 @@ from export.families.graph_pcnn.network import OUTPUTS, GraphPcnn, Keypoints
 from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet.network import example_crops
 from export.families.top_down import MEAN, STD
-from export.families.tracing import trace
 from export.half_weights import store_half
+from export.onnx_export import trace
 
 INPUT = "input"
 REFINED = 1e-3  # cells: bound on what rounding may move in float32

@@ -53,7 +53,7 @@ class GraphPcnn(nn.Module):
         self.fc = fully_connected(variant.width, variant.hidden)
         self.cls = nn.Linear(variant.hidden, 2)
         self.reg = nn.Linear(variant.hidden, 2)
-        self._stage1 = (baseline,)  # in a tuple it is no module of ours: its parts are, under their own names
+        self._stage1 = (baseline,)  # a tuple hides it from PyTorch: its parts are registered under their own names
         self.train(baseline.training)
 
     def forward(self, crops: Tensor) -> Keypoints:
