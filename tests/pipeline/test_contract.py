@@ -145,14 +145,18 @@ def test_a_bad_request_does_not_affect_its_batch(server):
 
 
 def test_requests_are_batched(server):
-    """With 16 concurrent callers, the pose network has fewer executions than requests."""
+    """With 16 concurrent callers, the pose network has fewer executions than requests.
+
+    They ask until it is so: on a busy machine, the callers may be the slower ones for a while.
+    """
     encoded = encode(picture_with_persons([(10, 10), (20, 20)]))
-    counts = [counters(server, f"nv_inference_{kind}")["spots"] for kind in ("request_success", "exec_count")]
+    kinds = ("nv_inference_request_success", "nv_inference_exec_count")
+    before = [counters(server, kind)["spots"] for kind in kinds]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: call(server, "pose", encoded), range(64)))
-    asked, executed = (
-        counters(server, f"nv_inference_{kind}")["spots"] - before
-        for kind, before in zip(("request_success", "exec_count"), counts, strict=True)
-    )
-    assert asked == 64
-    assert executed < asked
+        for round_number in range(1, 11):
+            list(pool.map(lambda _: call(server, "pose", encoded), range(64)))
+            asked, executed = (counters(server, kind)["spots"] - was for kind, was in zip(kinds, before, strict=True))
+            assert asked == 64 * round_number
+            if executed < asked:
+                return
+    pytest.fail(f"{asked} requests took {executed} executions")

@@ -1,5 +1,6 @@
 """The last line of a failed start names the model, the cause and the remedy."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,8 @@ def test_with_a_log_file_the_reason_is_the_last_line(copy, tmp_path):
         with running_server(ServerOptions(copy, grpc_port=free_port()), log=tmp_path / "log"):
             pass
     lines = str(error.value).splitlines()
-    assert lines[0].startswith("tritonserver ended with 1 after ") and len(lines) > 5
+    assert re.match(r"tritonserver ended with (1|-\d+) after ", lines[0]), "while it ends, 2.51 sometimes crashes"
+    assert len(lines) > 5
     assert lines[-1].startswith("spots cannot load: its config.pbtxt cannot be read; build the repository again")
 
 
