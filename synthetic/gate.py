@@ -23,7 +23,7 @@ from synthetic.scene import Person, Scene, render_scene
 from synthetic.seeds import GATE
 
 PARTS = ("body", "foot", "face", "hand", "whole")  # shown in tables
-_SET = keypoint_sets()["coco_wholebody"]
+_SETS = {len(known): known for name, known in keypoint_sets().items() if name in ("coco", "coco_wholebody")}
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
 Estimator = Callable[[bytes], Poses]
@@ -34,11 +34,11 @@ class GateResult:
     """What a gate run measured.
 
     Attributes:
-        average_precision: by part (`PARTS`), 0 to 1; -1 where nothing is annotated.
+        average_precision: by part (of `PARTS`, those that the network predicts), 0 to 1; -1 where nothing is annotated.
         people: in the scenes.
         found: of them, with a box that overlaps theirs by half.
         mean_error: of their annotated points, in picture pixels.
-        histogram: (133, bins) how often each point was off by how much, in roots of the person's area.
+        histogram: (K, bins) how often each point was off by how much, in roots of the person's area.
         cases: every person, worst first.
     """
 
@@ -54,7 +54,7 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
     """Answer every scene and compare with the truth.
 
     Args:
-        estimate: answers an encoded picture.
+        estimate: answers an encoded picture, with COCO's 17 keypoints or COCO-WholeBody's 133.
         seeds: scenes to measure on.
         out: folder for `histogram.json` and, in `worst`, the 20 worst people as pictures.
     """
@@ -69,11 +69,12 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None =
         case for (seed, _, scene), answer in zip(scenes, answers, strict=True) for case in _cases(seed, scene, answer)
     ]
     truth = annotations(scenes)
-    metrics = evaluate(Dataset(truth["images"], truth["annotations"]), results, _SET)
-    precision = {part: metrics[part]["AP"] for part in PARTS}
-    result = _summary(precision, sorted(cases, key=lambda case: case.similarity))
+    known = _SETS[answers[0].keypoints.shape[1]]
+    metrics = evaluate(Dataset(truth["images"], truth["annotations"]), results, known)
+    precision = {part: metrics[part]["AP"] for part in PARTS if part in metrics}
+    result = _summary(precision, sorted(cases, key=lambda case: case.similarity), len(known))
     if out is not None:
-        save_histogram(result.histogram, _ERROR_EDGES, out)
+        save_histogram(result.histogram, known.names, _ERROR_EDGES, out)
         save_worst(result.cases[:20], out)
     return result
 
@@ -90,11 +91,12 @@ def in_process(pose: Path, detector: Path, bbox_threshold: float = BBOX_THRESHOL
     return estimate
 
 
-def _summary(table: dict[str, float], cases: list[Case]) -> GateResult:
-    errors = [np.linalg.norm(case.found - case.person.points, axis=1) for case in cases if case.found is not None]
-    seen = [annotated_visibility(case.person) > 0 for case in cases if case.found is not None]
-    sizes = [np.sqrt(case.person.area) for case in cases if case.found is not None]
-    histogram = np.zeros((133, len(_ERROR_EDGES) - 1), np.int64)
+def _summary(table: dict[str, float], cases: list[Case], count: int) -> GateResult:
+    answered = [(case.person, case.found) for case in cases if case.found is not None]
+    errors = [np.linalg.norm(found - person.points[:count], axis=1) for person, found in answered]
+    seen = [annotated_visibility(person)[:count] > 0 for person, _ in answered]
+    sizes = [np.sqrt(person.area) for person, _ in answered]
+    histogram = np.zeros((count, len(_ERROR_EDGES) - 1), np.int64)
     for error, kept, size in zip(errors, seen, sizes, strict=True):
         bins = np.digitize(error / size, _ERROR_EDGES) - 1
         np.add.at(histogram, (np.flatnonzero(kept), bins[kept]), 1)
@@ -119,10 +121,11 @@ def _cases(seed: int, scene: Scene, answer: Poses) -> list[Case]:
 
 def _similarity(person: Person, found: NDArray[np.float32]) -> float:
     """Return the similarity of the annotated points; 1 where nothing is annotated."""
-    kept = annotated_visibility(person) > 0
+    count = len(found)
+    kept = annotated_visibility(person)[:count] > 0
     if not kept.any():
         return 1.0
-    each = keypoint_similarities(person.points, found, person.area, _SET.sigmas)
+    each = keypoint_similarities(person.points[:count], found, person.area, _SETS[count].sigmas)
     return float(each[kept].mean())
 
 
@@ -147,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         claim_folder(options.out, ENTRIES)
     chain = in_process(options.pose, options.detector, options.bbox_threshold)
     result = measure(chain, GATE[: options.scenes], options.out)
-    table = {part: round(result.average_precision[part], 4) for part in PARTS}
+    table = {part: round(value, 4) for part, value in result.average_precision.items()}
     summary = {"average_precision": table, "people": result.people, "found": result.found}
     sys.stdout.write(json.dumps(summary | {"mean_error_px": round(result.mean_error, 2)}, indent=2) + "\n")
     return 0

@@ -10,12 +10,10 @@ import numpy as np
 from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 
-from ensemble.keypoints import keypoint_set
 from synthetic.annotations import annotated_visibility
 from synthetic.effects import decode
 from synthetic.scene import Person
 
-_SET = keypoint_set("coco_wholebody")
 ENTRIES = ("histogram.json", "worst")  # of the folder
 _TALL = 480  # pixels of a worst-case picture
 _TRUE, _FOUND, _BOX = (60, 220, 60), (40, 40, 240), (220, 120, 220)
@@ -29,7 +27,7 @@ class Case:
         seed: of the scene.
         jpeg: the picture.
         person: the truth.
-        found: (133, 2) picture pixels, or None when nobody was found there.
+        found: (K, 2) picture pixels, the first K of COCO-WholeBody; None when nobody was found there.
         similarity: object keypoint similarity over the annotated points.
     """
 
@@ -40,12 +38,14 @@ class Case:
     similarity: float
 
 
-def save_histogram(histogram: NDArray[np.int64], edges: NDArray[np.float64], folder: Path) -> None:
+def save_histogram(
+    histogram: NDArray[np.int64], names: Sequence[str], edges: NDArray[np.float64], folder: Path
+) -> None:
     """Write `histogram.json`: for each keypoint, how often its error fell between two edges."""
     content = {
         "unit": "root of the person's area",
         "edges": [float(edge) if np.isfinite(edge) else None for edge in edges],
-        "points": {name: row.tolist() for name, row in zip(_SET.names, histogram, strict=True)},
+        "points": {name: row.tolist() for name, row in zip(names, histogram, strict=True)},
     }
     write_file(folder / "histogram.json", json.dumps(content, indent=1))
 
@@ -68,8 +68,9 @@ def _picture(case: Case) -> NDArray[np.uint8]:
     corner = np.array((left, top))
     box = (((case.person.bbox_xyxy.reshape(2, 2) - corner) * zoom).astype(int)).tolist()
     cv2.rectangle(crop, tuple(box[0]), tuple(box[1]), _BOX, 1)
-    kept = annotated_visibility(case.person) > 0
-    halves = [_dots(crop, (case.person.points[kept] - corner) * zoom, _TRUE)]
+    count = None if case.found is None else len(case.found)
+    kept = annotated_visibility(case.person)[:count] > 0
+    halves = [_dots(crop, (case.person.points[:count][kept] - corner) * zoom, _TRUE)]
     found = np.zeros((0, 2)) if case.found is None else (case.found - corner) * zoom
     halves.append(_dots(crop, found, _FOUND))
     return np.hstack(halves)

@@ -41,6 +41,7 @@ EQUAL_NEIGHBOURS = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_equal-neighbours
 _BODY = slice(*keypoint_set("coco_wholebody").parts["body"])  # COCO's 17 points, first of the 133
 _OF_EACH_KIND = 16  # a third of the paper's 48 guided points of a keypoint at 128x96
 _FROM_ONE_SCENE = 4  # people, so that batches stay mixed
+_LEARNED = ("gpr.", "fc.", "cls.", "reg.")  # the graph and the heads
 Batch = dict[str, Tensor]
 
 
@@ -88,12 +89,26 @@ class GraphPcnnTask:
         return {"loss": HEAT * heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
 
     def start(self, path: Path) -> None:
-        """Refuse: a Graph-PCNN is trained on from its checkpoint alone.
+        """Take stage 1 and its second branch from a trained network's checkpoint and freeze them.
+
+        The graph and the heads are trained from their initial weights. So networks that differ in the graph alone can
+        be compared.
 
         Raises:
-            ValueError: always.
+            ValueError: the file is no checkpoint of this training.
         """
-        raise ValueError(f"{path}: Graph-PCNN does not start from an ONNX file; go on from a checkpoint with --resume")
+        try:
+            trained = torch.load(path, weights_only=True, map_location="cpu")["averaged"]
+        except Exception as error:  # the unpickler raises errors of many types
+            raise ValueError(
+                f"{path} is no checkpoint of a Graph-PCNN trained here, such as DIR/<network>.pt"
+            ) from error
+        entries = {name.removeprefix("module."): value for name, value in trained.items() if name != "n_averaged"}
+        fresh = {name: value for name, value in self.network.state_dict().items() if name.startswith(_LEARNED)}
+        self.network.load_state_dict(entries | fresh)
+        for name, part in self.network.named_children():
+            if not f"{name}.".startswith(_LEARNED):
+                part.eval().requires_grad_(False)
 
     def _samples(self, rng: np.random.Generator) -> Iterator[Sample]:
         """Yield samples scene by scene, without end."""
