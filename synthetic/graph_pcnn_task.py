@@ -1,8 +1,6 @@
-"""Training of the two-stage network: which network, batches as a function of the step, and the loss."""
+"""Training task of Graph-PCNN: the small network and its ablations, batches by step, and the loss."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +10,8 @@ from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.network import new
 from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet import variants as baselines
-from synthetic.crops import Sample, training_crop
+from synthetic.crops import samples
 from synthetic.dataset import Dataset
-from synthetic.effects import decode
 from synthetic.graph_pcnn_losses import (
     HEAT,
     REGRESSION,
@@ -40,12 +37,11 @@ WITHOUT_GRAPH = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_no-graph", graph="n
 EQUAL_NEIGHBOURS = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_equal-neighbours", graph="ones")
 _BODY = slice(*keypoint_set("coco_wholebody").parts["body"])  # COCO's 17 points, first of the 133
 _OF_EACH_KIND = 16  # a third of the paper's 48 guided points of a keypoint at 128x96
-_FROM_ONE_SCENE = 4  # people, so that batches stay mixed
 Batch = dict[str, Tensor]
 
 
 class GraphPcnnTask:
-    """Crops of rendered people and the recipe of Graph-PCNN, both stages at once.
+    """Crops of rendered people and the recipe of Graph-PCNN; both stages are trained together.
 
     Attributes:
         network: in training mode.
@@ -61,47 +57,28 @@ class GraphPcnnTask:
         self.variant = variant
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step; the same step gives the same batch."""
+        """Return the batch of a step, which depends on nothing else."""
         rng = np.random.default_rng((self.seed, step))
         baseline = self.variant.baseline
-        samples = [sample for sample, _ in zip(self._samples(rng), range(self.batch_size), strict=False)]
-        truth = np.stack([sample.points[_BODY] for sample in samples]) / np.float32(baselines.STRIDE)
+        people = samples(self.data, rng, self.batch_size, baseline.input_size)
+        truth = np.stack([sample.points[_BODY] for sample in people]) / np.float32(baselines.STRIDE)
         drawn = [random_points(rng, each, baseline.heatmap_size, baseline.sigma, _OF_EACH_KIND) for each in truth]
         order = rng.random((*truth.shape[:2], 3 * _OF_EACH_KIND), np.float32)
         return {
-            "crops": torch.from_numpy(np.stack([sample.crop for sample in samples])),
+            "crops": torch.from_numpy(np.stack([sample.crop for sample in people])),
             "truth": torch.from_numpy(truth),
-            "weights": torch.from_numpy(np.stack([sample.weights[_BODY] for sample in samples])),
+            "weights": torch.from_numpy(np.stack([sample.weights[_BODY] for sample in people])),
             "drawn": torch.from_numpy(np.stack(drawn)),
             "order": torch.from_numpy(order),
         }
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the loss, their sum under `loss`."""
+        """Return the terms of the loss, and their weighted sum as `loss`."""
         truth, weights, baseline = batch["truth"], batch["weights"], self.variant.baseline
         with torch.autocast(weights.device.type, torch.bfloat16):
             heatmaps, features = self.network.maps(normalized(batch["crops"]))
         targets = heatmap_targets(truth, baseline.heatmap_size, baseline.sigma)
         heat = heatmap_loss(heatmaps.float(), targets, weights, baseline.sigma)
-        found = guided(heatmaps, batch["drawn"], batch["order"])
-        terms = stage2_loss(self.network, features, found, truth, weights)
+        chosen = guided(heatmaps, batch["drawn"], batch["order"])
+        terms = stage2_loss(self.network, features, chosen, truth, weights)
         return {"loss": HEAT * heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
-
-    def start(self, path: Path) -> None:
-        """Refuse: a Graph-PCNN is trained on from its checkpoint alone.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(f"{path}: Graph-PCNN does not start from an ONNX file; go on from a checkpoint with --resume")
-
-    def _samples(self, rng: np.random.Generator) -> Iterator[Sample]:
-        """Yield samples scene by scene, without end."""
-        data = self.data
-        while True:
-            people = data.people_of(scene := int(rng.integers(len(data))))
-            image = decode(data.jpeg(scene)) if people.stop > people.start else None
-            for row in rng.permutation(np.arange(people.start, people.stop))[:_FROM_ONE_SCENE]:
-                assert image is not None
-                points, visible = data.points[row], data.visible[row]
-                yield training_crop(rng, image, points, visible, data.bbox_xyxy[row], self.variant.baseline.input_size)
