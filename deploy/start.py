@@ -1,7 +1,7 @@
 """`python -m deploy.start FLAG...`: the entry point of the images. All flags are those of tritonserver.
 
-Before it becomes tritonserver, it verifies the model repository, removes the shared memory of a killed server, and closes
-the administrative API with a random key that no caller gets.
+Before it becomes tritonserver, it verifies the model repository, removes the shared memory of a killed server, and
+closes the administrative API with a random key that no caller gets.
 """
 
 import os
