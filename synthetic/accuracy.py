@@ -55,7 +55,7 @@ def measure_gate(client: PoseClient, folder: Path) -> Numbers:
     result = measure(lambda picture: client.estimate(picture, options))
     save_histogram(result.histogram, folder)
     return {
-        "average_precision": {part: round(result.average_precision[part], 4) for part in PARTS},
+        "average_precision": {part: round(value, 4) for part, value in result.average_precision.items()},
         "people": result.people,
         "found": result.found,
         "mean_error_px": round(result.mean_error, 2),

@@ -18,7 +18,7 @@ from synthetic.seeds import GATE
 PARTS = ("body", "foot", "face", "hand", "whole")  # shown in tables
 BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so people with low scores count, too
 HISTOGRAM = "histogram.json"
-_SET = keypoint_sets()["coco_wholebody"]
+_SETS = {len(each): each for each in (keypoint_sets()[name] for name in ("coco", "coco_wholebody"))}
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
 _SAME_PERSON_IOU = 0.5
 Estimator = Callable[[bytes], Poses]
@@ -30,11 +30,11 @@ class GateResult:
     """The measurements of a gate run.
 
     Attributes:
-        average_precision: by part (`PARTS`), 0 to 1; -1 where nothing is annotated.
+        average_precision: by part (those of `PARTS` that are predicted), 0 to 1; -1 where nothing is annotated.
         people: number of people in the scenes.
         found: number of these that a box overlaps by an IoU of 0.5.
         mean_error: mean distance of their annotated keypoints from the truth, in picture pixels.
-        histogram: (133, bins) counts of the errors of each keypoint, in roots of the person's area.
+        histogram: (K, bins) counts of the errors of each keypoint, in roots of the person's area.
     """
 
     average_precision: dict[str, float]
@@ -48,18 +48,18 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE) -> GateResult:
     """Compare the answers to rendered scenes with the truth.
 
     Args:
-        estimate: returns the people in an encoded picture.
+        estimate: returns the people in an encoded picture, with COCO's keypoints or COCO-WholeBody's.
         seeds: seeds of the scenes.
     """
     scenes = [(seed, render_scene(seed)) for seed in seeds]
-    truth, results, pairs = annotations(scenes), [], []
-    for seed, scene in scenes:
-        answer = estimate(scene.jpeg)
+    answers = [estimate(scene.jpeg) for _, scene in scenes]
+    known, truth, results, pairs = _SETS[answers[0].keypoints.shape[1]], annotations(scenes), [], []
+    for (seed, scene), answer in zip(scenes, answers, strict=True):
         results += without_duplicates(answer).to_coco(seed, bbox=False)
         pairs += matches(scene.people, answer.bboxes, answer.keypoints)
-    metrics = evaluate(truth, results, _SET)
-    mean_error, histogram = _errors(pairs)
-    precision = {part: metrics[part]["AP"] for part in PARTS}
+    metrics = evaluate(truth, results, known)
+    mean_error, histogram = _errors(pairs, len(known))
+    precision = {part: metrics[part]["AP"] for part in PARTS if part in metrics}
     return GateResult(precision, len(truth.people), len(pairs), mean_error, histogram)
 
 
@@ -89,17 +89,17 @@ def save_histogram(histogram: NDArray[np.int64], folder: Path) -> None:
     content = {
         "unit": "root of the person's area",
         "edges": [float(edge) if np.isfinite(edge) else None for edge in _ERROR_EDGES],
-        "points": {name: row.tolist() for name, row in zip(_SET.names, histogram, strict=True)},
+        "points": {name: row.tolist() for name, row in zip(_SETS[len(histogram)].names, histogram, strict=True)},
     }
     write_file(folder / HISTOGRAM, json.dumps(content, indent=1))
 
 
-def _errors(pairs: Sequence[tuple[Person, Points]]) -> tuple[float, NDArray[np.int64]]:
-    """Return the mean error in pixels of all annotated keypoints, and the histogram; see `GateResult`."""
-    histogram, pixels = np.zeros((len(_SET), len(_ERROR_EDGES) - 1), np.int64), [np.zeros(0)]
+def _errors(pairs: Sequence[tuple[Person, Points]], count: int) -> tuple[float, NDArray[np.int64]]:
+    """Return the mean error in pixels of the annotated among `count` keypoints, and the histogram; see `GateResult`."""
+    histogram, pixels = np.zeros((count, len(_ERROR_EDGES) - 1), np.int64), [np.zeros(0)]
     for person, found in pairs:
-        annotated = np.flatnonzero(annotated_visibility(person))
-        errors = np.linalg.norm(found - person.points, axis=1)[annotated]
+        annotated = np.flatnonzero(annotated_visibility(person)[:count])
+        errors = np.linalg.norm(found - person.points[:count], axis=1)[annotated]
         np.add.at(histogram, (annotated, np.digitize(errors / np.sqrt(person.area), _ERROR_EDGES) - 1), 1)
         pixels.append(errors)
     joined = np.concatenate(pixels)
