@@ -81,9 +81,9 @@ def as_table(record: dict[str, Numbers]) -> str:
 
 
 @contextmanager
-def served(pose: Path, detector: Path, way: Way, folder: Path) -> Iterator[PoseClient]:
-    """Serve two weight files, with repository and log in `folder`, and yield a client."""
-    build_repository([pose], detector, folder / "model_repository", PoseOptions(flip_test=way.flip_test))
+def served(poses: Sequence[Path], detector: Path, way: Way, folder: Path) -> Iterator[PoseClient]:
+    """Serve weight files, with repository and log in `folder`, and yield a client of the first pose network."""
+    build_repository(poses, detector, folder / "model_repository", PoseOptions(flip_test=way.flip_test))
     options = ServerOptions(folder / "model_repository", way.profile, grpc_port=free_port())
     with running_server(options, log=folder / "server.log") as server:
         with PoseClient(server.grpc_url, timeout_s=60) as client:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     record: dict[str, Numbers] = {}
     for name, way in WAYS.items():
         folder = options.out / folders[name]
-        with served(options.pose, options.detector, way, folder) as client:
+        with served([options.pose], options.detector, way, folder) as client:
             record[name] = measure_gate(client, folder)
     if (options.pose, options.detector) == weights:
         write_file(RECORD, json.dumps(record, indent=2) + "\n")

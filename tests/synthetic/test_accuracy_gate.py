@@ -18,7 +18,8 @@ ALLOWED_LOSS = 0.01
 @pytest.mark.server
 def test_served_average_precision_is_the_recorded_one(tritonserver, tmp_path):
     recorded = json.loads(RECORD.read_text(encoding="utf-8"))["cpu"]
-    with served(*default_weights(), WAYS["cpu"], tmp_path / "served") as client:
+    pose, detector = default_weights()
+    with served([pose], detector, WAYS["cpu"], tmp_path / "served") as client:
         measured = measure_gate(client, tmp_path / "out")
     assert measured["people"] == recorded["people"]
     for part in PARTS:
