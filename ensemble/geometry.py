@@ -120,6 +120,44 @@ class TopDownCrop:
         return in_picture.astype(np.float32)
 
 
+@dataclass(frozen=True)
+class PelvisCrop:
+    """The crop of Context-Aware PoseFormer: a middle and a width in picture pixels, black outside the picture.
+
+    The centres of the region's outermost pixels become those of the crop along x; the scale along y is the same.
+
+    Attributes:
+        size: (w, h) of the network's input.
+
+    Source: github.com/QitaoZhao/ContextAware-PoseFormer, crop of the data set: the scale is (w - 1) / (width - 1).
+    """
+
+    size: Size
+
+    def apply(self, image_bgr: Pixels, centers: Floats, widths: Floats) -> Pixels:
+        """Return (N, h, w, 3) uint8 BGR crops for middles (N, 2) and widths (N,) above 1."""
+        crops = np.empty((len(centers), self.size[1], self.size[0], 3), np.uint8)
+        middle, zooms = self._middle, self._zooms(widths)
+        for crop, center, zoom in zip(crops, centers.astype(np.float64), zooms, strict=True):
+            matrix = np.column_stack([zoom * np.eye(2), middle - zoom * center])
+            cv2.warpAffine(image_bgr, matrix, self.size, dst=crop, flags=cv2.INTER_LINEAR)
+        return crops
+
+    def from_picture(self, points: Floats, centers: Floats, widths: Floats) -> Floats:
+        """Map points (N, K, 2) from picture pixels to crop pixels. The computation is in float64."""
+        around = points.astype(np.float64) - centers[:, None]
+        in_crop = self._zooms(widths)[:, None, None] * around + self._middle
+        return np.asarray(in_crop, np.float32)
+
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        return (np.array(self.size) - 1) / 2
+
+    def _zooms(self, widths: Floats) -> NDArray[np.float64]:
+        zooms: NDArray[np.float64] = (self.size[0] - 1) / (widths.astype(np.float64) - 1)
+        return zooms
+
+
 def _corner_triple(center: Floats, half_width: np.float32) -> Floats:
     """Return MMPose's three points: the centre, the middle of the left edge, and the point half a width below that."""
     left = center + np.array([half_width, 0], np.float32)

@@ -57,6 +57,7 @@ BBOX_SCORES = Tensor("bbox_scores", "FP32", (-1,), "confidence of each box; 1 fo
 PERSONS_DETECTED = Tensor("persons_detected", "INT32", (1,), "people found before `max_persons` cut the list")
 KEYPOINTS = Tensor("keypoints", "FP32", (-1, -1, 2), "[N,K,2]: x, y in pixels of the upright picture")
 KEYPOINT_SCORES = Tensor("keypoint_scores", "FP32", (-1, -1), "[N,K]: height of the network's maximum")
+KEYPOINTS_3D = Tensor("keypoints_3d", "FP32", (-1, -1, 3), "[N,J,3]: x, y, z in metres from the root, camera axes")
 
 # Internal tensors.
 IMAGE_BGR = Tensor("image_bgr", "UINT8", (-1, -1, 3), "the upright picture")
@@ -78,3 +79,10 @@ COARSE_KEYPOINTS = Tensor(
     "coarse_keypoints", "FP32", (-1, 2), "[K,2]: `grid_keypoints` before stage 2; for checks only"
 )
 GRID_SCORES = Tensor("grid_scores", "FP32", (-1,), "[K]: what `keypoint_scores` will say of `grid_keypoints`")
+LIFT_CROPS = Tensor("lift_crops", "UINT8", (-1, -1, 3), "a person for the lifter, BGR; one black crop without persons")
+KEYPOINTS_IMAGE = Tensor(
+    "keypoints_image", "FP32", (-1, 2), "[J,2]: x, y over the picture's width, from -1 to 1 along x"
+)
+KEYPOINTS_CROP = Tensor("keypoints_crop", "FP32", (-1, 2), "[J,2]: x, y in `lift_crops`, which spans -1 to 1")
+# It samples feature maps at places that it computes: they move by cells in a reduced precision.
+LIFTED = Tensor("lifted", "FP32", (-1, 3), "[J,3]: `keypoints_3d` of one person", exact=True)

@@ -15,11 +15,11 @@ class KeypointSet:
     """One keypoint convention, as the dataset of that name defines it.
 
     Attributes:
-        name: `coco_wholebody`, `coco` or `crowdpose`.
+        name: `coco_wholebody`, `coco`, `crowdpose` or `human36m`.
         names: K keypoint names, in the order of the network's rows.
         sides: K times `left`, `right` or `center`; the person's side, not the picture's.
         flip_indices: K indices; row i of a mirrored picture is row `flip_indices[i]` of the original.
-        sigmas: K OKS constants.
+        sigmas: K OKS constants; none for points in space.
         edges: pairs of keypoint indices to draw as a skeleton.
         parts: name -> (first, end) of the rows that are evaluated together.
         dimensions: 2 for points in pictures, 3 for points in space.
@@ -66,21 +66,25 @@ def find_keypoint_set(count: int, name: str = "") -> KeypointSet | None:
     if name:
         named = keypoint_sets().get(name)
         return named if named and len(named) == count else None
-    flat = [known for known in keypoint_sets().values() if known.dimensions == 2]
-    return next((known for known in flat if len(known) == count), None)
+    return next((known for known in _flat() if len(known) == count), None)
 
 
 def keypoint_set_of_length(count: int) -> KeypointSet:
-    """Return the keypoint set with `count` points.
+    """Return the 2-D keypoint set with `count` points.
 
     Raises:
         ValueError: no set has that many points.
     """
     found = find_keypoint_set(count)
     if found is None:
-        known = ", ".join(f"{len(s)} ({s.name})" for s in keypoint_sets().values())
+        known = ", ".join(f"{len(s)} ({s.name})" for s in _flat())
         raise ValueError(f"no keypoint set has {count} points; known: {known}")
     return found
+
+
+def _flat() -> list[KeypointSet]:
+    """Return the 2-D sets."""
+    return [known for known in keypoint_sets().values() if known.dimensions == 2]
 
 
 def _parse(name: str, entry: dict[str, Any]) -> KeypointSet:
@@ -92,7 +96,7 @@ def _parse(name: str, entry: dict[str, Any]) -> KeypointSet:
         names=names,
         sides=tuple(point["side"] for point in points),
         flip_indices=tuple(index[point["flip"]] for point in points),
-        sigmas=tuple(point["sigma"] for point in points),
+        sigmas=tuple(point["sigma"] for point in points if "sigma" in point),
         edges=tuple((index[a], index[b]) for a, b in entry["edges"]),
         parts={part: (first, end) for part, (first, end) in entry["parts"].items()},
         dimensions=entry.get("dimensions", 2),

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ensemble.geometry import Letterbox, TopDownCrop
+from ensemble.geometry import Letterbox, PelvisCrop, TopDownCrop
 from tests.ensemble.steps.record_heatmaps import RECORD, example_boxes
 from tests.pictures import noise_picture
 
@@ -141,3 +141,19 @@ def test_extreme_pictures_keep_one_pixel(shape, scaled):
 def test_boxes_map_back_to_picture_pixels():
     boxes_in_letterbox = boxes([0, 0, 10, 10], [20, 20, 30, 40])
     assert LETTERBOX.to_picture(boxes_in_letterbox, (832, 100)).tolist() == [[0, 0, 20, 20], [40, 40, 60, 80]]
+
+
+def test_the_pelvis_crop_maps_the_outermost_pixel_centres():
+    crop, centers, widths = PelvisCrop(SIZE), np.float32([[300, 200]]), np.float32([101])
+    points = np.float32([[[250, 200], [350, 200], [300, 200], [300, 250]]])
+    expected = [[0, 127.5], [191, 127.5], [95.5, 127.5], [95.5, 127.5 + 1.91 * 50]]
+    np.testing.assert_allclose(crop.from_picture(points, centers, widths)[0], expected, atol=1e-4)
+
+
+def test_the_pelvis_crop_of_the_crops_own_size_is_a_copy():
+    image_bgr = noise_picture(640, 480)
+    crops = PelvisCrop(SIZE).apply(image_bgr, np.float32([[299.5, 199.5], [95.5, 127.5]]), np.float32([192, 192]))
+    np.testing.assert_array_equal(crops[0], image_bgr[200 - 128 : 200 + 128, 300 - 96 : 300 + 96])
+    np.testing.assert_array_equal(crops[1], image_bgr[:256, :192])
+    outside = PelvisCrop(SIZE).apply(image_bgr, np.float32([[-500, 200]]), np.float32([192]))
+    assert not outside.any()

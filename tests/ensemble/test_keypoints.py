@@ -5,10 +5,10 @@ import pytest
 
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length, keypoint_sets, sets
 
-COUNTS = {"coco_wholebody": (133, 65), "coco": (17, 19), "crowdpose": (14, 15)}
+COUNTS = {"coco_wholebody": (133, 65), "coco": (17, 19), "crowdpose": (14, 15), "human36m": (17, 16)}
 
 
-def test_the_three_sets_exist():
+def test_the_sets_exist():
     assert {name: (len(s), len(s.edges)) for name, s in keypoint_sets().items()} == COUNTS
 
 
@@ -30,15 +30,18 @@ def test_edges_and_sigmas_are_sound(name):
     points = keypoint_set(name)
     assert all(a != b for a, b in points.edges)
     assert len({frozenset(edge) for edge in points.edges}) == len(points.edges)
-    assert len(points.sigmas) == len(points) and min(points.sigmas) > 0
+    assert len(points.sigmas) == (len(points) if points.dimensions == 2 else 0)
+    assert all(sigma > 0 for sigma in points.sigmas)
     assert sorted(i for first, end in points.parts.values() for i in range(first, end)) == list(range(len(points)))
 
 
 def test_the_number_of_points_identifies_the_set():
-    assert [keypoint_set_of_length(count).name for count in (133, 17, 14)] == list(COUNTS)
-    with pytest.raises(ValueError, match=r"no keypoint set has 26 points; known: 133 \(coco_wholebody\)"):
+    assert [keypoint_set_of_length(count).name for count in (133, 17, 14)] == list(COUNTS)[:3]
+    with pytest.raises(ValueError, match=r"known: 133 \(coco_wholebody\), 17 \(coco\), 14 \(crowdpose\)$"):
         keypoint_set_of_length(26)
-    with pytest.raises(ValueError, match="unknown keypoint set 'halpe'; known: coco_wholebody, coco, crowdpose"):
+    with pytest.raises(
+        ValueError, match="unknown keypoint set 'halpe'; known: coco_wholebody, coco, crowdpose, human36m"
+    ):
         keypoint_set("halpe")
 
 
@@ -58,3 +61,12 @@ def test_lookup_by_length_finds_2d_sets_only(monkeypatch):
     monkeypatch.setattr(sets, "keypoint_sets", lambda: known)
     assert keypoint_set_of_length(17).name == "coco"
     assert keypoint_set("space").dimensions == 3
+
+
+def test_human36m_is_a_tree_from_the_root():
+    """Order and parents of VideoPose3D's skeleton of 17 joints."""
+    points = keypoint_set("human36m")
+    parents = [-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15]
+    assert points.dimensions == 3
+    assert sorted(points.edges) == sorted((parent, joint) for joint, parent in enumerate(parents) if parent >= 0)
+    assert [points.flip_indices[joint] for joint in (4, 5, 6, 11, 12, 13)] == [1, 2, 3, 14, 15, 16]
