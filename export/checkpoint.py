@@ -30,6 +30,7 @@ _FOREIGN = (  # what MMEngine's trainer writes, with numpy 1 or 2, below `meta` 
     "builtins.getattr",
 )
 _PREFIXES = ("module.", "model.")  # from wrappers for several GPUs, and from trainers that hold the network as `model`
+_WEIGHTS = ("state_dict", "model")  # under which of its keys a trainer keeps the weights, if not at the top
 _LISTED = 20  # names in an error message
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -90,15 +91,18 @@ class _Inert:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the weights of a checkpoint, without running any code that the file contains.
 
-    The file may be in the old or the zip format, and hold `{"state_dict": ...}` or bare entries. A prefix `module.` or
-    `model.` that all names share is removed. In the trainer's files, `state_dict` holds the averaged weights. Despite
-    its name, `ema_state_dict` holds the raw ones (MMEngine's EMAHook swaps them on saving), so it is ignored.
+    The file may be in the old or the zip format, and hold `{"state_dict": ...}`, `{"model": ...}` or bare entries. A
+    prefix `module.` or `model.` that all names share is removed. In MMEngine's files, `state_dict` holds the averaged
+    weights. Despite its name, `ema_state_dict` holds the raw ones (MMEngine's EMAHook swaps them on saving), so it is
+    ignored.
 
     Raises:
         ValueError: the file is no checkpoint, is damaged, refers to code, or has entries that are not tensors.
     """
     content = _load(path)
-    entries = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    entries = content
+    if isinstance(content, Mapping):
+        entries = next((content[key] for key in _WEIGHTS if key in content), content)
     if not isinstance(entries, Mapping) or not entries:
         raise ValueError(f"{path} holds no state_dict")
     foreign = [str(name) for name, value in entries.items() if not isinstance(value, Tensor)]

@@ -7,6 +7,9 @@ from export.families.graph_pcnn import network as graph_pcnn
 from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet import network as hrnet
 from export.families.hrnet.variants import Hrnet, Resnet, variant_of
+from export.families.poseformer import network as poseformer
+from export.families.poseformer.variants import Cpn
+from export.families.poseformer.variants import Variant as LifterVariant
 
 ARCHITECTURES = {
     "resnet": Resnet((1, 1, 2, 1), width=8, deconv=12),
@@ -51,3 +54,14 @@ def _calm(network):
         for part in (network.final_layer, network.reg):
             part.weight.mul_(0.85 / peaks)
             part.bias.mul_(0.85 / peaks)
+
+
+LIFTER_BACKBONES = {"hrnet": Hrnet(4, (1, 1, 2), blocks=1, stem=8, bottlenecks=1), "cpn": Cpn(Resnet((1, 1, 1, 1)), 8)}
+
+
+def lifter_variant(kind="hrnet", input_size=(64, 96)):
+    return LifterVariant(f"tiny-{kind}", LIFTER_BACKBONES[kind], width=16, depth=2, heads=4, input_size=input_size)
+
+
+def lifter_network(kind="hrnet", input_size=(64, 96)):
+    return randomized(poseformer.build(lifter_variant(kind, input_size)))

@@ -21,6 +21,7 @@ FAMILIES = (  # the first family that recognises a file serves it
     "simcc",
     "graph_pcnn",
     "hrnet",
+    "poseformer",
     "heatmaps",
 )
 
@@ -33,11 +34,13 @@ class PoseOptions:
         input_size: (w, h) of the crop, for files that leave it open.
         outputs: names of the SimCC rows along x and along y, for files whose names and shapes leave it open.
         flip_test: average with the mirrored crop inside the graph; doubles the work.
+        lift_from: name of the 2-D network below a lifter; "" for the first one that fits.
     """
 
     input_size: tuple[int, int] | None = None
     outputs: tuple[str, str] | None = None
     flip_test: bool = False
+    lift_from: str = ""
 
 
 @dataclass(frozen=True)

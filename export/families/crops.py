@@ -1,12 +1,16 @@
 """Crops as the top-down networks take them in PyTorch: examples for an export, and those of a served file."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from ensemble.geometry import Size
+from ensemble.tensors import CROPS
 from export.comparison import Answers
 from export.families.top_down import MEAN, STD
 
@@ -29,6 +33,13 @@ def example_crops(variant: _Variant, count: int, seed: int = 0) -> Tensor:
 
 def normalised(served: Answers, channel_order: str = "rgb") -> dict[str, Tensor]:
     """Return the network's input for uint8 BGR `crops`; the order is one of `families.top_down.CHANNEL_ORDERS`."""
-    channels = served["crops"][..., ::-1] if channel_order == "rgb" else served["crops"]
-    planes = torch.from_numpy(channels.copy()).permute(0, 3, 1, 2).float()
-    return {INPUT: (planes - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)}
+    return {INPUT: planes(served[CROPS.name], channel_order)}
+
+
+def planes(
+    crops: NDArray[np.uint8], channel_order: str = "rgb", mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> Tensor:
+    """Return uint8 BGR crops (N, H, W, 3) as normalised (N, 3, H, W) float32."""
+    channels = crops[..., ::-1] if channel_order == "rgb" else crops
+    pixels = torch.from_numpy(channels.copy()).permute(0, 3, 1, 2).float()
+    return (pixels - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1)

@@ -14,6 +14,7 @@ from ensemble.geometry import WARPS, Size, TopDownCrop
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
 from ensemble.networks import Head
 from ensemble.pipelines.top_down import TopDownNetwork
+from ensemble.tensors import CROPS
 from export import graph_edit, metadata, network_file
 from export.families import PoseOptions, Served
 from export.flip import with_flip_test
@@ -25,7 +26,7 @@ CHANNEL_ORDERS = ("rgb", "bgr")
 
 @dataclass(frozen=True)
 class CropFile:
-    """A pose file with one input, normalised crops [batch, 3, H, W].
+    """A pose file whose first input is normalised crops [batch, 3, H, W].
 
     Attributes:
         path: path of the file, for messages and provenance.
@@ -161,11 +162,16 @@ def _refuse_flip_test(file: CropFile, merges: bool) -> None:
         )
 
 
-def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) -> onnx.ModelProto:
-    """Return the model whose input is uint8 BGR `crops` and whose outputs are those of the served form."""
-    model = compose.add_prefix(model, "network/")
-    inner = model.graph.input[0].name
-    nodes = graph_edit.uint8_input(model, "crops", "bgr", file.size)
+def fold_normalisation(file: CropFile, model: onnx.ModelProto, served: str, inner: str) -> list[onnx.NodeProto]:
+    """Replace the model's first input by uint8 BGR crops, and return the nodes from them to the normalised crops.
+
+    Args:
+        file: the file whose metadata states colour order, mean and standard deviation.
+        model: the model to change.
+        served: name of the new input.
+        inner: name of the normalised crops in the model.
+    """
+    nodes = graph_edit.uint8_input(model, served, "bgr", file.size)
     order = file.choice("channel_order", CHANNEL_ORDERS, "rgb")
     if order == "rgb":
         swap = graph_edit.constant(model, "rgb_of_bgr", [2, 1, 0])
@@ -174,8 +180,17 @@ def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) ->
         graph_edit.constant(model, name, np.array(values, np.float32).reshape(1, 3, 1, 1))
         for name, values in (("mean", file.numbers("mean", MEAN, -np.inf)), ("std", file.numbers("std", STD)))
     )
-    nodes += [helper.make_node("Sub", [order, mean], ["centered"]), helper.make_node("Div", ["centered", std], [inner])]
-    graph_edit.insert_first(model, nodes)
+    centered, divided = (
+        helper.make_node("Sub", [order, mean], ["centered"]),
+        helper.make_node("Div", ["centered", std], [inner]),
+    )
+    return [*nodes, centered, divided]
+
+
+def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) -> onnx.ModelProto:
+    """Return the model whose input is uint8 BGR `crops` and whose outputs are those of the served form."""
+    model = compose.add_prefix(model, "network/")
+    graph_edit.insert_first(model, fold_normalisation(file, model, CROPS.name, model.graph.input[0].name))
     for name, inside in outputs.items():
         model.graph.node.append(helper.make_node("Identity", [f"network/{inside}"], [name]))
     graph_edit.set_outputs(model, {name: file.answers[inside].shape for name, inside in outputs.items()})

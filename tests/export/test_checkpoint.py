@@ -49,10 +49,10 @@ def assert_same(found, state):
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "module.model."])
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("wrapped", ["state_dict", "model", ""])
 def test_formats_wrappers_and_prefixes(tmp_path, state, zipped, prefix, wrapped):
     entries = {prefix + name: value for name, value in state.items()}
-    content = {"meta": {"epoch": 3}, "state_dict": entries} if wrapped else entries
+    content = {"meta": {"epoch": 3}, wrapped: entries} if wrapped else entries
     torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
     assert_same(read_checkpoint(tmp_path / "a.pth").state, state)
 

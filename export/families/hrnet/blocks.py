@@ -38,12 +38,12 @@ class Bottleneck(nn.Module):
         self.bn1 = nn.BatchNorm2d(planes)
         self.conv2 = convolution(planes, planes, 3, stride)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = convolution(planes, 4 * planes, 1)
-        self.bn3 = nn.BatchNorm2d(4 * planes)
-        self.downsample = _shortcut(inputs, 4 * planes, stride)
+        self.conv3 = convolution(planes, self.expansion * planes, 1)
+        self.bn3 = nn.BatchNorm2d(self.expansion * planes)
+        self.downsample = _shortcut(inputs, self.expansion * planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, inputs, h, w) to (B, 4 planes, h / stride, w / stride)."""
+        """Map (B, inputs, h, w) to (B, expansion * planes, h / stride, w / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)))
         y = functional.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))

@@ -76,3 +76,32 @@ def tiny_graph_pcnn():
     from tests.tiny_networks import graph_pcnn_network
 
     return graph_pcnn_network
+
+
+@pytest.fixture(scope="session")
+def lifters(shared, fill_systems):
+    """Function: `hrnet_32` ... -> (filled network, its three inputs for 3 people, recorded arrays)."""
+    import torch
+
+    from export.families.poseformer.network import build
+    from export.families.poseformer.variants import INPUTS, VARIANTS
+
+    @functools.cache
+    def load(name):
+        recorded = shared / "reference" / "context_aware_poseformer" / f"golden_{name}.npz"
+        if not recorded.exists():
+            pytest.skip(f"{name} is held back")
+        variant = VARIANTS[f"capf_{name}"]
+        network = build(variant)
+        entries = [(entry, tuple(value.shape)) for entry, value in network.state_dict().items()]
+        filled = fill_systems.fill_state_dict(entries)
+        network.load_state_dict({entry: torch.from_numpy(np.asarray(value)) for entry, value in filled.items()})
+        images = np.stack([fill_systems.make_image(f"capf/{i}", 256, 192) for i in range(3)])
+        crops = ((images - np.array(variant.mean)) / np.array(variant.std)).transpose(0, 3, 1, 2)
+        with np.load(recorded) as arrays:
+            recorded = dict(arrays)
+        in_crop = recorded["keypoints_crop_px"] / np.float32([96, 128]) - 1
+        inputs = [torch.from_numpy(each.astype(np.float32)) for each in (crops, recorded["keypoints_2d"], in_crop)]
+        return network, dict(zip(INPUTS, inputs, strict=True)), recorded
+
+    return load

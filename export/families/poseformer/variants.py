@@ -1,0 +1,84 @@
+"""The published networks as one table, and the sizes that any other one can be built from."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from export.families.hrnet.variants import STRIDE, Hrnet, Resnet
+from export.families.top_down import MEAN, STD
+
+SOURCE = "github.com/QitaoZhao/ContextAware-PoseFormer"
+WEIGHTS = "https://drive.google.com/drive/folders/1O_i3OUTnqlkLWFu_3WKPU7YepWhItd59"
+BENCHMARK = "Human3.6M"  # of all variants; its licence and the weights' are for academic use
+INPUTS = ("crop", "keypoints_image", "keypoints_crop")  # of exported files
+OUTPUT = "keypoints_3d"
+KEYPOINTS = "human36m"
+_CPN_MEAN = (122.7717, 115.9465, 102.9801)  # of channels R, G, B of pixels 0..255
+
+
+@dataclass(frozen=True)
+class Cpn:
+    """Cascaded pyramid network: a ResNet, a pyramid from coarse to fine, and its refinement.
+
+    Attributes:
+        resnet: the trunk; its transposed convolutions are not used.
+        width: channels of every level.
+    """
+
+    resnet: Resnet
+    width: int = 256
+
+    @property
+    def channels(self) -> tuple[int, int, int, int]:
+        """Channels of the four maps."""
+        return (self.width,) * 4
+
+
+Backbone: TypeAlias = Hrnet | Cpn
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A backbone of four feature maps, and the sizes of the lifter on top of it.
+
+    Attributes:
+        name: the published name, or any name for a network of your own.
+        backbone: what the feature maps come from.
+        width: channels of a token.
+        depth: number of blocks of each of the three kinds.
+        heads: attention heads.
+        input_size: (w, h) of the crop in pixels.
+        parameters: number of parameters, of the backbone and the lifter.
+    """
+
+    name: str
+    backbone: Backbone
+    width: int = 128
+    depth: int = 4
+    heads: int = 8
+    input_size: tuple[int, int] = (192, 256)
+    parameters: int | None = None
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Means of channels R, G, B of pixels 0..255, as the backbone was trained."""
+        return _CPN_MEAN if isinstance(self.backbone, Cpn) else MEAN
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """Divisors of the channels."""
+        return (255.0,) * 3 if isinstance(self.backbone, Cpn) else STD
+
+    @property
+    def finest(self) -> tuple[int, int]:
+        """Return (w, h) of the finest feature map."""
+        return self.input_size[0] // STRIDE, self.input_size[1] // STRIDE
+
+
+VARIANTS = {
+    entry.name: entry
+    for entry in (
+        Variant("capf_hrnet_32", Hrnet(32), parameters=42_629_699),
+        Variant("capf_hrnet_48", Hrnet(48), parameters=77_750_499),
+        Variant("capf_cpn", Cpn(Resnet((3, 4, 6, 3))), parameters=41_640_237),
+    )
+}
