@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from ensemble.in_process import InProcess
 from ensemble.networks import DETECTOR
 from ensemble.pipeline import Pipeline
 from ensemble.pipelines import pipelines
+from ensemble.pipelines.lifted import LiftingNetwork
 from ensemble.triton.model import Ensemble, Model
 from ensemble.triton.pbtxt import config_text
 from ensemble.triton.profiles import PROFILES
 from ensemble.triton.render import render
 from export import graph_edit
 from export.detectors import DetectorOptions, serve_detector_file
-from export.families import PoseOptions, serve_pose_file
+from export.families import PoseOptions, Served, serve_pose_file
 from server import manifest
 
 CHECKOUT = Path(__file__).parents[1]
@@ -51,15 +52,22 @@ def plan(
     detector_file: Path | None,
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
+    lifter_files: Sequence[Path] = (),
 ) -> Plan:
     """Read the files and return the plan of a repository. The first pose file is the default network.
 
-    The options are for files that lack this metadata. A repository whose pipelines use no detector must not get one.
+    The options are for files that lack this metadata; the flip test is for pose files. A repository whose pipelines use
+    no detector must not get one.
 
     Raises:
-        ValueError: a file cannot be served, two share a name, or the detector is missing or superfluous.
+        ValueError: a file cannot be served, two share a name, a lifter stands among the pose files or the reverse, or
+            the detector is missing or superfluous.
     """
-    poses = [(path, serve_pose_file(path, pose_options)) for path in pose_files]
+    options = pose_options or PoseOptions()
+    poses = [(path, serve_pose_file(path, options)) for path in pose_files]
+    lifters = [(path, serve_pose_file(path, replace(options, flip_test=False))) for path in lifter_files]
+    _refuse_misplaced(poses, lifters)
+    poses += lifters
     files, detector = [(path, served.graphs) for path, served in poses], None
     if detector_file:
         found = serve_detector_file(detector_file, detector_options)
@@ -69,6 +77,15 @@ def plan(
     if detector and not any(member.name == DETECTOR for pipeline in offered for member in pipeline.members):
         raise ValueError(f"{detector_file}: no network of this repository needs a detector; leave --detector out")
     return Plan(offered, graphs)
+
+
+def _refuse_misplaced(poses: Sequence[tuple[Path, Served]], lifters: Sequence[tuple[Path, Served]]) -> None:
+    for path, served in poses:
+        if isinstance(served.model, LiftingNetwork):
+            raise ValueError(f"{path} lifts the keypoints of a pose network; give it with --lifter")
+    for path, served in lifters:
+        if not isinstance(served.model, LiftingNetwork):
+            raise ValueError(f"{path} is no lifter; give it with --pose")
 
 
 def _by_name(files: Sequence[tuple[Path, Mapping[str, onnx.ModelProto]]]) -> dict[str, onnx.ModelProto]:
@@ -90,6 +107,7 @@ def build_repository(
     output: Path,
     pose_options: PoseOptions | None = None,
     detector_options: DetectorOptions | None = None,
+    lifter_files: Sequence[Path] = (),
 ) -> tuple[Model | Ensemble, ...]:
     """Write a complete, self-contained repository to `output`. Arguments: see `plan`.
 
@@ -97,7 +115,7 @@ def build_repository(
         ValueError: see `plan`.
         OutputRefused: `output` holds models that do not belong to this repository.
     """
-    planned = plan(pose_files, detector_file, pose_options, detector_options)
+    planned = plan(pose_files, detector_file, pose_options, detector_options, lifter_files)
     models = render(planned.pipelines)
     _refuse_strangers(output, [model.name for model in models])
     for model in models:

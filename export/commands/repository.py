@@ -9,7 +9,7 @@ from export.detectors import DetectorOptions, forms
 from export.families import PoseOptions
 from export.flip import FACTS
 from export.repository import build_repository, seal
-from server.usage import input_path, output_path
+from server.usage import UsageError, input_path, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +23,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "may be repeated, the first is the default",
     )
     parser.add_argument(
+        "--lifter",
+        type=input_path,
+        action="append",
+        default=[],
+        help="network that lifts a pose network's keypoints to 3-D: Context-Aware PoseFormer; may be repeated",
+    )
+    parser.add_argument(
+        "--lift-from",
+        default="",
+        metavar="NETWORK",
+        help="pose network below the lifters, of COCO's or COCO-WholeBody's points (default: the first one that fits)",
+    )
+    parser.add_argument(
         "--detector",
         type=input_path,
         help="person detector: YOLOX or RT-DETR; every top-down network needs one",
@@ -31,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--flip-test",
         action="store_true",
-        help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN: at `export onnx` only)",
+        help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN and lifters: at "
+        "`export onnx` only)",
     )
     overrides = parser.add_argument_group("overrides for files without this metadata (an error names the missing ones)")
     overrides.add_argument(
@@ -52,14 +66,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the repository and print its networks."""
+    if arguments.lift_from and not arguments.lifter:
+        raise UsageError(f"--lift-from {arguments.lift_from} is for a lifter; add --lifter FILE")
     if arguments.flip_test:
         print(FACTS)
     models = build_repository(
         arguments.pose,
         arguments.detector,
         arguments.output,
-        PoseOptions(arguments.input_size, arguments.simcc_outputs, arguments.flip_test),
+        PoseOptions(arguments.input_size, arguments.simcc_outputs, arguments.flip_test, arguments.lift_from),
         DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class),
+        arguments.lifter,
     )
     seal(arguments.output)
     for model in models:

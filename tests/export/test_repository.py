@@ -11,6 +11,7 @@ from export.repository import build_repository
 from server import preflight
 from server.installation import Installation
 from server.process import ServerOptions, free_port
+from tests.export.seams.files import save_lifter
 from tests.networks import save_detector, save_pose_network
 
 
@@ -132,3 +133,20 @@ def test_the_command_explains_a_wrong_file(files, tmp_path, capsys):
     detector = str(files[1])
     assert main(["repository", "--pose", detector, "--detector", detector, "--output", str(tmp_path / "r")]) == 1
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pose", "{lift}"], "lift.onnx lifts the keypoints of a pose network; give it with --lifter"),
+        (["--pose", "{pose}", "--lifter", "{pose}"], "spots.onnx is no lifter; give it with --pose"),
+        (["--pose", "{pose}", "--lift-from", "spots"], "--lift-from spots is for a lifter; add --lifter FILE"),
+        (["--pose", "{pose}", "--lifter", "{lift}", "--lift-from", "x"], "and x is none; the repository has spots"),
+    ],
+)
+def test_a_misplaced_lifter_is_explained(files, tmp_path, capsys, options, message):
+    (pose, _), detector = files
+    lift = save_lifter(tmp_path / "lift.onnx")
+    given = [option.format(pose=pose, lift=lift) for option in options]
+    assert main(["repository", *given, "--detector", str(detector), "--output", str(tmp_path / "r")]) != 0
+    assert message in capsys.readouterr().err
