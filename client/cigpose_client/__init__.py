@@ -6,6 +6,7 @@ from cigpose_client._async_client import AsyncPoseClient
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import Tls
 from cigpose_client._draw import DrawOptions, draw_poses
+from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._errors import (
     DeadlineExceeded,
     ModelNotReady,
@@ -48,5 +49,6 @@ __all__ = [
     "Tls",
     "__version__",
     "draw_poses",
+    "draw_poses_3d",
     "keypoint_sets",
 ]

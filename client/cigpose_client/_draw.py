@@ -23,7 +23,7 @@ PARTS = ("body", "hands", "face", "feet")
 LABELS: tuple[Labels, ...] = get_args(Labels)
 
 # BGR. Left is cool, right is warm.
-_COLORS: dict[str, dict[str, Color]] = {
+COLORS: dict[str, dict[str, Color]] = {
     "body": {"left": (255, 150, 40), "right": (30, 120, 255), "center": (90, 220, 120)},
     "foot": {"left": (230, 220, 70), "right": (60, 200, 255), "center": (90, 220, 120)},
     "head": {"left": (255, 150, 40), "right": (30, 120, 255), "center": (90, 220, 120)},
@@ -179,7 +179,7 @@ def _draw_person(
         if width * _WIDTHS[run.part] >= _RIM_FROM:
             _draw(cv2, canvas, ends, _OUTLINE, width * _WIDTHS[run.part] + 2)
     for run, ends in visible:
-        _draw(cv2, canvas, ends, _COLORS[run.part][run.side], width * _WIDTHS[run.part])
+        _draw(cv2, canvas, ends, COLORS[run.part][run.side], width * _WIDTHS[run.part])
 
 
 def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, width: float) -> None:
@@ -212,7 +212,7 @@ def _strokes(known: KeypointSet | None, count: int) -> Iterator[_Stroke]:
         yield from (("face", "center", (first + a, first + b)) for a, b in _face_edges())
     for a, b in known.edges:
         names = {part(a), part(b)} - {"body"}  # a line from the body to a foot or an ear belongs to the foot or the ear
-        yield max(names, default="body"), _shared(known.sides[a], known.sides[b]), (a, b)
+        yield max(names, default="body"), shared_side(known.sides[a], known.sides[b]), (a, b)
     yield from ((part(row), known.sides[row], (row,)) for row in range(len(known)) if part(row) != "face")
 
 
@@ -222,7 +222,7 @@ def _part_of(known: KeypointSet) -> Callable[[int], str]:
     return lambda row: names.get(row, "body")
 
 
-def _shared(a: str, b: str) -> str:
+def shared_side(a: str, b: str) -> str:
     """Return the side of a line between keypoints of the sides `a` and `b`."""
     sides = {a, b} - {"center"}
     return sides.pop() if len(sides) == 1 else "center"

@@ -24,6 +24,12 @@ def supervision() -> Any:
     return _module("supervision", "to_supervision()", "supervision")
 
 
+def matplotlib(purpose: str) -> tuple[Any, Any]:
+    """Return matplotlib's modules `figure` and `backends.backend_agg`, which need no screen. Raises: see `opencv`."""
+    figure, agg = (_module(f"matplotlib.{part}", purpose, "draw") for part in ("figure", "backends.backend_agg"))
+    return figure, agg
+
+
 def pycocotools() -> tuple[Any, Any]:
     """Return pycocotools' modules `coco` and `cocoeval`. Raises: see `opencv`."""
     coco, cocoeval = (_module(f"pycocotools.{part}", "evaluation", "evaluate") for part in ("coco", "cocoeval"))

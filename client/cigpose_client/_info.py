@@ -23,6 +23,8 @@ class ServedModel:
         keypoint_set: name of the keypoint set; None when no known set has K keypoints.
         max_persons: limit of people, or given boxes, in one request; None when the server does not report it.
         kind: `top_down`, `bottom_up` or `lifted`; None when the server does not report it.
+        keypoint_set_3d: name of the keypoint set of `keypoints_3d`; None without them.
+        lifts_from: the 2-D network below a lifter; None for other networks.
     """
 
     name: str
@@ -31,6 +33,8 @@ class ServedModel:
     keypoint_set: str | None
     max_persons: int | None
     kind: str | None = None
+    keypoint_set_3d: str | None = None
+    lifts_from: str | None = None
 
     @property
     def takes_boxes(self) -> bool:
@@ -109,4 +113,6 @@ def _model(metadata: Any, parameters: dict[str, str]) -> ServedModel:
         keypoint_set=parameters.get("keypoint_set", known.name if known else None),
         max_persons=int(parameters["max_persons"]) if "max_persons" in parameters else None,
         kind=parameters.get("kind"),
+        keypoint_set_3d=parameters.get("keypoint_set_3d"),
+        lifts_from=parameters.get("lifts_from"),
     )

@@ -14,6 +14,7 @@ from cigpose_client._extras import supervision
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+_SET_3D = "human36m"  # the contract's order of `keypoints_3d`
 _Answer = TypeVar("_Answer", bound="Detections")
 
 
@@ -38,11 +39,13 @@ class Person(Detection):
         keypoints: (K, 2) x, y in pixels of the upright picture.
         keypoint_scores: (K,) heights of the network's peaks.
         keypoint_names: K names; empty when the keypoint set is unknown.
+        keypoints_3d: (J, 3) metres from the root joint, camera axes; None without a lifter.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
     keypoint_names: tuple[str, ...]
+    keypoints_3d: FloatArray | None = None
 
     def __getitem__(self, name: str) -> tuple[float, float, float]:
         if name not in self.keypoint_names:
@@ -111,11 +114,14 @@ class Poses(Detections):
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
         keypoint_scores: (N, K) heights of the network's peaks: about 0 to 1, not probabilities, may be negative.
         set_name: name of the keypoint set, as the server states it; empty when it states none.
+        keypoints_3d: (N, J, 3) x to the right, y down, z away from the camera, in metres from the person's root joint;
+            None when the model is no lifter.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
     set_name: str = ""
+    keypoints_3d: FloatArray | None = None
 
     if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
 
@@ -128,7 +134,8 @@ class Poses(Detections):
 
     def _person(self, row: int) -> Person:
         score, names = float(self.bbox_scores[row]), self.keypoint_names
-        return Person(self.bboxes[row], score, self.keypoints[row], self.keypoint_scores[row], names)
+        lifted = None if self.keypoints_3d is None else self.keypoints_3d[row]
+        return Person(self.bboxes[row], score, self.keypoints[row], self.keypoint_scores[row], names, lifted)
 
     @property
     def keypoint_set(self) -> KeypointSet | None:
@@ -141,12 +148,19 @@ class Poses(Detections):
         return self.keypoint_set.names if self.keypoint_set else ()
 
     @property
+    def keypoint_set_3d(self) -> KeypointSet | None:
+        """The keypoint set of `keypoints_3d`; None without them."""
+        return None if self.keypoints_3d is None else find_keypoint_set(self.keypoints_3d.shape[1], _SET_3D)
+
+    @property
     def instance_scores(self) -> FloatArray:
         """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2."""
         return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
 
     def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.
+
+        The format has no place for `keypoints_3d`, which are left out.
 
         Args:
             image_id: the picture's id in the annotation file.
@@ -158,7 +172,7 @@ class Poses(Detections):
         return [_coco.result(image_id, self.keypoint_set, *person) for person in people]
 
     def to_supervision(self) -> Any:
-        """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0.
+        """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0, without `keypoints_3d`.
 
         supervision knows the skeleton of 17 keypoints only; `EdgeAnnotator(edges=poses.supervision_edges)` draws any.
 

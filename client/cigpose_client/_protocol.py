@@ -1,7 +1,7 @@
 """The server's public contract as pure functions: names of models, tensors and options; requests out, answers in."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,8 +19,12 @@ MAX_PICTURE_BYTES = 32_000_000
 """The contract's limit for an encoded picture."""
 
 _FROM_BOXES = "pose_from_boxes"
+_TWINS = {
+    DEFAULT: _FROM_BOXES,
+    "pose_3d": "pose_3d_from_boxes",
+}  # of the default ensembles; others have a network's name
 _DETECTION_OUTPUTS = ("bboxes", "bbox_scores", "persons_detected")
-_POSE_OUTPUTS = (*_DETECTION_OUTPUTS, "keypoints", "keypoint_scores")
+_ALL_OUTPUTS: tuple[str, ...] = ()  # an ensemble of a lifter answers `keypoints_3d` as well
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,18 @@ def ensemble_name(model: str) -> str:
     """Return the ensemble that finds people and their keypoints: `pose`, or `pose_<network>`.
 
     Args:
-        model: `pose` (the server's default network), a network's name, or an ensemble's name.
+        model: `pose` (the server's default network), `pose_3d` (its default lifter), a network's name, or an ensemble's
+            name.
     """
     return model if model == DEFAULT or model.startswith(f"{DEFAULT}_") else f"{DEFAULT}_{model}"
 
 
 def boxes_ensemble_name(model: str) -> str:
     """Return the ensemble that takes boxes for the same `model`: `pose_from_boxes`, or `pose_from_boxes_<network>`."""
-    network = ensemble_name(model).removeprefix(_FROM_BOXES).removeprefix(DEFAULT)
-    return _FROM_BOXES + network
+    name = ensemble_name(model)
+    if name in _TWINS or name in _TWINS.values():
+        return _TWINS.get(name, name)
+    return _FROM_BOXES + name.removeprefix(_FROM_BOXES).removeprefix(DEFAULT)
 
 
 def pose_ensembles(networks: str) -> tuple[str, ...]:
@@ -91,12 +98,13 @@ def pose_ensembles(networks: str) -> tuple[str, ...]:
 
 def is_pose_ensemble(name: str) -> bool:
     """Return whether a served model of this name finds people and their keypoints by itself."""
-    return name == DEFAULT or (name.startswith(f"{DEFAULT}_") and not name.startswith(_FROM_BOXES))
+    of_boxes = name.startswith(_FROM_BOXES) or name in _TWINS.values()
+    return name == DEFAULT or (name.startswith(f"{DEFAULT}_") and not of_boxes)
 
 
 def pose_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:
     """Return the arguments of `infer` that ask for people and keypoints."""
-    return _request(ensemble_name(model), [_picture(picture)], _POSE_OUTPUTS, options)
+    return _request(ensemble_name(model), [_picture(picture)], _ALL_OUTPUTS, options)
 
 
 def detection_request(model: str, picture: bytes, options: Options) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def detection_request(model: str, picture: bytes, options: Options) -> dict[str,
 def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[str, Any]:
     """Return the arguments of `infer` that ask for the keypoints of the people in the (N, 4) boxes."""
     boxes = _input("bboxes", "FP32", bboxes_xyxy)
-    return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _POSE_OUTPUTS, Options())
+    return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _ALL_OUTPUTS, Options())
 
 
 def parse_poses(answer: "InferResult", set_name: str) -> Poses:
@@ -119,7 +127,12 @@ def parse_poses(answer: "InferResult", set_name: str) -> Poses:
     keypoints, scores = _floats(answer, "keypoints"), _floats(answer, "keypoint_scores")
     if keypoints.shape != (*scores.shape, 2):
         raise ServerFailed(f"keypoints of shape {keypoints.shape} do not fit scores of shape {scores.shape}")
-    return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores, set_name=set_name)
+    found, lifted = vars(parse_detections(answer)), None
+    if answer.as_numpy("keypoints_3d") is not None:
+        lifted = _floats(answer, "keypoints_3d")
+        if lifted.ndim != 3 or (len(lifted), lifted.shape[2]) != (len(keypoints), 3):
+            raise ServerFailed(f"keypoints_3d of shape {lifted.shape} do not fit keypoints of shape {keypoints.shape}")
+    return Poses(**found, keypoints=keypoints, keypoint_scores=scores, set_name=set_name, keypoints_3d=lifted)
 
 
 def parse_detections(answer: "InferResult") -> Detections:
@@ -156,9 +169,10 @@ def stitch(parts: list[Poses]) -> Poses:
     """Return the answers to the runs of `split_boxes` as one."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
+        for name, value in vars(parts[0]).items()
+        if isinstance(value, np.ndarray)
     }
-    return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts), set_name=parts[0].set_name)
+    return replace(parts[0], persons_detected=sum(part.persons_detected for part in parts), **arrays)
 
 
 def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], options: Options) -> dict[str, Any]:
@@ -166,7 +180,7 @@ def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], o
 
     # as strings, because servers before 24.08 do not know floating-point parameters
     parameters = {name: str(value) for name, value in vars(options).items() if value is not None}
-    wanted = [InferRequestedOutput(name) for name in outputs]
+    wanted = [InferRequestedOutput(name) for name in outputs] or None
     return {"model_name": model, "inputs": inputs, "outputs": wanted, "parameters": parameters}
 
 

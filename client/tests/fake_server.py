@@ -11,7 +11,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 
-POINTS = {"pose": 133, "pose_a": 133, "pose_body": 17, "pose_crowd": 14}
+POINTS = {"pose": 133, "pose_a": 133, "pose_body": 17, "pose_crowd": 14, "pose_3d": 17}
 OVERLOADED = (grpc.StatusCode.UNAVAILABLE, "Exceeds maximum queue size")
 STOPPING = (grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'pose' has no available versions")
 
@@ -86,7 +86,10 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the image is neither JPEG, PNG, WebP nor BMP")
         if request.boxes is not None and len(request.boxes) > self.max_boxes:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"at most {self.max_boxes} boxes, got {len(request.boxes)}")
-        return _response(request, people(request, points))
+        outputs = people(request, points)
+        if "3d" in request.model:
+            outputs["keypoints_3d"] = lifted(outputs["keypoints"])
+        return _response(request, outputs)
 
     def ServerLive(self, message, context):
         return pb.ServerLiveResponse(live=True)
@@ -97,7 +100,9 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     def RepositoryIndex(self, message, context):
         self._refuse_if_closed("model-repository", context)
         entry = pb.RepositoryIndexResponse.ModelIndex
-        names = ["decode_image", *POINTS, *(name.replace("pose", "pose_from_boxes") for name in POINTS)]
+        twins = {"pose_3d": "pose_3d_from_boxes"}
+        names = ["decode_image", *POINTS]
+        names += [twins.get(name, name.replace("pose", "pose_from_boxes")) for name in POINTS]
         return pb.RepositoryIndexResponse(models=[entry(name=name, state="READY") for name in names])
 
     def ModelMetadata(self, message, context):
@@ -114,8 +119,11 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         answer = pb.ModelConfigResponse()
         answer.config.parameters["network"].string_value = "network of " + message.name
         answer.config.parameters["max_persons"].string_value = str(self.max_boxes)
-        kind = "bottom_up" if message.name in self.bottom_up else "top_down"
+        kind = "bottom_up" if message.name in self.bottom_up else "lifted" if "3d" in message.name else "top_down"
         answer.config.parameters["kind"].string_value = kind
+        if kind == "lifted":
+            answer.config.parameters["keypoint_set_3d"].string_value = "human36m"
+            answer.config.parameters["lifts_from"].string_value = "body"
         if self.set_name:
             answer.config.parameters["keypoint_set"].string_value = self.set_name
         if self.networks:
@@ -154,6 +162,11 @@ def people(request: Request, points: int) -> dict[str, np.ndarray]:
     }
 
 
+def lifted(keypoints: np.ndarray) -> np.ndarray:
+    """Return the joints in space for keypoints (N, 17, 2)."""
+    return np.dstack([keypoints * 0.01, keypoints[..., :1] * 0.001]).astype(np.float32)
+
+
 def start(server: FakeServer, address: str = "127.0.0.1:0", credentials=None) -> grpc.Server:
     """Serve `server` on a free port, put its address in `server.url`, and return the handle that stops it."""
     handle = grpc.server(futures.ThreadPoolExecutor(16), options=[("grpc.so_reuseport", 0)])
@@ -181,7 +194,7 @@ def _read(message, context) -> Request:
 
 def _response(request: Request, outputs: dict[str, np.ndarray]) -> pb.ModelInferResponse:
     answer = pb.ModelInferResponse(model_name=request.model)
-    for name in request.outputs:
+    for name in request.outputs or outputs:
         kind = "INT32" if outputs[name].dtype == np.int32 else "FP32"
         answer.outputs.add(name=name, datatype=kind, shape=outputs[name].shape)
         answer.raw_output_contents.append(np.ascontiguousarray(outputs[name]).tobytes())

@@ -15,7 +15,11 @@ def test_info_lists_every_ensemble_that_finds_people(client):
         ("pose_a", 133, "coco_wholebody"),
         ("pose_body", 17, "coco"),
         ("pose_crowd", 14, "crowdpose"),
+        ("pose_3d", 17, "coco"),
     ]
+    lifted = info.models[-1]
+    assert (lifted.kind, lifted.keypoint_set_3d, lifted.lifts_from) == ("lifted", "human36m", "body")
+    assert info.models[0].keypoint_set_3d is info.models[0].lifts_from is None
     assert info.models[0].network == "network of pose"
     assert info.models[0].max_persons == 32
 
@@ -49,13 +53,15 @@ def test_the_command_prints_it(server, capsys):
     assert main(["info", "--url", server.url]) == 0
     assert "--model pose_body: network of pose_body, 17 keypoints (coco), at most 32 people" in capsys.readouterr().out
     assert main(["info", "--json", "--url", server.url]) == 0
-    assert len(json.loads(capsys.readouterr().out)["models"]) == 4
+    assert len(json.loads(capsys.readouterr().out)["models"]) == 5
 
 
 def test_check_asks_every_ensemble(server, capsys):
     assert main(["check", "--url", server.url]) == 0
-    assert capsys.readouterr().out.count("ok ") == 4
-    assert {request.model for request in server.requests} >= {"pose", "pose_from_boxes", "pose_from_boxes_crowd"}
+    assert capsys.readouterr().out.count("ok ") == 5
+    assert {request.model for request in server.requests} >= {
+        *("pose", "pose_from_boxes", "pose_from_boxes_crowd", "pose_3d_from_boxes"),
+    }
 
 
 def test_check_sends_no_boxes_to_a_bottom_up_network(server, capsys):
@@ -73,4 +79,4 @@ def test_check_alive_asks_one_network(server, capsys):
 def test_check_names_failing_ensembles(server, capsys, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     assert main(["check", str(tmp_path / "bad.jpg"), "--url", server.url]) == 1
-    assert capsys.readouterr().out.count("FAILED  pose") == 4
+    assert capsys.readouterr().out.count("FAILED  pose") == 5

@@ -64,7 +64,9 @@ def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int = 8)
         form: default of --format.
         concurrency: default of --concurrency.
     """
-    parser.add_argument("--format", choices=FORMATS, default=form, help="of the people (default: %(default)s)")
+    parser.add_argument(
+        "--format", choices=FORMATS, default=form, help="of the people; coco has no 3-D points (default: %(default)s)"
+    )
     parser.add_argument("--continue-on-error", action="store_true", help="continue after a picture or frame that fails")
     _add_drawing(parser)
     add_concurrency(parser, concurrency)

@@ -148,14 +148,14 @@ def encode(image_bgr: Pixels, target: str) -> bytes:
     return bytes(opencv("drawing").imencode(_suffix(target), image_bgr)[1])
 
 
-def check_drawable(sources: Iterable[Source]) -> None:
-    """Refuse drawings in formats that OpenCV cannot write.
+def check_drawable(targets: Iterable[str | None]) -> None:
+    """Refuse drawings in formats that OpenCV cannot write; None is no drawing.
 
     Raises:
         ModuleNotFoundError: drawings are requested, and OpenCV is not installed (extra `draw`).
         UsageError: OpenCV does not know the format.
     """
-    for suffix, target in {_suffix(source.target): source.target for source in sources if source.target}.items():
+    for suffix, target in {_suffix(target): target for target in targets if target}.items():
         if not opencv("drawing").haveImageWriter(f"x{suffix}"):
             raise UsageError(f"pictures cannot be written as {target!r}; known: {', '.join(sorted(_SUFFIXES))}")
 

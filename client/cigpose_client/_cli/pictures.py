@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
@@ -14,11 +15,12 @@ from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, PlaceOf, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import running
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import draw_poses
+from cigpose_client._draw import Pixels, draw_poses
+from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._poses import Poses
 
-Answer: TypeAlias = tuple[Poses, bytes | None]
-"""The people, and the encoded drawing if one is requested."""
+Answer: TypeAlias = tuple[Poses, bytes | None, bytes | None]
+"""The people, and the encoded drawings in 2-D and in 3-D that are requested."""
 
 
 def add_image(subcommands: Any) -> None:
@@ -26,6 +28,8 @@ def add_image(subcommands: Any) -> None:
     parser = subcommands.add_parser("image", help="people in pictures", description="Find the people in pictures.")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, a web address, or - for stdin")
     _add_common(parser, form="json")
+    text = "draw one picture's people in 3-D beside it, from two sides; needs a network that lifts (--model pose_3d)"
+    parser.add_argument("--plot-3d", metavar="FILE", help=text)
     parser.set_defaults(run=run_image)
 
 
@@ -35,7 +39,7 @@ def add_folder(subcommands: Any) -> None:
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--recursive", action="store_true", help="also read the folders below it")
     _add_common(parser, form="jsonl")
-    parser.set_defaults(run=run_folder)
+    parser.set_defaults(run=run_folder, plot_3d=None)
 
 
 def _add_common(parser: argparse.ArgumentParser, form: arguments.Format) -> None:
@@ -50,6 +54,8 @@ def run_image(args: argparse.Namespace) -> int:
     """Run `image` and return the exit status."""
     if args.output == files.PIPE and args.json in (None, files.PIPE):
         raise files.UsageError("stdout cannot take the drawn picture and the people: give --json FILE as well")
+    if args.plot_3d and (len(args.pictures) > 1 or args.resume or args.plot_3d == files.PIPE):
+        raise files.UsageError("--plot-3d draws one picture into a file; give one picture, a file name and no --resume")
     return _run(args, files.listed(args.pictures, args.output), quiet=len(args.pictures) == 1)
 
 
@@ -60,15 +66,15 @@ def run_folder(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = False) -> int:
     targets = [source.target for source in sources]
-    files.check(args, [args.json or files.PIPE, *targets], [source.path for source in sources])
-    files.check_drawable(sources)
+    files.check(args, [args.json or files.PIPE, args.plot_3d, *targets], [source.path for source in sources])
+    files.check_drawable([*targets, args.plot_3d])
     given = None if args.boxes is None else load_boxes(args.boxes)
     if given is not None and not any(key in given for source in sources for key in source.keys):
         raise ValueError(f"{args.boxes} has boxes for none of the pictures; its names must be those of the pictures")
     with earlier_records(args, "picture", _places(sources)) as earlier:
         status = _ask(args, given, sources, earlier, quiet)
     if status == 0:
-        remove_leftovers([args.json, *targets])
+        remove_leftovers([args.json, args.plot_3d, *targets])
     return status
 
 
@@ -83,8 +89,8 @@ def _ask(
     with running(args, progress, quiet) as run, open_records(args.json, args.format, earlier) as records:
         work = functools.partial(_answer, run.client, given, args)
         for source, outcome in run.answers(work, todo, lambda source: source.name):
-            result, drawing = (outcome, None) if isinstance(outcome, Exception) else outcome
-            with files.drawn(source.target, drawing):
+            result, drawing, plot = (outcome, None, None) if isinstance(outcome, Exception) else outcome
+            with files.drawn(source.target, drawing), files.drawn(args.plot_3d, plot):
                 records.add(source.place, {"picture": source.name}, source.image_id, result)
             if isinstance(result, Poses):
                 progress.answer(len(result))
@@ -107,9 +113,13 @@ def _opened(source: files.Source) -> files.Source:
 
 
 def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, source: files.Source) -> Answer:
-    """Return one picture's people and its drawing, which is made here to share that load among the workers."""
+    """Return one picture's people and its drawings, which are made here to share that load among the workers."""
     picture = source.read(args.timeout)
     poses = estimate(client, picture, given, *source.keys)
-    if source.target is None:
-        return poses, None
-    return poses, files.encode(draw_poses(files.decode(picture), poses, options=arguments.drawing(args)), source.target)
+
+    def drawn(target: str | None, draw: Callable[..., Pixels]) -> bytes | None:
+        if target is None:
+            return None
+        return files.encode(draw(files.decode(picture), poses, options=arguments.drawing(args)), target)
+
+    return poses, drawn(source.target, draw_poses), drawn(args.plot_3d, draw_poses_3d)

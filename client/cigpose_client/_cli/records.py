@@ -19,6 +19,7 @@ from cigpose_client.outputs import Part, is_special
 
 _PIXEL_DIGITS = 2
 _SCORE_DIGITS = 4
+_METRE_DIGITS = 4
 
 
 class Records:
@@ -164,22 +165,28 @@ class _Sink:
 
 
 def _record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any]:
-    """Return the record of one picture. Pixels are rounded to 0.01, scores to 0.0001.
+    """Return the record of one picture. Pixels are rounded to 0.01, scores to 0.0001, metres to 0.0001.
 
     Returns:
         the key, and `error` after a failure; otherwise `keypoint_set`, `persons_detected`, and `people`: for each
-        `bbox` [left, top, right, bottom], `bbox_score` and `keypoints`, K times [x, y, score].
+        `bbox` [left, top, right, bottom], `bbox_score` and `keypoints`, K times [x, y, score]. With a lifter also
+        `keypoint_set_3d`, and for each person `keypoints_3d`, J times [x, y, z].
     """
     if isinstance(outcome, Exception):
         return {**key, "error": reason(outcome)}
     points = np.dstack([_rounded(outcome.keypoints, _PIXEL_DIGITS), _rounded(outcome.keypoint_scores, _SCORE_DIGITS)])
-    columns = (_rounded(outcome.bboxes, _PIXEL_DIGITS), _rounded(outcome.bbox_scores, _SCORE_DIGITS), points)
-    people = zip(*(column.tolist() for column in columns), strict=True)
+    sets = {"keypoint_set": outcome.keypoint_set.name if outcome.keypoint_set else None}
+    columns = {"bbox": _rounded(outcome.bboxes, _PIXEL_DIGITS)}
+    columns |= {"bbox_score": _rounded(outcome.bbox_scores, _SCORE_DIGITS), "keypoints": points}
+    if outcome.keypoints_3d is not None:
+        sets["keypoint_set_3d"] = outcome.keypoint_set_3d.name if outcome.keypoint_set_3d else None
+        columns["keypoints_3d"] = _rounded(outcome.keypoints_3d, _METRE_DIGITS)
+    people = zip(*(column.tolist() for column in columns.values()), strict=True)
     return {
         **key,
-        "keypoint_set": outcome.keypoint_set.name if outcome.keypoint_set else None,
+        **sets,
         "persons_detected": outcome.persons_detected,
-        "people": [dict(zip(("bbox", "bbox_score", "keypoints"), person, strict=True)) for person in people],
+        "people": [dict(zip(columns, person, strict=True)) for person in people],
     }
 
 

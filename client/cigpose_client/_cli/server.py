@@ -119,6 +119,8 @@ def _description(model: ServedModel) -> str:
     facts = [f"{model.keypoints} keypoints ({model.keypoint_set or 'unknown set'})"]
     if model.network:
         facts.insert(0, model.network)
+    if model.keypoint_set_3d:
+        facts.append(f"lifted from {model.lifts_from} to 3-D ({model.keypoint_set_3d})")
     if model.max_persons:
         facts.append(f"at most {model.max_persons} people a request")
     return ", ".join(facts)
