@@ -1,4 +1,4 @@
-"""The subcommand `evaluate`: average precision through the server."""
+"""The subcommand `evaluate`: average precision, or errors of joints in space, through the server."""
 
 import argparse
 import functools
@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import estimate_given, load_boxes, of_picture
+from cigpose_client._cli.evaluate_3d import ask_3d, is_3d, table_3d
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import remove_leftovers
@@ -23,6 +24,7 @@ from cigpose_client.evaluation.dataset import Entry, load_results
 from cigpose_client.outputs import write_file
 
 Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]
+_Evaluated: TypeAlias = tuple[dict[str, Any] | None, Iterator[str]]
 _COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 
 
@@ -30,8 +32,9 @@ def add_evaluate(subcommands: Any) -> None:
     """Add `evaluate`."""
     parser = subcommands.add_parser(
         "evaluate",
-        help="average precision through the server",
-        description="Compare the server's answers with annotations in the format of COCO, COCO-WholeBody or CrowdPose.",
+        help="accuracy through the server",
+        description="Compare the server's answers with annotations in the format of COCO, COCO-WholeBody or CrowdPose, "
+        "or with joints in space.",
     )
     parser.add_argument("--annotations", required=True, metavar="FILE")
     parser.add_argument("--images", metavar="DIR", help="the pictures; not needed with --results")
@@ -59,24 +62,34 @@ def run(args: argparse.Namespace) -> int:
         raise files.UsageError("--save-results needs the name of a file; stdout takes the metrics")
     _check(args)
     dataset = load_dataset(args.annotations, args.limit)
-    network, results = _given(args, dataset) if args.results else _asked(args, dataset)
-    if results is None:
+    report, table = _evaluated_3d(args, dataset) if is_3d(dataset) else _evaluated(args, dataset)
+    if report is None:
         return INTERRUPTED
-    metrics = evaluate(dataset, results, _keypoint_set(results))
-    report = {
-        "network": network,
-        "boxes": args.boxes,
-        "pictures": len(dataset.images),
-        "people": len(results),
-        "metrics": metrics,
-        "published": published(network),
-    }
     text = json.dumps(report, indent=2) + "\n"
     if args.json and args.json != files.PIPE:
         write_file(args.json, text)
-    print(text if args.json == files.PIPE else "\n".join([*_table(metrics, published(network)), ""]), end="")
+    print(text if args.json == files.PIPE else "\n".join([*table, ""]), end="")
     remove_leftovers([args.json, args.save_results])
     return 0
+
+
+def _evaluated(args: argparse.Namespace, dataset: Dataset) -> _Evaluated:
+    """Return the report, None after Ctrl-C, and the lines of the table."""
+    network, results = _given(args, dataset) if args.results else _asked(args, dataset)
+    if results is None:
+        return None, iter(())
+    metrics = evaluate(dataset, results, _keypoint_set(results))
+    counts = {"pictures": len(dataset.images), "people": len(results)}
+    report = {"network": network, "boxes": args.boxes, **counts, "metrics": metrics, "published": published(network)}
+    return report, _table(metrics, published(network))
+
+
+def _evaluated_3d(args: argparse.Namespace, dataset: Dataset) -> _Evaluated:
+    """Return the report in mm, None after Ctrl-C, and the lines of the table."""
+    errors = ask_3d(args, dataset)
+    if errors is None:
+        return None, iter(())
+    return {"network": args.model, "pictures": len(dataset.images), "errors_mm": errors}, table_3d(errors)
 
 
 def _check(args: argparse.Namespace) -> None:
