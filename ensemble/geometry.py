@@ -118,6 +118,13 @@ class TopDownCrop:
         in_picture: NDArray[np.float64] = in_crop * scales + centers[:, None] - 0.5 * scales
         return in_picture.astype(np.float32)
 
+    @staticmethod
+    def to_grid(points: Floats, grid: Size, centers: Floats, scales: Floats) -> Floats:
+        """Map points (N, K, 2) from picture pixels to a grid over the crop: the inverse of `to_picture`."""
+        scales = scales[:, None]
+        in_crop = (points.astype(np.float64) - centers[:, None] + 0.5 * scales) / scales
+        return np.asarray(in_crop * grid, np.float32)
+
 
 def _corner_triple(center: Floats, half_width: np.float32) -> Floats:
     """Return MMPose's three points: the centre, the middle of the left edge, and the point half a width below that."""

@@ -115,11 +115,15 @@ class Heatmaps:
         size: (w, h) of a map in cells; the map spans the crop.
         decoding: see `DecodeHeatmaps`.
         blur: likewise.
+        search: likewise.
+        offset: likewise.
     """
 
     size: Size
     decoding: str = DecodeHeatmaps.decoding
     blur: int = DecodeHeatmaps.blur
+    search: str = DecodeHeatmaps.search
+    offset: float = DecodeHeatmaps.offset
 
     def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
         """Return the maps."""
@@ -127,10 +131,13 @@ class Heatmaps:
 
     @property
     def decoder(self) -> Step:
-        """One step for all heat-map networks of one decoding."""
+        """One step for all heat-map networks that are decoded alike."""
         decoding = "" if self.decoding == DecodeHeatmaps.decoding else f"_{self.decoding}"
         blur = "" if self.blur == DecodeHeatmaps.blur else f"_blur{self.blur}"
-        return DecodeHeatmaps(f"decode_heatmaps{decoding}{blur}", self.decoding, self.blur)
+        search = "" if self.search == DecodeHeatmaps.search else f"_in_{self.search}"
+        offset = "" if self.offset == DecodeHeatmaps.offset else f"_offset{self.offset:g}"
+        name = f"decode_heatmaps{decoding}{blur}{search}{offset}"
+        return DecodeHeatmaps(name, self.decoding, self.blur, self.search, self.offset)
 
 
 @dataclass(frozen=True)
