@@ -75,7 +75,8 @@ def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     for value in (*opened.graph.input, *opened.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
+        for dim in value.type.tensor_type.shape.dim[:1]:  # an exporter may have left the shape out
+            dim.dim_param = BATCH_AXIS
     del opened.graph.value_info[:]  # they repeat the fixed batch
     values = _computed_from_inputs(opened)
     targets = {n.input[1] for n in opened.graph.node if n.op_type == "Reshape" and n.input[0] in values}

@@ -17,7 +17,7 @@ Color: TypeAlias = tuple[int, int, int]
 Labels: TypeAlias = Literal["none", "index", "score"]
 
 DEFAULT_THRESHOLD = 0.3
-"""Keypoints with a lower SimCC score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
+"""Keypoints with a lower score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
 
 PARTS = ("body", "hands", "face", "feet")
 LABELS: tuple[Labels, ...] = get_args(Labels)

@@ -36,7 +36,7 @@ class Person(Detection):
 
     Attributes:
         keypoints: (K, 2) x, y in pixels of the upright picture.
-        keypoint_scores: (K,) SimCC peak heights.
+        keypoint_scores: (K,) heights of the network's peaks.
     """
 
     keypoints: FloatArray
@@ -113,7 +113,7 @@ class Poses(Detections):
 
     Attributes:
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
-        keypoint_scores: (N, K) SimCC peak heights: about 0 to 1, not probabilities, may be negative.
+        keypoint_scores: (N, K) heights of the network's peaks: about 0 to 1, not probabilities, may be negative.
     """
 
     keypoints: FloatArray

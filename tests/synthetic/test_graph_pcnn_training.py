@@ -10,7 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
-from export.families.graph_pcnn.network import OUTPUTS, new  # noqa: E402
+from export.families.graph_pcnn.network import new  # noqa: E402
+from export.families.graph_pcnn.variants import OUTPUTS  # noqa: E402
 from export.families.hrnet.variants import Hrnet  # noqa: E402
 from synthetic.dataset import _render, collect  # noqa: E402
 from synthetic.graph_pcnn_losses import (  # noqa: E402
