@@ -72,7 +72,9 @@ def _node(entry: Mapping[str, Any]) -> Node:
 
 def _value(value: Mapping[str, Any]) -> Any:
     """Return an attribute: protobuf's JSON writes integers as text, and text in base64."""
-    ((kind, content),) = value.items() if value else ((None, None),)
+    if not value:
+        return None
+    ((kind, content),) = value.items()
     if kind == "list":
         return [_value({inner: item}) for inner, items in content.items() for item in items]
     if kind == "s":
@@ -98,9 +100,8 @@ def _weights(path: Path, entries: list[Mapping[str, Any]], data: bytes) -> dict[
 
 def _dequantised(values: Array, entry: Mapping[str, Any]) -> Array:
     """Return the values in their original type. Source: TensorFlow.js, io_utils.decodeWeights."""
-    original = values.astype(entry["dtype"])
+    original: Array = values.astype(entry["dtype"])
     quantization = entry.get("quantization", {})
     if "scale" in quantization:
-        affine = original.astype(np.float64) * quantization["scale"] + quantization["min"]
-        return affine.astype(entry["dtype"])
+        original = (values.astype(np.float64) * quantization["scale"] + quantization["min"]).astype(entry["dtype"])
     return original

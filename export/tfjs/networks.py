@@ -34,8 +34,8 @@ class Network:
 
 
 NETWORKS = {
-    # Google's MoveNet SinglePose, Lightning and Thunder, up to its heat maps. Without what follows: it picks the person
-    # nearest to the middle, and one offset for each point.
+    # Google's MoveNet SinglePose, Lightning and Thunder, up to its heat maps. What follows in the graph picks one person
+    # of several, and adds an offset from its cell, as accurate on photos as refining the peak (decision 42).
     "movenet": Network(
         "StatefulPartitionedCall/stack",
         CHANNELS_FIRST,
@@ -47,9 +47,12 @@ NETWORKS = {
             "mean": [0, 0, 0],
             "std": [1, 1, 1],
             "padding": 1.1,
+            "decoding": "dark",
+            "search": "box",
+            "offset": 0.5,
         },
     ),
-    # NanoDet-g: class scores after the sigmoid, and distributions over 11 distances.
+    # NanoDet-g at 416 pixels: class scores after the sigmoid, and distributions over 11 distances.
     "nanodet": Network(
         "input_1",
         _PLANES,
