@@ -57,12 +57,14 @@ class Detector:
         candidates: number of boxes for every picture, before thresholds.
         max_batch_size: most pictures in one execution.
         source: provenance, shown in the model's config.
+        bbox_threshold: default of the request parameter; families differ in what a score means.
     """
 
     input_size: Size
     candidates: int
     max_batch_size: int = 8
     source: Mapping[str, str] = field(default_factory=dict)
+    bbox_threshold: float = RequestParameters.bbox_threshold
 
     @property
     def letterbox(self) -> Letterbox:

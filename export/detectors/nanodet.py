@@ -5,8 +5,8 @@ Each stride has two outputs: `cls_pred_stride_S` [batch, cells, classes], and `d
 strides. The picture's colours are BGR, as in training; mean and standard deviation are the metadata's, else those of
 the authors' configurations with ShuffleNet.
 
-The networks were trained on pictures stretched to the input's size. Here they get letterboxed ones, as every detector
-of this contract does, so people keep their proportions and the published accuracy does not apply exactly.
+The authors put a scaled picture into the middle, before black; some networks get it stretched. Here all get letterboxed
+ones, as every detector of this contract does, so the published accuracy does not apply exactly.
 
 Source: github.com/RangiLyu/nanodet (Apache-2.0), NanoDetHead; paper: Generalized Focal Loss, arXiv 2006.04388.
 """
@@ -29,6 +29,7 @@ from export.detectors.yolox import grid
 CLASSES, DISTANCES = "cls_pred_stride_{}", "dis_pred_stride_{}"
 MEAN = (103.53, 116.28, 123.675)  # BGR
 STD = (57.375, 57.12, 58.395)
+_THRESHOLD = 0.3  # the scores state the box's expected overlap, too; people on photos rarely reach 0.5
 _SIDES = 4
 
 
@@ -71,6 +72,7 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
         ],
         after=nodes,
         constants=constants | {"mean_bgr": mean, "std_bgr": std},
+        bbox_threshold=_THRESHOLD,
     )
     return fold(path, model, size, decoding)
 

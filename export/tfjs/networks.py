@@ -34,8 +34,8 @@ class Network:
 
 
 NETWORKS = {
-    # Google's MoveNet SinglePose, Lightning and Thunder, up to its heat maps. What follows in the graph picks one person
-    # of several, and adds an offset from its cell, as accurate on photos as refining the peak (decision 42).
+    # Google's MoveNet SinglePose, Lightning and Thunder, up to the heat maps. What follows in the graph picks one of
+    # the people in sight; here the box does. For padding, search and offset see decision 36.
     "movenet": Network(
         "StatefulPartitionedCall/stack",
         CHANNELS_FIRST,
@@ -46,7 +46,7 @@ NETWORKS = {
             "num_keypoints": 17,
             "mean": [0, 0, 0],
             "std": [1, 1, 1],
-            "padding": 1.1,
+            "padding": 1.03,
             "decoding": "dark",
             "search": "box",
             "offset": 0.5,
