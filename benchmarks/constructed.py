@@ -1,7 +1,7 @@
-"""A CIGPose-m network with constructed weights: it costs what the published one costs, and its answers mean nothing.
+"""A CIGPose-m network with constructed weights, which has the cost of the published one. Its answers mean nothing.
 
-The published weights cannot be shipped here, and speed does not depend on their values. So goals are measured with
-this network; accuracy is told of the trained demo weights alone.
+The published weights cannot be shipped here, and speed does not depend on their values. So speed is measured with this
+network, and accuracy with the trained demo weights only.
 """
 
 from pathlib import Path
@@ -43,6 +43,6 @@ def _write(path: Path) -> None:
             noise = torch.rand(value.shape, generator=generator)
             if value.ndim > 1:
                 value.copy_((2 * noise - 1) * (3 / value[0].numel()) ** 0.5)
-            else:  # batch statistics and scales about 1, biases about 0: signals keep their size, none is denormal
+            else:  # scales and variances near 1, biases near 0: signals keep their size, and none becomes denormal
                 value.copy_(0.1 * (noise - 0.5) if name.endswith(("bias", "mean", "beta")) else 0.9 + 0.2 * noise)
     export_onnx(network, path, ExportOptions(max_difference=1.0))

@@ -81,7 +81,7 @@ def repository(request, tmp_path_factory):
         from export.families.graph_pcnn.export import export_onnx
         from tests.tiny_networks import graph_pcnn_network
 
-        export_onnx(graph_pcnn_network("resnet"), folder / "spots.onnx")
+        export_onnx(graph_pcnn_network("resnet", input_size=(192, 256)), folder / "spots.onnx")
     detector = save_detector(folder / "red_cells.onnx")
     output = tmp_path_factory.mktemp("repository")
     build_repository([folder / "spots.onnx"], detector, output)

@@ -36,9 +36,10 @@ def heatmap_network(kind, **changes):
     return randomized(hrnet.build(heatmap_variant(kind, **changes)))
 
 
-def graph_pcnn_network(kind="hrnet", **changes):
+def graph_pcnn_network(kind="hrnet", input_size=(64, 96), **changes):
     sizes = {"width": 12, "hidden": 16}
-    network = randomized(graph_pcnn.new(Variant(f"tiny-{kind}", heatmap_variant(kind), **(sizes | changes))))
+    variant = Variant(f"tiny-{kind}", heatmap_variant(kind, input_size), **(sizes | changes))
+    network = randomized(graph_pcnn.new(variant))
     _calm(network)
     return network
 

@@ -15,7 +15,7 @@ from statistics import median
 from ensemble.triton.admission.overload import Bounds, Overload
 from ensemble.triton.admission.places import Places
 
-BOUNDS = Bounds(least_in_work=4, in_work=16, waiting=64)  # of the CPU profiles
+BOUNDS = Bounds(least_in_work=3, in_work=16, waiting=64)  # of the CPU profiles
 RESULT = Path(__file__).with_name("policies.json")
 SERVERS = 2  # instances that work side by side
 

@@ -16,7 +16,7 @@ def test_answers_in_time_under_ten_times_the_load(pace, deadline_s):
     found = overload(pace, deadline_s)
     assert found["goodput"] >= 0.85
     assert found["rejected_within_s"] <= 0.1
-    assert found["recovery_s"] <= max(3, 5 / pace), "those in work are answered first"
+    assert found["recovery_s"] <= 3
 
 
 def test_lost_tickets_cost_little():
@@ -121,7 +121,7 @@ def test_a_queue_that_is_full_for_a_second_is_bounded_by_its_delay():
     overload.rejected(now + 0.9)
     assert overload.inside(now) == 80 and not overload.too_old(60, now)
     overload.rejected(now + 1.0)
-    assert overload.inside(now) == 4 + 20, "two seconds at 10 a second"
+    assert overload.inside(now) == 20, "two seconds at 10 a second"
     assert overload.too_old(3.2, now) and not overload.too_old(3.0, now)
 
 
@@ -132,9 +132,9 @@ def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
     overload.abandoned(1.0)
     assert overload.inside(now) == 80
     overload.abandoned(1.0)
-    assert overload.inside(now) == 4 + 8
+    assert overload.inside(now) == 8
     overload.abandoned(1.0)
-    assert overload.inside(now) == 4 + 6
+    assert overload.inside(now) == 6
 
 
 def test_the_least_wait_of_a_hang_up_is_a_quarter_of_a_second():
@@ -142,7 +142,7 @@ def test_the_least_wait_of_a_hang_up_is_a_quarter_of_a_second():
     now = queued(overload, 0.0)
     for _ in range(3):
         overload.abandoned(0.25)
-    assert overload.inside(now) == 4 + 2, "0.25 s times 0.8 at 10 a second"
+    assert overload.inside(now) == 3 + 1, "one more than in work, although 0.25 s times 0.8 at 10 a second are 2"
 
 
 def test_one_hang_up_does_not_end_an_overload():
@@ -151,7 +151,7 @@ def test_one_hang_up_does_not_end_an_overload():
     overload.rejected(now - 1)
     overload.rejected(now)
     overload.abandoned(2.0)
-    assert overload.inside(now) == 4 + 16
+    assert overload.inside(now) == 16
 
 
 def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
@@ -159,7 +159,7 @@ def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
     now = queued(overload, 0.0, pace=0.1)
     overload.rejected(now - 1)
     overload.rejected(now)
-    assert overload.inside(now) == 4 + 1
+    assert overload.inside(now) == 3 + 1
     assert overload.too_old(13.1, now) and not overload.too_old(12.9, now), "1.5 times 2 s, and 10 s of an answer"
 
 
@@ -176,19 +176,19 @@ def test_the_pace_is_that_of_the_last_32_answers():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0, answers=100, pace=50.0)
     for _ in range(32):
-        now += 0.5
+        now += 0.1
         overload.answered(now, None)
     overload.rejected(now - 1)
     overload.rejected(now)
-    assert overload.inside(now) == 4 + 4
-    assert overload.inside(now + 16) == 4 + 2, "none for as long"
+    assert overload.inside(now) == 21, "32 in 3.1 s, times two seconds"
+    assert overload.inside(now + 3.1) == 10, "none for as long"
 
 
 def test_the_time_alone_is_that_of_the_last_32():
     overload = Overload(BOUNDS, 0.0)
     for took_s in [2.0] * 100 + [0.5] * 32:
         overload.answered(0.0, took_s)
-    assert overload.in_work(queued(overload, 0.0, answers=16, pace=8.0)) == 8
+    assert overload.in_work(queued(overload, 0.0, answers=16, pace=8.0)) == 6
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 0.2])
@@ -214,13 +214,13 @@ def test_a_queue_that_is_empty_for_a_second_is_calm_again():
 
 def test_the_number_in_work_follows_littles_law_within_its_bounds():
     overload = Overload(BOUNDS, 0.0)
-    assert overload.in_work(0.0) == 4, "before anything is known"
+    assert overload.in_work(0.0) == 3, "before anything is known"
     for _ in range(8):
         overload.answered(0.0, 0.5)  # half a second alone
     now = queued(overload, 0.0, answers=16, pace=8.0)
-    assert overload.in_work(now) == 8, "twice 8 a second times 0.5 s"
+    assert overload.in_work(now) == 6, "1.5 times 8 a second times 0.5 s"
     now = queued(Overload(BOUNDS, 0.0), 0.0, answers=16, pace=1.0)
-    assert overload.in_work(now + 100) == 4
+    assert overload.in_work(now + 100) == 3
     fast = Overload(BOUNDS, 0.0)
     for _ in range(8):
         fast.answered(0.0, 0.5)
