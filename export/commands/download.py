@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             print(_fetch(known, arguments.output))
     for package, files in packages.items():
+        print(f"{package}, by npm:", flush=True)  # it may take a minute
         print("\n".join(fetch_files(package, files, arguments.output)))
     return 0
 

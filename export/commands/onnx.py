@@ -63,13 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    """Convert a graph model and print its inputs and outputs."""
+    """Convert a graph model and print which one it is."""
     for option, usual in (("variant", None), ("flip_test", False), ("precision", "fp32"), ("max_difference", None)):
         if getattr(arguments, option) != usual:
             raise UsageError(f"--{option.replace('_', '-')} is for PyTorch checkpoints, not for {arguments.checkpoint}")
     name, model = convert_file(arguments.checkpoint)
     graph_edit.save(model, arguments.output)
     size_mb = arguments.output.stat().st_size / 1e6
-    print(f"{arguments.checkpoint}: {name}; {graph_edit.signature(model)}")
-    print(f"{arguments.output}: {size_mb:.1f} MB")
+    print(f"{arguments.checkpoint}: {name}; {arguments.output}: {size_mb:.1f} MB")
     return 0
