@@ -1,7 +1,7 @@
 """TensorFlow's operators -> ONNX's: those that the networks of `networks.py` use, and no others."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from export.tfjs.draft import CHANNELS_FIRST, Draft, Value
 from export.tfjs.graph_model import Node
 
 Operator = Callable[[Draft, Node], Value]  # it returns the first output
-_PADDINGS = {"SAME": "SAME_UPPER", "VALID": "VALID"}  # SAME adds an odd pixel at the end, as SAME_UPPER does
+_PADDINGS = ("SAME", "VALID")
 
 
 def convert(draft: Draft, node: Node) -> None:
@@ -36,18 +36,17 @@ def _convolution(draft: Draft, node: Node) -> Value:
     if fused and fused.pop(0) != "BiasAdd":
         raise ValueError(f"{node.name}: fused operators {node.attributes['fused_ops']}; the first must be BiasAdd")
     inputs += [draft.constant(name, draft.weights[name]) for name in node.inputs[2:3]]
-    window = _window(node, kernel.shape[2:])
-    shape = 1, *_sizes(node, source, window), kernel.shape[0]
-    value = draft.add("Conv", inputs, shape, CHANNELS_FIRST, group=groups, **window)
+    sizes, window = _window(node, source, kernel.shape[2:])
+    value = draft.add("Conv", inputs, (1, *sizes, kernel.shape[0]), CHANNELS_FIRST, group=groups, **window)
     for name in fused:
         value = _activation(draft, name, node, value)
     return value
 
 
 def _max_pool(draft: Draft, node: Node) -> Value:
-    source, window = _picture(draft, node), _window(node, node.attributes["ksize"][1:3])
-    shape = 1, *_sizes(node, source, window), source.shape[3]
-    return draft.add("MaxPool", [source.name], shape, CHANNELS_FIRST, **window)
+    source = _picture(draft, node)
+    sizes, window = _window(node, source, node.attributes["ksize"][1:3])
+    return draft.add("MaxPool", [source.name], (1, *sizes, source.shape[3]), CHANNELS_FIRST, **window)
 
 
 def _picture(draft: Draft, node: Node) -> Value:
@@ -58,24 +57,20 @@ def _picture(draft: Draft, node: Node) -> Value:
     return draft.stored(draft.values[node.inputs[0]], CHANNELS_FIRST)
 
 
-def _window(node: Node, size: Sequence[int]) -> dict[str, Any]:
-    """Return ONNX's attributes of a moving window."""
+def _window(node: Node, source: Value, extents: Sequence[int]) -> tuple[list[int], dict[str, Any]]:
+    """Return height and width after a moving window, and ONNX's attributes. SAME adds an odd pixel at the end."""
     padding = node.attributes["padding"]
     if padding not in _PADDINGS:
         raise ValueError(f"{node.name}: padding {padding}; known: {', '.join(_PADDINGS)}")
-    steps = {name: node.attributes.get(name, (1, 1, 1, 1))[1:3] for name in ("strides", "dilations")}
-    return {"kernel_shape": list(size), "auto_pad": _PADDINGS[padding], **steps}
-
-
-def _sizes(node: Node, source: Value, window: Mapping[str, Any]) -> tuple[int, int]:
-    """Return height and width after a moving window."""
-    covered = [(size - 1) * step + 1 for size, step in zip(window["kernel_shape"], window["dilations"], strict=True)]
-    lost = covered if node.attributes["padding"] == "VALID" else [1, 1]
-    height, width = (
-        math.ceil((side - less + 1) / stride)
-        for side, less, stride in zip(source.shape[1:3], lost, window["strides"], strict=True)
-    )
-    return height, width
+    strides, dilations = (node.attributes.get(name, (1, 1, 1, 1))[1:3] for name in ("strides", "dilations"))
+    sizes, missing = [], []
+    for side, extent, stride, dilation in zip(source.shape[1:3], extents, strides, dilations, strict=True):
+        covered = (extent - 1) * dilation + 1
+        size = math.ceil(side / stride) if padding == "SAME" else (side - covered) // stride + 1
+        sizes.append(size)
+        missing.append(max((size - 1) * stride + covered - side, 0))
+    pads = [*(count // 2 for count in missing), *(count - count // 2 for count in missing)]
+    return sizes, {"kernel_shape": list(extents), "strides": strides, "dilations": dilations, "pads": pads}
 
 
 def _activation(draft: Draft, name: str, node: Node, value: Value) -> Value:
@@ -114,23 +109,20 @@ def _spread(draft: Draft, name: str, like: Value) -> str:
     return draft.constant(f"{name}/{''.join(map(str, like.order))}", array)
 
 
-def _resize(mode: str) -> Operator:
-    def convert(draft: Draft, node: Node) -> Value:
-        source = _picture(draft, node)
-        height, width = (int(size) for size in draft.weights[node.inputs[1]])
-        corners, half = (node.attributes.get(name, False) for name in ("align_corners", "half_pixel_centers"))
-        scales = np.array([1, 1, height / source.shape[1], width / source.shape[2]], np.float32)
-        return draft.add(
-            "Resize",
-            [source.name, "", draft.constant(f"{node.name}/scales", scales)],
-            (1, height, width, source.shape[3]),
-            CHANNELS_FIRST,
-            mode=mode,
-            coordinate_transformation_mode="align_corners" if corners else "half_pixel" if half else "asymmetric",
-            nearest_mode="round_prefer_ceil" if half or corners else "floor",
-        )
-
-    return convert
+def _resized(draft: Draft, node: Node) -> Value:
+    source = _picture(draft, node)
+    height, width = (int(size) for size in draft.weights[node.inputs[1]])
+    ratios = np.array([height / source.shape[1], width / source.shape[2]], np.float32)
+    scales = np.array([1, 1, *np.nextafter(ratios, np.float32(np.inf))], np.float32)  # ONNX rounds sizes down
+    corners, half = (node.attributes.get(name, False) for name in ("align_corners", "half_pixel_centers"))
+    return draft.add(
+        "Resize",
+        [source.name, "", draft.constant(f"{node.name}/scales", scales)],
+        (1, height, width, source.shape[3]),
+        CHANNELS_FIRST,
+        mode="linear",
+        coordinate_transformation_mode="align_corners" if corners else "half_pixel" if half else "asymmetric",
+    )
 
 
 def _concatenation(draft: Draft, node: Node) -> Value:
@@ -184,8 +176,7 @@ _OPERATORS: dict[str, Operator] = {
     "Sub": _arithmetic("Sub"),
     "Mul": _arithmetic("Mul"),
     "MaxPool": _max_pool,
-    "ResizeBilinear": _resize("linear"),
-    "ResizeNearestNeighbor": _resize("nearest"),
+    "ResizeBilinear": _resized,
     "ConcatV2": _concatenation,
     "Transpose": _transposed,
     "SplitV": _split,
