@@ -112,8 +112,7 @@ def _spread(draft: Draft, name: str, like: Value) -> str:
 def _resized(draft: Draft, node: Node) -> Value:
     source = _picture(draft, node)
     height, width = (int(size) for size in draft.weights[node.inputs[1]])
-    ratios = np.array([height / source.shape[1], width / source.shape[2]], np.float32)
-    scales = np.array([1, 1, *np.nextafter(ratios, np.float32(np.inf))], np.float32)  # ONNX rounds sizes down
+    scales = np.array([1, 1, _scale(source.shape[1], height), _scale(source.shape[2], width)], np.float32)
     corners, half = (node.attributes.get(name, False) for name in ("align_corners", "half_pixel_centers"))
     return draft.add(
         "Resize",
@@ -123,6 +122,12 @@ def _resized(draft: Draft, node: Node) -> Value:
         mode="linear",
         coordinate_transformation_mode="align_corners" if corners else "half_pixel" if half else "asymmetric",
     )
+
+
+def _scale(before: int, after: int) -> np.float32:
+    """Return the smallest float32 from `after / before` on with which ONNX gets `after`: it rounds sizes down."""
+    ratio = np.float32(after / before)
+    return ratio if int(before * ratio) == after else np.nextafter(ratio, np.float32(np.inf))
 
 
 def _concatenation(draft: Draft, node: Node) -> Value:
