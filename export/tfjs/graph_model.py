@@ -88,9 +88,9 @@ def _weights(path: Path, entries: list[Mapping[str, Any]], data: bytes) -> dict[
     for entry in entries:
         stored = np.dtype(entry.get("quantization", entry)["dtype"]).newbyteorder("<")
         size = math.prod(entry["shape"]) * stored.itemsize
+        if offset + size > len(data):
+            raise ValueError(f"{path}: the weights end before the end of {entry['name']}")
         values = np.frombuffer(data[offset : offset + size], stored)
-        if values.nbytes != size:
-            raise ValueError(f"{path}: the weights end before {entry['name']}")
         found[entry["name"]] = _dequantised(values, entry).reshape(entry["shape"])
         offset += size
     if offset != len(data):
