@@ -168,16 +168,11 @@ def _transposed(draft: Draft, node: Node) -> Value:
     return Value(source.name, shape, tuple(moved.index(axis) for axis in source.order))
 
 
-def _same(draft: Draft, node: Node) -> Value:
-    return draft.values[node.inputs[0]]
-
-
 _OPERATORS: dict[str, Operator] = {
     **dict.fromkeys(("Conv2D", "DepthwiseConv2dNative", "_FusedConv2D", "FusedDepthwiseConv2dNative"), _convolution),
-    **dict.fromkeys(("Relu", "Relu6", "LeakyRelu", "Sigmoid"), _activated),
-    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), _arithmetic("Add")),
+    **dict.fromkeys(("LeakyRelu", "Sigmoid"), _activated),
+    **dict.fromkeys(("Add", "AddV2"), _arithmetic("Add")),
     **dict.fromkeys(("Pad", "PadV2"), _padded),
-    **dict.fromkeys(("Identity", "Cast"), _same),  # every tensor is float32
     "Sub": _arithmetic("Sub"),
     "Mul": _arithmetic("Mul"),
     "MaxPool": _max_pool,

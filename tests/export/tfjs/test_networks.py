@@ -17,7 +17,7 @@ from export.tfjs.graph_model import read
 from tests.export.tfjs.graph_files import node, save_graph_model
 
 RECORDED = json.loads(Path(__file__).with_name("recorded.json").read_text())
-NODES = [node("out", "Relu", "pixels")]
+NODES = [node("out", "Sigmoid", "pixels")]
 
 
 @pytest.mark.parametrize(
