@@ -171,6 +171,13 @@ def test_only_the_persons_box_is_searched(decoding):
         assert score == pytest.approx(height, rel=0.3)  # between cells
 
 
+def test_nobody_has_no_box():
+    nobody = {"centers": np.zeros((0, 2)), "scales": np.zeros((0, 2)), "person_boxes": np.zeros((0, 4))}
+    tensors = {name: array.astype(np.float32) for name, array in nobody.items()} | {"heatmaps": peak(7, 7)}
+    answer = Heatmaps(SIZE, "dark", search="box").decoder.run(Request(tensors, {}, frozenset()))
+    assert (answer["keypoints"].shape, answer["keypoint_scores"].shape) == ((0, 1, 2), (0, 1))
+
+
 def test_a_box_between_two_cells_is_searched_in_one():
     boxes = np.array([[5, 7, 5, 7.2], [0, 0, WIDTH, HEIGHT]], np.float32)
     maps = np.concatenate([np.full((1, 1, HEIGHT, WIDTH), 0.5, np.float32), peak(7, 9)])
