@@ -14,9 +14,12 @@ from cigpose_client.outputs import write_file
 from export import graph_edit
 
 _ROOT = "package"  # folder of a package's files inside its archive
-_OFFLINE = {"EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT"}
-_ARGUMENTS = (  # a machine that is offline learns so in seconds
-    *("--ignore-scripts", "--loglevel=error", "--fetch-retries=1"),
+_OFFLINE = {
+    *("EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTFOUND", "ETIMEDOUT"),
+    *("ERR_SOCKET_TIMEOUT", "FETCH_ERROR"),
+}
+_ARGUMENTS = (  # one repetition after a second, and half a minute for each answer: npm's defaults wait for minutes
+    *("--ignore-scripts", "--loglevel=error", "--fetch-retries=1", "--fetch-timeout=30000"),
     *("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=1000"),
 )
 
@@ -59,7 +62,7 @@ def _pack(package: str, scratch: Path) -> Path:
 
 def _explain(errors: str) -> str:
     """Return a readable reason from what npm wrote to stderr."""
-    code = re.search(r"code (E?[A-Z_]+)", errors)
+    code = re.search(r"code (\w+)", errors)
     if code and code[1] in _OFFLINE:
         return f"npm cannot reach its registry; is this machine online? (npm says {code[1]})"
     return f"npm cannot fetch it: {' '.join(errors.split())[:300] or 'no archive was written'}"

@@ -108,6 +108,7 @@ def test_a_missing_npm_is_an_instruction(tmp_path):
     [
         ("npm error code ENOTFOUND\\nnpm error syscall getaddrinfo", "is this machine online.*npm says ENOTFOUND"),
         ("npm ERR! code EAI_AGAIN", "is this machine online.*npm says EAI_AGAIN"),
+        ("npm error code FETCH_ERROR", "is this machine online.*npm says FETCH_ERROR"),
         ("npm error code E404\\nnpm error 404 Not Found", "npm cannot fetch it: npm error code E404 npm error 404 Not"),
         ("", "npm cannot fetch it: no archive was written"),
     ],
