@@ -17,22 +17,13 @@ class Load:
 
     Attributes:
         pictures_per_s: throughput.
-        people: number of people found.
-        people_per_picture: mean over all pictures, those of the ramp included.
+        people_per_picture: mean number of people found, over all pictures, those of the ramp included.
         latencies_s: latency of every request.
-        duration_s: time in which these requests were answered.
     """
 
     pictures_per_s: float
-    people: int
     people_per_picture: float
     latencies_s: list[float]
-    duration_s: float
-
-    @property
-    def people_per_s(self) -> float:
-        """The number of people found per second."""
-        return self.people / self.duration_s
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the latencies in milliseconds."""
@@ -75,6 +66,5 @@ def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int
     answers.sort()
     counted = answers[ramp : ramp + requests]
     seconds = counted[-1][0] - (answers[ramp - 1][0] if ramp else started)
-    people = sum(found for _, _, found in counted)
-    mean = sum(found for _, _, found in answers) / sent
-    return Load(requests / seconds, people, mean, [latency for _, latency, _ in counted], seconds)
+    people_per_picture = sum(people for _, _, people in answers) / sent
+    return Load(requests / seconds, people_per_picture, [latency for _, latency, _ in counted])

@@ -111,7 +111,6 @@ def _summary(contender: Contender, floor_rate: float) -> dict[str, Any]:
     return {
         "callers": contender.callers,
         "pictures_per_s": rate,
-        "people_per_s": median(load.people_per_s for load in contender.loads),
         "people": contender.loads[0].people_per_picture,
         "p50_ms": median(load.percentile_ms(50) for load in contender.loads),
         "p99_ms": float(np.percentile(everything, 99) * 1000),

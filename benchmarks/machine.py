@@ -22,7 +22,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return commit, date, processor, cores, GPUs, current load of the machine, and versions."""
+    """Return commit, date, processor, cores, GPUs, current load of the machine, and versions of packages."""
     return {
         "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -31,7 +31,7 @@ def describe() -> dict[str, Any]:
         "gpus": _gpus(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {each.name: each.version for each in importlib.metadata.distributions() if each.name in _PACKAGES},
     }
 
 
@@ -47,13 +47,6 @@ def _git(*arguments: str) -> str:
     return subprocess.run(
         ["git", *arguments], cwd=_CHECKOUT, capture_output=True, text=True, check=False
     ).stdout.strip()
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _processor() -> str:

@@ -114,7 +114,6 @@ def summary(observed: Observed, network: str) -> dict[str, Any]:
         }
     return {
         "pictures_per_s": load.pictures_per_s,
-        "people_per_s": load.people_per_s,
         "people_per_picture": load.people_per_picture,
         "mean_ms": sum(load.latencies_s) / pictures * 1000,
         **{f"p{percent}_ms": load.percentile_ms(percent) for percent in (50, 95, 99)},

@@ -40,7 +40,7 @@ def test_rows_per_execution_weigh_every_execution():
 
 
 def test_stages_account_for_all_processor_time():
-    load = Load(10.0, 6, 3.0, [0.1, 0.1], 0.2)
+    load = Load(10.0, 3.0, [0.1, 0.1])
     counted = {"net": Counters(2, 4.0, 120.0, 2.0, {3: Executions(2, 122.0)}), "decode_image": Counters(2, 0.0, 6.0)}
     found = summary(
         Observed(load, counted, {"net": 0.11, "decode_image": 0.006, FRONT: 0.01, "accept": 0.0}, 0.02), "net"

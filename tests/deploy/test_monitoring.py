@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from cigpose_client import Options, PoseClient, RequestRejected
 
-from server.exposition import render
 from server.health import Health
 from server.process import free_port
 from tests.deploy import plain_folder, tools
 from tests.deploy.manifests import rules_text
 from tests.deploy.prometheus import watching
+from tests.server.test_exposition import page_of
 
 pytestmark = pytest.mark.server
 _MONITORING = plain_folder.CHECKOUT / "deploy" / "components" / "monitoring"
@@ -122,7 +122,7 @@ def test_prometheus_reads_the_watchdogs_page():
     if not tools.find("promtool"):
         pytest.skip("no promtool here; `python -m tests.deploy.tools` fetches it")
     name = 'a "network" of C:\\'
-    page = render(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
+    page = page_of(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
     done = subprocess.run([tools.need("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

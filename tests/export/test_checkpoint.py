@@ -148,7 +148,7 @@ def test_a_missing_file_is_an_os_error(tmp_path):
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_the_variant_is_told_by_names_and_shapes_and_its_weights_are_loaded(tmp_path):
+def test_names_and_shapes_identify_the_variant(tmp_path):
     for size in SIZES:
         state = network(size.size).state_dict()
         variant, found = load_variant(Checkpoint(tmp_path / "a.pth", state), SIZES, of_size)
@@ -157,7 +157,7 @@ def test_the_variant_is_told_by_names_and_shapes_and_its_weights_are_loaded(tmp_
         assert not found.training
 
 
-def test_variants_of_one_architecture_are_told_apart_by_the_files_name_or_by_the_caller(tmp_path):
+def test_the_files_name_or_the_caller_decides_between_equal_variants(tmp_path):
     twins, state = (Size("one", 4), Size("other", 4)), network(4).state_dict()
     for file_name, asked, expected in (
         ("other-1a2b.pth", None, "other"),

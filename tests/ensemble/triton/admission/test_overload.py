@@ -24,7 +24,7 @@ def test_lost_tickets_cost_little():
 
 
 @pytest.mark.parametrize("pace", [3.5, 12, 60])
-def test_sixty_four_patient_callers_in_a_loop_are_never_rejected_nor_starved(pace):
+def test_64_patient_callers_in_a_loop_are_never_rejected(pace):
     simulation = Simulation(pace)
 
     def call():
@@ -49,7 +49,7 @@ def test_a_burst_of_64_on_an_idle_server_is_answered_whole(pace):
 
 
 @pytest.mark.parametrize("light_per_s", [0, 0.5, 5])
-def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_per_s):
+def test_a_server_is_calm_again_under_a_light_load(light_per_s):
     simulation, arrivals, time = Simulation(12), random.Random(0), 0.0
     while time < 20:
         simulation.at(time, simulation.call, 5.0)
@@ -65,7 +65,7 @@ def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_pe
     assert {what for *_, what in simulation.outcomes[before:]} == {"answered"}
 
 
-def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
+def test_the_order_is_first_in_first_out_without_hang_ups():
     simulation = Simulation(12, bounds=Bounds(1, 1, 64))
     for number in range(40):
         simulation.at(number * 0.01, simulation.call, 30.0)
@@ -74,7 +74,7 @@ def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
 
 
 @pytest.mark.parametrize("deadline_s", [5, 15])
-def test_a_pace_that_changes_by_ten_is_followed(deadline_s):
+def test_a_tenfold_change_of_the_pace_is_followed(deadline_s):
     simulation, arrivals, time = Simulation(30), random.Random(0), 0.0
     while time < 120:
         simulation.at(time, simulation.call, deadline_s)
@@ -94,12 +94,12 @@ def test_a_pace_that_changes_by_ten_is_followed(deadline_s):
     seed=st.integers(0, 5),
 )
 @settings(max_examples=30)
-def test_never_more_inside_than_allowed_and_no_ticket_is_kept_for_ever(calls, pace, lost, seed):
+def test_the_bounds_hold_and_every_ticket_ends(calls, pace, lost, seed):
     simulation = Simulation(pace, lost=lost, seed=seed)
     for time, deadline_s in calls:
         simulation.at(time, simulation.call, deadline_s)
     simulation.run(1000)
-    assert len(simulation.outcomes) == len(calls), "none hangs for ever"
+    assert len(simulation.outcomes) == len(calls), "every call ends"
     assert simulation.most_inside <= BOUNDS.in_work + BOUNDS.waiting
     simulation.places.give_up(2000)
     places = simulation.places
@@ -125,7 +125,7 @@ def test_a_queue_that_is_full_for_a_second_is_bounded_by_its_delay():
     assert overload.too_old(3.2, now) and not overload.too_old(3.0, now)
 
 
-def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
+def test_three_hang_ups_start_an_overload_and_shorten_the_queue():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0)
     overload.abandoned(1.0)
@@ -154,7 +154,7 @@ def test_one_hang_up_does_not_end_an_overload():
     assert overload.inside(now) == 16
 
 
-def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
+def test_an_overloaded_queue_has_room_for_one_slow_request():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0, pace=0.1)
     overload.rejected(now - 1)
@@ -163,7 +163,7 @@ def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
     assert overload.too_old(13.1, now) and not overload.too_old(12.9, now), "1.5 times 2 s, and 10 s of an answer"
 
 
-def test_without_a_pace_the_delay_alone_makes_a_request_too_old():
+def test_without_a_known_pace_the_delay_decides():
     overload = Overload(BOUNDS, 0.0)
     overload.queue_is(5, 0.0)
     overload.rejected(0.0)
@@ -192,7 +192,7 @@ def test_the_time_alone_is_that_of_the_last_32():
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 0.2])
-def test_hang_ups_that_have_not_waited_say_nothing(waited_s):
+def test_hang_ups_without_a_wait_are_ignored(waited_s):
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0)
     for _ in range(9):

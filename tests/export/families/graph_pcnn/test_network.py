@@ -109,9 +109,7 @@ def test_equal_to_the_official_baseline(stage1):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_top_of_a_baseline_both_branches_are_its_own_and_nothing_moves(
-    tiny_heatmap_network, tiny_heatmap_variant, kind
-):
+def test_from_a_baseline_both_branches_are_copied_and_points_stay(tiny_heatmap_network, tiny_heatmap_variant, kind):
     baseline = tiny_heatmap_network(kind)
     before = {name: value.clone() for name, value in baseline.state_dict().items()}
     network = on_top_of(baseline, Variant("new", tiny_heatmap_variant(kind)))
