@@ -84,7 +84,7 @@ def test_the_error_names_address_time_and_remedy():
     with PoseClient("127.0.0.1:1", timeout_s=0.5) as client, pytest.raises(ServerUnavailable) as caught:
         client.estimate(b"1")
     assert re.fullmatch(
-        r"no answer from 127\.0\.0\.1:1: nobody listens there \(connection refused\), tried for 0\.[45]\d* s; "
+        r"no answer from 127\.0\.0\.1:1: no server listens there \(connection refused\), tried for 0\.[45]\d* s; "
         r"is the server running, and is url its gRPC address\?",
         str(caught.value),
     )
