@@ -17,6 +17,7 @@ from server.usage import CommandLine, output_path
 _QUICK = {  # command -> options with which it only shows that it runs
     "compare": "--rounds 1 --requests 8 --service-callers 4",
     "stages": "--callers 4 --requests 16",
+    "stage2": "--rounds 1",
     "load": "spike closed-16",
     "capacity": "--seconds 3",
 }
@@ -37,7 +38,7 @@ def plan(profile: str, folder: Path, *, quick: bool, measured: Sequence[str] = (
     lines = []
     for name, brief in _QUICK.items():
         line = [name, *(brief.split() if quick else ()), *own.get(name, ["--profile", profile])]
-        line += [] if name == "load" else measured  # `load` needs networks that find the rendered people
+        line += [] if name in ("load", "stage2") else measured  # these need networks of their own
         lines.append([*line, "--output", str(folder if name == "load" else folder / f"{name}.json")])
     return [*lines, *([["chart"]] if folder == results.FOLDER else [])]
 

@@ -107,23 +107,30 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, _without_prefix({str(name): value for name, value in entries.items()}))
 
 
-def exporter_of(checkpoint: Checkpoint, variant: str | None = None) -> Exporter:
-    """Return the exporter of the variant's family, else of the family that recognises the checkpoint.
+def exporter_of(checkpoint: Checkpoint, named: str | None = None) -> Exporter:
+    """Return the exporter of a family for a checkpoint.
+
+    Args:
+        checkpoint: the checkpoint.
+        named: name of the family or of one of its variants; None: the family that recognises the checkpoint.
 
     Raises:
-        ValueError: no family recognises the checkpoint (the message lists the entries that each expects).
+        ValueError: no family recognises the checkpoint (the message lists the entries that each expects), or the named
+            one has no checkpoints.
     """
     exporters = {
         family.name: cast(Exporter, import_module(family.checkpoints))
         for family in families().values()
-        if family.checkpoints and variant in (None, *family.variants)
+        if family.checkpoints and named in (None, family.name, *family.variants)
     }
 
     def surplus(name: str) -> int:
         return sum(1 if key in checkpoint.state else -1 for key in exporters[name].KEYS)
 
-    best = max(exporters, key=surplus)
-    if variant is None and surplus(best) <= 0:
+    best = max(exporters, key=surplus, default=None)
+    if best is None:
+        raise ValueError(f"{checkpoint.path}: networks of {named} come from ONNX files, not from checkpoints")
+    if named is None and surplus(best) <= 0:
         found = f"no family has such entries: {_listing(checkpoint.shapes)}"
         expected = [f"{name}: {', '.join(exporter.KEYS)} ..." for name, exporter in exporters.items()]
         raise ValueError(f"{checkpoint.path}: {found}. {'; '.join(expected)}")

@@ -45,7 +45,7 @@ def _kind(network: str, heads_of: Path | None) -> _Kind:
     if network in _GRAPHS:
         variant = dict(zip(_GRAPHS, (GRAPH_PCNN, WITHOUT_GRAPH, EQUAL_NEIGHBOURS), strict=True))[network]
         task = partial(GraphPcnnTask, variant=variant, heads_of=heads_of)
-        return _Kind(variant.name, Schedule(steps=9000, rate=2e-3), task, export_graph_pcnn)
+        return _Kind(variant.name, Schedule(steps=6500, rate=2e-3), task, export_graph_pcnn)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
 

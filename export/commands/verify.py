@@ -105,7 +105,7 @@ def _pytorch(arguments: argparse.Namespace, network: Network, inputs: list[Answe
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
     torch.set_num_threads(1)  # as `export onnx` does
     checkpoint = read_checkpoint(arguments.checkpoint)
-    original = exporter_of(checkpoint).original(checkpoint, network)
+    original = exporter_of(checkpoint, network.source.get("family")).original(checkpoint, network)
     names = [tensor.name for tensor in network.outputs]
     answers = [answers_of(original.module, original.prepare(sample), names) for sample in inputs]
     return answers, original.clearest(original.prepare(joined(inputs)), arguments.crops)

@@ -203,6 +203,9 @@ def test_the_variant_decides_where_two_families_read_a_checkpoint(tmp_path, stat
     assert exporter_of(Checkpoint(tmp_path, state), "cigpose-m_coco_256x192") is cigpose
     for variant, exporter in (("pose_hrnet_w32_256x192", hrnet), ("graphpcnn_hrnet_w32_256x192", graph_pcnn)):
         assert exporter_of(Checkpoint(tmp_path, of_families[hrnet]), variant) is exporter
+    assert exporter_of(Checkpoint(tmp_path, of_families[hrnet]), "graph_pcnn") is graph_pcnn  # the family's own name
+    with pytest.raises(ValueError, match="networks of heatmaps come from ONNX files, not from checkpoints"):
+        exporter_of(Checkpoint(tmp_path, state), "heatmaps")
 
 
 def test_a_checkpoint_of_no_family_is_rejected_with_known_entries(tmp_path, state):

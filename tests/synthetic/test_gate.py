@@ -59,6 +59,17 @@ def test_the_truth_scores_one_and_duplicates_do_not_count(answer) -> None:
     assert result.mean_error < 1e-3
 
 
+def test_networks_of_cocos_keypoints_are_measured_by_the_body() -> None:
+    def body(picture: bytes) -> Poses:
+        whole = oracle(picture, shift=0.01)
+        kept = whole.keypoints[:, :17], whole.keypoint_scores[:, :17]
+        return Poses(whole.bboxes, whole.bbox_scores, len(whole.bboxes), *kept)
+
+    result, whole = measure(body, SEEDS), measure(lambda picture: oracle(picture, shift=0.01), SEEDS)
+    assert result.average_precision == pytest.approx({"body": whole.average_precision["body"]}, abs=1e-6)
+    assert result.histogram.tolist() == whole.histogram[:17].tolist()
+
+
 def test_shifted_keypoints_score_less_and_precise_parts_suffer_first() -> None:
     precision = measure(lambda picture: oracle(picture, shift=0.03), SEEDS).average_precision
     assert precision["face"] < precision["body"] < 1.0
