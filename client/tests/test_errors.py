@@ -100,7 +100,12 @@ def test_a_single_try_names_no_time():
 @pytest.mark.parametrize(
     ("message", "problem", "remedy", "transient"),
     [
-        (LAST.format("UNKNOWN: ipv4:1:2: Failed to connect to remote host: Connection refused"), "nobody", "url", True),
+        (
+            LAST.format("UNKNOWN: ipv4:1:2: Failed to connect to remote host: Connection refused"),
+            "no server listens",
+            "url",
+            True,
+        ),
         ("errors resolving x:1: [field:hostname ... Domain name not found]", "cannot be resolved", "host in url", True),
         ("DNS resolution failed for x:1: C-ares status is not ARES_SUCCESS", "cannot be resolved", "host in url", True),
         (LAST.format("UNKNOWN: ipv4:1:2: Tls handshake failed: WRONG_VERSION_NUMBER"), "not speak TLS", "tls", False),
