@@ -59,7 +59,7 @@ def test_a_dead_server_is_reported_immediately_and_once(tmp_path, monkeypatch, c
     assert err.getvalue().count(waiting) == 1
     assert err.first_s < min(2, err.last_s - 0.2)  # retries followed the report
     *_, problem, remedy = err.getvalue().splitlines()
-    assert re.search(r"no answer from 127.0.0.1:1: no server listens there .*, tried for \d\.\d+ s", problem)
+    assert re.search(r"no answer from 127.0.0.1:1: no server listens there .*, tried for [\d.]+ s", problem)
     assert remedy == "  is the server running, and is --url its gRPC address?"
 
 
