@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         type=input_path,
-        help="person detector: YOLOX or RT-DETR; every top-down network needs one",
+        help="person detector: YOLOX, RT-DETR or NanoDet; every top-down network needs one",
     )
     parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(
@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN and lifters: at "
         "`export onnx` only)",
     )
-    overrides = parser.add_argument_group("overrides for files without this metadata (an error names the missing ones)")
+    overrides = parser.add_argument_group(
+        "overrides for files without this metadata (an error names the missing values)"
+    )
     overrides.add_argument(
         "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop size, for pose files that leave it open"
     )

@@ -1,4 +1,4 @@
-"""The gate measures any function from picture to people; here one that knows the truth."""
+"""The gate measures any function from picture to people; here one that returns the truth."""
 
 import json
 from dataclasses import fields
@@ -19,7 +19,7 @@ SCENES = {scene.jpeg: scene for scene in map(render_scene, SEEDS)}
 
 
 def oracle(picture: bytes, shift: float = 0.0) -> Poses:
-    """Every person; unannotated keypoints, which no network could know, in the middle of the box."""
+    """Every person; unannotated keypoints are in the middle of the box."""
     people = SCENES[picture].people
     count, boxes = len(people), [person.bbox_xyxy for person in people]
     points = [
@@ -49,14 +49,25 @@ def twice(poses: Poses) -> Poses:
 
 @pytest.mark.parametrize("answer", [oracle, lambda picture: twice(oracle(picture))], ids=["truth", "duplicates"])
 def test_the_truth_scores_one_and_duplicates_do_not_count(answer) -> None:
-    """Except where parts are not annotated: COCO ignores one answer for each such person, but any answer near it may
-    be the one, so in a crowd another counts as wrong."""
+    """Parts that are not annotated may score less: COCO ignores one answer near each such person, and in a crowd this
+    may be another person's answer, so that this person's own counts as wrong."""
     result = measure(answer, SEEDS)
     precision = result.average_precision
     assert [precision[part] for part in ("body", "foot", "whole")] == pytest.approx([1.0] * 3)
     assert min(precision[part] for part in ("face", "hand")) > 0.85
     assert result.found == result.people == sum(len(scene.people) for scene in SCENES.values())
     assert result.mean_error < 1e-3
+
+
+def test_networks_of_cocos_keypoints_are_measured_by_the_body() -> None:
+    def body(picture: bytes) -> Poses:
+        whole = oracle(picture, shift=0.01)
+        kept = whole.keypoints[:, :17], whole.keypoint_scores[:, :17]
+        return Poses(whole.bboxes, whole.bbox_scores, len(whole.bboxes), *kept)
+
+    result, whole = measure(body, SEEDS), measure(lambda picture: oracle(picture, shift=0.01), SEEDS)
+    assert result.average_precision == pytest.approx({"body": whole.average_precision["body"]}, abs=1e-6)
+    assert result.histogram.tolist() == whole.histogram[:17].tolist()
 
 
 def test_shifted_keypoints_score_less_and_precise_parts_suffer_first() -> None:

@@ -42,7 +42,7 @@ def add_evaluate(subcommands: Any) -> None:
         "--boxes",
         default="gt",
         metavar="gt|detector|FILE",
-        help="whose people: the annotated ones, the server's detector, or COCO detection results (default: gt)",
+        help="source of the boxes: the annotations, the server's detector, or COCO detection results (default: gt)",
     )
     parser.add_argument("--limit", type=arguments.above_zero(int), metavar="N", help="only the first N pictures")
     parser.add_argument("--results", metavar="FILE", help="evaluate these COCO results and ask no server")
