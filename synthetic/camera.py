@@ -34,6 +34,10 @@ class View:
         pixels = np.stack((seen[:, 0] * factor, -seen[:, 1] * factor), axis=1) + self.origin
         return pixels, seen[:, 2]
 
+    def seen_in_space(self, points: Array) -> Array:
+        """Return points (N, 3) in camera axes as lifters answer them: x right, y down, z away, in statures."""
+        return points @ self.rotation.T * (1, -1, -1)
+
     def facing(self, normals: Array) -> Array:
         """Return the cosine (N,) between normals (N, 3) and the direction to the camera."""
         return np.asarray(normals @ self.rotation[2])

@@ -49,6 +49,12 @@ def samples(data: Dataset, rng: np.random.Generator, count: int, size: Size) -> 
 
 
 def _without_end(data: Dataset, rng: np.random.Generator, size: Size) -> Iterator[Sample]:
+    for image, row in people_without_end(data, rng):
+        yield training_crop(rng, image, data.points[row], data.visible[row], data.bbox_xyxy[row], size)
+
+
+def people_without_end(data: Dataset, rng: np.random.Generator) -> Iterator[tuple[Image, int]]:
+    """Yield pictures, each with the row of one of its people, drawn from a data set."""
     while True:
         scene = int(rng.integers(len(data)))
         rows = range(data.people_of(scene).start, data.people_of(scene).stop)
@@ -56,7 +62,7 @@ def _without_end(data: Dataset, rng: np.random.Generator, size: Size) -> Iterato
             continue
         image = decode(data.jpeg(scene))
         for row in rng.permutation(rows)[:_FROM_ONE_SCENE]:
-            yield training_crop(rng, image, data.points[row], data.visible[row], data.bbox_xyxy[row], size)
+            yield image, int(row)
 
 
 def training_crop(
@@ -92,7 +98,7 @@ def training_crop(
     if mirrored:
         moved, weights = moved[_FLIP], weights[_FLIP]
     weights = weights & ((moved >= 0) & (moved < size)).all(axis=1)
-    return Sample(_recolour(rng, crop), moved.astype(np.float32), weights.astype(np.float32))
+    return Sample(recoloured(rng, crop), moved.astype(np.float32), weights.astype(np.float32))
 
 
 def _half_body(rng: np.random.Generator, points: Floats, visible: NDArray[np.uint8]) -> Floats:
@@ -118,7 +124,7 @@ def _matrix(center: NDArray[np.float64], width: float, turn: float, mirrored: bo
     return matrix
 
 
-def _recolour(rng: np.random.Generator, crop: Image) -> Image:
+def recoloured(rng: np.random.Generator, crop: Image) -> Image:
     """Return the crop with changed contrast and colour balance, sometimes with a covered patch."""
     gain, shift = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3), rng.uniform(-15, 15)
     table = np.clip(np.arange(256)[:, None] * gain + shift, 0, 255).astype(np.uint8)

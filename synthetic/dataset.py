@@ -15,7 +15,7 @@ from synthetic.annotations import annotated_visibility
 from synthetic.scene import render_scene
 
 _WORKERS = 2
-_Row = tuple[bytes, NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]
+_Row = tuple[bytes, NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Dataset:
         points: (P, 133, 2) float32 pixels.
         visible: (P, 133) uint8, as annotated.
         bbox_xyxy: (P, 4) float32 pixels.
+        joints_3d: (P, 17, 3) float32 metres, see `Person`.
     """
 
     jpegs: NDArray[np.uint8]
@@ -37,6 +38,7 @@ class Dataset:
     points: NDArray[np.float32]
     visible: NDArray[np.uint8]
     bbox_xyxy: NDArray[np.float32]
+    joints_3d: NDArray[np.float32]
 
     def __len__(self) -> int:
         """Return the number of scenes."""
@@ -52,12 +54,18 @@ class Dataset:
 
 
 def load_or_render(path: Path, seeds: Sequence[int]) -> Dataset:
-    """Return the scenes of `seeds` from the file at `path`; without that file, render them and write it."""
+    """Return the scenes of `seeds` from the file at `path`; without that file, render them and write it.
+
+    Raises:
+        ValueError: the file was written before the scenes had joints in space.
+    """
     if not path.exists():
         content = vars(render_dataset(seeds))
         with replacing(path) as file:
             np.savez(file, **content)
     with np.load(path) as arrays:
+        if "joints_3d" not in arrays.files:
+            raise ValueError(f"{path} holds no joints_3d; remove it, and its scenes are rendered again")
         return Dataset(**{name: arrays[name] for name in arrays.files})
 
 
@@ -76,7 +84,7 @@ def render_dataset(seeds: Sequence[int]) -> Dataset:
 
 def collect(rows: Sequence[_Row]) -> Dataset:
     """Join rendered scenes."""
-    jpegs, points, visible, boxes = zip(*rows, strict=True)
+    jpegs, points, visible, boxes, joints = zip(*rows, strict=True)
     return Dataset(
         jpegs=np.frombuffer(b"".join(jpegs), np.uint8),
         offsets=np.cumsum([0, *(len(jpeg) for jpeg in jpegs)]),
@@ -84,6 +92,7 @@ def collect(rows: Sequence[_Row]) -> Dataset:
         points=np.concatenate(points),
         visible=np.concatenate(visible),
         bbox_xyxy=np.concatenate(boxes),
+        joints_3d=np.concatenate(joints),
     )
 
 
@@ -95,4 +104,5 @@ def _render(seed: int) -> _Row:
         np.array([person.points for person in people], np.float32).reshape(-1, 133, 2),
         np.array([annotated_visibility(person) for person in people], np.uint8).reshape(-1, 133),
         np.array([person.bbox_xyxy for person in people], np.float32).reshape(-1, 4),
+        np.array([person.joints_3d for person in people], np.float32).reshape(-1, 17, 3),
     )

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ensemble.keypoints.human36m import ROOT, STATURE_M, to_human36m
 from synthetic.background import blend_over, paint_background, paint_object
 from synthetic.body import Body, pose_body, sample_build
 from synthetic.camera import View, sample_view
@@ -35,12 +36,15 @@ class Person:
         visible: (133,) 2 visible, 1 hidden, 0 outside the picture.
         bbox_xyxy: (4,) box around the visible pixels of the person.
         area: number of visible pixels of the person.
+        joints_3d: (17, 3) of Human3.6M in metres from the root, x right, y down, z away, as if everybody were
+            `STATURE_M` tall.
     """
 
     points: Array
     visible: NDArray[np.int64]
     bbox_xyxy: Array
     area: int
+    joints_3d: Array
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,16 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Item:
-    """A figure or an object: its pixels in `window`, and for a figure its keypoints and their own visibility."""
+    """A figure or an object: its pixels in `window`, and for a figure its keypoints and their own visibility.
+
+    The keypoints are in pixels, and in camera axes in statures.
+    """
 
     bgra: Image
     window: tuple[slice, slice]
     points: Array | None = None
     own: Mask | None = None
+    space: Array | None = None
 
 
 def render_scene(seed: int, people: int | None = None) -> Scene:
@@ -150,7 +158,8 @@ def _paint(rng: np.random.Generator, body: Body, view: View, size: tuple[int, in
     bgra = _light(rng, layer.bgra)
     if detail > 1:
         bgra = np.asarray(cv2.resize(bgra, tuple((high - low).tolist()), interpolation=cv2.INTER_AREA), np.uint8)
-    return _Item(bgra, _window(low, high), points, own_visibility(layer, body, view))
+    own, space = own_visibility(layer, body, view), view.seen_in_space(body.points)
+    return _Item(bgra, _window(low, high), points, own, space)
 
 
 def _light(rng: np.random.Generator, bgra: Image) -> Image:
@@ -183,16 +192,16 @@ def _resolve(items: list[_Item], size: tuple[int, int]) -> tuple[list[_Item], tu
     for item in reversed(items):
         solid = item.bgra[:, :, 3] > 127
         seen = solid & ~covered[item.window]
-        if item.points is not None and item.own is not None:
+        if item.points is not None and item.own is not None and item.space is not None:
             if seen.sum() < max(_MIN_PIXELS, _MIN_SHARE * solid.sum()):
                 continue
-            people.append(_truth(item.points, item.own, seen, item.window, covered))
+            people.append(_truth(item.points, item.own, item.space, seen, item.window, covered))
         shown.append(item)
         covered[item.window] |= solid
     return shown[::-1], tuple(people[::-1])
 
 
-def _truth(points: Array, own: Mask, seen: Mask, window: tuple[slice, slice], covered: Mask) -> Person:
+def _truth(points: Array, own: Mask, space: Array, seen: Mask, window: tuple[slice, slice], covered: Mask) -> Person:
     height, width = covered.shape
     nearest = np.rint(points).astype(int)
     inside = ((points >= 0) & (points <= (width - 1, height - 1))).all(axis=1)
@@ -201,7 +210,8 @@ def _truth(points: Array, own: Mask, seen: Mask, window: tuple[slice, slice], co
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     top, left = window[0].start, window[1].start
     box = np.array((columns[0] + left, rows[0] + top, columns[-1] + 1 + left, rows[-1] + 1 + top), np.float64)
-    return Person(points, visible.astype(np.int64), box, int(seen.sum()))
+    joints = STATURE_M * to_human36m(space[None].astype(np.float32), "coco_wholebody")[0]
+    return Person(points, visible.astype(np.int64), box, int(seen.sum()), joints - joints[ROOT])
 
 
 def _window(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""`python -m synthetic.train pose|detector|graphpcnn --out DIR`: train one of the small networks on rendered people.
+"""`python -m synthetic.train pose|detector|graphpcnn|capf --out DIR`: train a small network on rendered people.
 
 It writes DIR/<network>.pt (the state, for --resume) while it runs, and DIR/<network>.onnx at the end. The same seed and
 number of threads give the same weights on a CPU; a GPU gives other weights.
@@ -36,7 +36,8 @@ class _Kind:
 def _kind(network: str, heads_of: Path | None) -> _Kind:
     from synthetic.detector_task import DETECTOR_NAME, DetectorTask  # imported here: the command line needs no PyTorch
     from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
-    from synthetic.network_files import export_detector, export_graph_pcnn, export_pose
+    from synthetic.lifter_task import LIFTER, LifterTask
+    from synthetic.network_files import export_detector, export_graph_pcnn, export_lifter, export_pose
     from synthetic.pose_task import POSE, PoseTask
     from synthetic.trainer import Schedule
 
@@ -46,6 +47,8 @@ def _kind(network: str, heads_of: Path | None) -> _Kind:
         variant = dict(zip(_GRAPHS, (GRAPH_PCNN, WITHOUT_GRAPH, EQUAL_NEIGHBOURS), strict=True))[network]
         task = partial(GraphPcnnTask, variant=variant, heads_of=heads_of)
         return _Kind(variant.name, Schedule(steps=6500, rate=2e-3), task, export_graph_pcnn)
+    if network == "capf":
+        return _Kind(LIFTER.name, Schedule(steps=8000, rate=1e-3), LifterTask, export_lifter)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
 
@@ -76,7 +79,7 @@ def train(options: argparse.Namespace) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = CommandLine(prog="python -m synthetic.train", description=__doc__)
-    parser.add_argument("network", choices=("detector", "pose", *_GRAPHS))
+    parser.add_argument("network", choices=("capf", "detector", "pose", *_GRAPHS))
     parser.add_argument("--out", type=output_path, required=True, help="folder for the checkpoint and the ONNX file")
     parser.add_argument("--cache", type=output_path, help="folder for the rendered scenes (default: --out)")
     parser.add_argument("--scenes", type=int, default=10_000, help="number of rendered scenes (default: 10000)")

@@ -21,8 +21,9 @@ _GUESSED: Mapping[str, Mapping[str, float]] = {
     "thorax": {"left_shoulder": 0.5, "right_shoulder": 0.5},
     "head": {"left_ear": 0.75, "right_ear": 0.75, "left_shoulder": -0.25, "right_shoulder": -0.25},
 }
-# Lengths in metres of a person of 1.75 m. Source: Drillis and Contini, Body segment parameters (1966), as fractions of
-# the height: trunk 0.288, thigh 0.245, shank 0.246, upper arm 0.186, forearm 0.146.
+STATURE_M = 1.75  # a person's height is not known
+# Lengths in metres of a person of this height. Source: Drillis and Contini, Body segment parameters (1966), as
+# fractions of the height: trunk 0.288, thigh 0.245, shank 0.246, upper arm 0.186, forearm 0.146.
 _LIMBS: Mapping[tuple[str, str], float] = {
     ("root", "thorax"): 0.504,
     **{(f"{side}_hip", f"{side}_knee"): 0.429 for side in ("left", "right")},
@@ -42,14 +43,14 @@ def has_human36m(name: str) -> bool:
 
 
 def to_human36m(keypoints: Floats, name: str) -> Floats:
-    """Return the joints (N, 17, 2) of Human3.6M.
+    """Return the joints (N, 17, D) of Human3.6M.
 
     Args:
-        keypoints: (N, K, 2) of the keypoint set.
+        keypoints: (N, K, D) of the keypoint set, in a picture (D = 2) or in space.
         name: the set, for which `has_human36m` is true.
     """
     index = {point: row for row, point in enumerate(keypoint_set(name).names)}
-    joints = np.zeros((len(keypoints), len(_JOINTS), 2), np.float32)
+    joints = np.zeros((len(keypoints), len(_JOINTS), keypoints.shape[2]), np.float32)
     for row, joint in enumerate(_JOINTS):
         for point, weight in _GUESSED.get(joint, {joint: 1.0}).items():
             joints[:, row] += np.float32(weight) * keypoints[:, index[point]]
@@ -57,7 +58,7 @@ def to_human36m(keypoints: Floats, name: str) -> Floats:
 
 
 def pixels_per_metre(joints: Floats) -> Floats:
-    """Estimate (N,) how large people of average proportions and 1.75 m appear, from joints (N, 17, 2) in pixels."""
+    """Estimate (N,) how large people of average build and `STATURE_M` appear, from joints (N, 17, 2) in pixels."""
     index = {joint: row for row, joint in enumerate(_JOINTS)}
     ends = np.array([(index[a], index[b]) for a, b in _LIMBS])
     lengths = np.linalg.norm(joints[:, ends[:, 0]] - joints[:, ends[:, 1]], axis=2)

@@ -59,11 +59,10 @@ class LiftInputs(Step):
         joints, crop = to_human36m(keypoints, self.keypoint_set), PelvisCrop((self.input_width, self.input_height))
         centers, widths = pelvis_regions(joints)
         crops = crop.apply(image_bgr, centers, widths) if persons else np.zeros((1, *crop.size[::-1], 3), np.uint8)
-        in_crop = crop.from_picture(joints, centers, widths)
         return {
             LIFT_CROPS.name: crops,
             KEYPOINTS_IMAGE.name: over_width(joints, (width, height)),
-            KEYPOINTS_CROP.name: in_crop / (np.float32(0.5) * np.array(crop.size, np.float32)) - np.float32(1),
+            KEYPOINTS_CROP.name: half_sizes(crop.from_picture(joints, centers, widths), crop.size),
         }
 
 
@@ -78,3 +77,8 @@ def over_width(points: Floats, picture_size: Size) -> Floats:
     """Return points (N, J, 2) in half widths of a picture of (w, h), from its middle."""
     width, height = picture_size
     return np.asarray((2 * points.astype(np.float64) - (width, height)) / width, np.float32)
+
+
+def half_sizes(points: Floats, crop_size: Size) -> Floats:
+    """Return points (N, J, 2) in crop pixels as the lifter takes them: 0 is -1, the width or height is 1."""
+    return points / (np.float32(0.5) * np.array(crop_size, np.float32)) - np.float32(1)

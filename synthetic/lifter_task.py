@@ -1,0 +1,87 @@
+"""Training task of Context-Aware PoseFormer: the small network, batches by step, and the paper's loss."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from ensemble.geometry import PelvisCrop
+from ensemble.keypoints import keypoint_set
+from ensemble.keypoints.human36m import to_human36m
+from ensemble.steps.lift_inputs import half_sizes, over_width, pelvis_regions
+from export.families.hrnet.variants import Hrnet
+from export.families.poseformer.network import build
+from export.families.poseformer.variants import KEYPOINTS, Variant
+from synthetic.crops import Floats, Image, people_without_end, recoloured
+from synthetic.dataset import Dataset
+from synthetic.pose_task import normalized
+
+LIFTER = Variant("capf-t_rendered_256x192", Hrnet(12, (1, 1, 1), 2, 32, 1), width=32, depth=2, heads=4)
+_FLIP = np.array(keypoint_set(KEYPOINTS).flip_indices)
+_SHIFT, _SCALE = 0.04, (0.85, 1.18)  # of the crop: the pelvis and the size are estimated
+_NOISE = 0.012  # standard deviation of the 2-D joints, in widths of the crop: a detector's error
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the network takes and has to answer for one person; the crop is (h, w, 3) uint8 BGR."""
+
+    crop: Image
+    keypoints_image: Floats
+    keypoints_crop: Floats
+    joints_3d: Floats
+
+
+class LifterTask:
+    """Rendered people, their noisy 2-D joints, and the mean distance of the joints in space as the loss.
+
+    Attributes:
+        network: in training mode.
+    """
+
+    def __init__(self, data: Dataset, seed: int, batch_size: int = 32, variant: Variant = LIFTER) -> None:
+        torch.manual_seed(seed)
+        self.network = build(variant).train().to(memory_format=torch.channels_last)
+        self.data = data
+        self.seed = seed
+        self.batch_size = batch_size
+        self.variant = variant
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step, which depends on nothing else."""
+        rng = np.random.default_rng((self.seed, step))
+        drawn = zip(people_without_end(self.data, rng), range(self.batch_size), strict=False)
+        people = [self._sample(rng, image, row) for (image, row), _ in drawn]
+        return {name: torch.from_numpy(np.stack([getattr(each, name) for each in people])) for name in vars(people[0])}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the mean distance in metres as `loss`."""
+        found = self.network(normalized(batch["crop"]), batch["keypoints_image"], batch["keypoints_crop"])
+        return {"loss": (found - batch["joints_3d"]).norm(dim=2).mean()}
+
+    def _sample(self, rng: np.random.Generator, image: Image, row: int) -> Sample:
+        joints = to_human36m(self.data.points[row][None], "coco_wholebody")
+        centers, widths = pelvis_regions(joints)
+        joints = joints + (rng.normal(0, _NOISE, joints.shape) * widths).astype(np.float32)
+        centers = centers + (rng.normal(0, _SHIFT, (1, 2)) * widths).astype(np.float32)
+        widths = widths * np.float32(np.exp(rng.uniform(*np.log(_SCALE))))
+        crop = PelvisCrop(self.variant.input_size)
+        pixels = recoloured(rng, crop.apply(image, centers, widths)[0])
+        over = over_width(joints, (image.shape[1], image.shape[0]))[0]
+        in_crop = half_sizes(crop.from_picture(joints, centers, widths), crop.size)[0]
+        sample = Sample(pixels, over, in_crop, self.data.joints_3d[row])
+        return mirrored(sample) if rng.random() < 0.5 else sample
+
+
+def mirrored(sample: Sample) -> Sample:
+    """Return the mirror image of a sample. Pixel x of the crop becomes w - 1 - x, for its keypoints as well."""
+    shift = np.float32([2 / sample.crop.shape[1], 0])
+    return Sample(
+        np.ascontiguousarray(cv2.flip(sample.crop, 1), np.uint8),
+        sample.keypoints_image[_FLIP] * np.float32([-1, 1]),
+        sample.keypoints_crop[_FLIP] * np.float32([-1, 1]) - shift,
+        sample.joints_3d[_FLIP] * np.float32([-1, 1, 1]),
+    )
