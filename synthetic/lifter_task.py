@@ -1,6 +1,6 @@
 """Training task of Context-Aware PoseFormer: the small network, batches by step, and the paper's loss."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from synthetic.dataset import Dataset
 from synthetic.pose_task import normalized
 
 LIFTER = Variant("capf-t_rendered_256x192", Hrnet(12, (1, 1, 1), 2, 32, 1), width=32, depth=2, heads=4)
+WITHOUT_CONTEXT = replace(LIFTER, name=f"{LIFTER.name}_no-context", context=False)  # the paper's ablation
 _FLIP = np.array(keypoint_set(KEYPOINTS).flip_indices)
 _SHIFT, _SCALE = 0.04, (0.85, 1.18)  # of the crop: the pelvis and the size are estimated
 _NOISE = 0.012  # standard deviation of the 2-D joints, in widths of the crop: a detector's error
@@ -78,10 +79,10 @@ class LifterTask:
 
 def mirrored(sample: Sample) -> Sample:
     """Return the mirror image of a sample. Pixel x of the crop becomes w - 1 - x, for its keypoints as well."""
-    shift = np.float32([2 / sample.crop.shape[1], 0])
+    shift = np.array([2 / sample.crop.shape[1], 0], np.float32)
     return Sample(
         np.ascontiguousarray(cv2.flip(sample.crop, 1), np.uint8),
-        sample.keypoints_image[_FLIP] * np.float32([-1, 1]),
-        sample.keypoints_crop[_FLIP] * np.float32([-1, 1]) - shift,
-        sample.joints_3d[_FLIP] * np.float32([-1, 1, 1]),
+        sample.keypoints_image[_FLIP] * np.array([-1, 1], np.float32),
+        sample.keypoints_crop[_FLIP] * np.array([-1, 1], np.float32) - shift,
+        sample.joints_3d[_FLIP] * np.array([-1, 1, 1], np.float32),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from synthetic.trainer import Schedule, Task, Trainer
 
 _GRAPHS = ("graphpcnn", "graphpcnn-no-graph", "graphpcnn-equal-neighbours")  # the network, and two ablations of it
+_LIFTERS = ("capf", "capf-no-context")  # the network, and its ablation
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class _Kind:
 def _kind(network: str, heads_of: Path | None) -> _Kind:
     from synthetic.detector_task import DETECTOR_NAME, DetectorTask  # imported here: the command line needs no PyTorch
     from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
-    from synthetic.lifter_task import LIFTER, LifterTask
+    from synthetic.lifter_task import LIFTER, WITHOUT_CONTEXT, LifterTask
     from synthetic.network_files import export_detector, export_graph_pcnn, export_lifter, export_pose
     from synthetic.pose_task import POSE, PoseTask
     from synthetic.trainer import Schedule
@@ -47,8 +48,10 @@ def _kind(network: str, heads_of: Path | None) -> _Kind:
         variant = dict(zip(_GRAPHS, (GRAPH_PCNN, WITHOUT_GRAPH, EQUAL_NEIGHBOURS), strict=True))[network]
         task = partial(GraphPcnnTask, variant=variant, heads_of=heads_of)
         return _Kind(variant.name, Schedule(steps=6500, rate=2e-3), task, export_graph_pcnn)
-    if network == "capf":
-        return _Kind(LIFTER.name, Schedule(steps=8000, rate=1e-3), LifterTask, export_lifter)
+    if network in _LIFTERS:
+        lifter = dict(zip(_LIFTERS, (LIFTER, WITHOUT_CONTEXT), strict=True))[network]
+        lifting = partial(LifterTask, variant=lifter)
+        return _Kind(lifter.name, Schedule(steps=8000, rate=1e-3), lifting, export_lifter)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
 
@@ -79,7 +82,7 @@ def train(options: argparse.Namespace) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = CommandLine(prog="python -m synthetic.train", description=__doc__)
-    parser.add_argument("network", choices=("capf", "detector", "pose", *_GRAPHS))
+    parser.add_argument("network", choices=("detector", "pose", *_GRAPHS, *_LIFTERS))
     parser.add_argument("--out", type=output_path, required=True, help="folder for the checkpoint and the ONNX file")
     parser.add_argument("--cache", type=output_path, help="folder for the rendered scenes (default: --out)")
     parser.add_argument("--scenes", type=int, default=10_000, help="number of rendered scenes (default: 10000)")

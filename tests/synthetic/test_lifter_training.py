@@ -8,14 +8,19 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from ensemble.keypoints import keypoint_set  # noqa: E402
-from ensemble.keypoints.human36m import STATURE_M, to_human36m  # noqa: E402
+from ensemble.keypoints.human36m import STATURE_M, pixels_per_metre, to_human36m  # noqa: E402
 from export import graph_edit  # noqa: E402
 from export.families.hrnet.variants import Hrnet  # noqa: E402
+from export.families.poseformer.export import export_onnx  # noqa: E402
 from export.families.poseformer.network import build  # noqa: E402
 from export.families.poseformer.variants import INPUTS  # noqa: E402
+from export.onnx_export import ExportOptions  # noqa: E402
 from synthetic.dataset import _render, collect, load_or_render  # noqa: E402
-from synthetic.lifter_task import LIFTER, LifterTask, Sample, mirrored  # noqa: E402
+from synthetic.lifter_accuracy import measure_lifter  # noqa: E402
+from synthetic.lifter_task import LIFTER, WITHOUT_CONTEXT, LifterTask, Sample, mirrored  # noqa: E402
 from synthetic.network_files import export_lifter  # noqa: E402
+from synthetic.pose_task import normalized  # noqa: E402
+from synthetic.scene import render_scene  # noqa: E402
 from synthetic.trainer import Schedule, Trainer  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -96,6 +101,38 @@ def test_it_learns_and_is_exported(task, tmp_path):
     path = tmp_path / "capf.onnx"
     export_lifter(trainer, path)
     assert tuple(value.name for value in graph_edit.load(path).graph.input) == INPUTS
+
+
+def test_the_estimated_size_is_near_the_true_one(data):
+    joints = to_human36m(data.points, "coco_wholebody")
+    flat, truth = joints - joints[:, :1], data.joints_3d[..., :2]
+    ratios = pixels_per_metre(joints) * (truth**2).sum(axis=(1, 2)) / (flat * truth).sum(axis=(1, 2))
+    assert 0.9 < np.median(ratios) < 1
+    assert ((ratios > 0.75) & (ratios < 1.1)).all()
+
+
+def test_the_ablation_sees_no_picture(data, tmp_path):
+    assert dataclasses.replace(WITHOUT_CONTEXT, name=LIFTER.name, context=True) == LIFTER
+    for context in (True, False):
+        task = LifterTask(data, seed=3, batch_size=4, variant=dataclasses.replace(TINY, context=context))
+        network, batch = task.network.eval(), task.batch(0)
+        given = batch["keypoints_image"], batch["keypoints_crop"]
+        with torch.no_grad():
+            seen, unseen = (network(normalized(crop), *given) for crop in (batch["crop"], batch["crop"] * 0))
+        assert torch.equal(seen, unseen) == (not context)
+        assert export_onnx(network, tmp_path / "a.onnx").samples == 8
+
+
+def test_the_errors_of_a_file(tmp_path, task):
+    """A network at the root is off by the mean length of the joints."""
+    network = build(TINY)
+    for value in network.volume_net.head[1].parameters():
+        torch.nn.init.zeros_(value)
+    export_onnx(network, tmp_path / "zero.onnx", ExportOptions(max_difference=np.inf))
+    seeds = range(7_000, 7_003)
+    joints = np.stack([person.joints_3d for seed in seeds for person in render_scene(seed).people])
+    found = measure_lifter(tmp_path / "zero.onnx", seeds)
+    assert found["MPJPE"] == pytest.approx(1000 * np.linalg.norm(joints, axis=2).mean(), rel=1e-4)
 
 
 def test_scenes_without_joints_in_space_are_refused(data, tmp_path):

@@ -1,6 +1,7 @@
 """The whole network: a crop and its 2-D joints in, 3-D joints out; `load_state_dict` is strict."""
 # mypy: disallow-subclassing-any=False
 
+import torch
 from torch import Tensor, nn
 
 from export.families.poseformer.backbones import features_of
@@ -19,7 +20,10 @@ class PoseFormer(nn.Module):
 
     def forward(self, crop: Tensor, keypoints_image: Tensor, keypoints_crop: Tensor) -> Tensor:
         """Return joints (B, J, 3); normalised crop (B, 3, H, W), keypoints as `Lifter.forward` takes them."""
-        return self.volume_net(self.backbone(crop), keypoints_image, keypoints_crop)
+        maps = self.backbone(crop)
+        if not self.variant.context:
+            maps = [torch.zeros_like(features) for features in maps]
+        return self.volume_net(maps, keypoints_image, keypoints_crop)
 
 
 def build(variant: Variant) -> PoseFormer:

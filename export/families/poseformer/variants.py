@@ -47,6 +47,7 @@ class Variant:
         depth: number of blocks of each of the three kinds.
         heads: attention heads.
         input_size: (w, h) of the crop in pixels.
+        context: False for the paper's ablation: the lifter gets maps of zeros.
         parameters: number of parameters, of the backbone and the lifter.
     """
 
@@ -56,6 +57,7 @@ class Variant:
     depth: int = 4
     heads: int = 8
     input_size: tuple[int, int] = (192, 256)
+    context: bool = True
     parameters: int | None = None
 
     @property
