@@ -13,7 +13,7 @@ from client.tests.fake_server import FakeServer
 from client.tests.processes import ran
 
 # A free string may name a file. Enter each new option with a free string into one of these sets.
-OUTPUTS = {"--json", "--output", "--save-results"}
+OUTPUTS = {"--json", "--output", "--plot-3d", "--save-results"}
 INPUTS = {"--boxes", "--annotations", "--images", "--results", "--tls-ca", "--tls-key", "--tls-cert"}
 INPUTS |= {"pictures", "folder", "source", "picture"}
 NO_FILES = {"--url", "--model"}
