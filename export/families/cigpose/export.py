@@ -1,9 +1,12 @@
 """Exports CIGPose to ONNX with a dynamic batch axis. The result is compared with PyTorch before it is written."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
@@ -16,7 +19,7 @@ from export.families.cigpose.variants import VARIANTS, Variant
 from export.families.simcc import OUTPUTS
 from export.families.top_down import MEAN, STD
 from export.flip import with_flip_test
-from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
+from export.onnx_export import ExportOptions, ExportReport, Original, Tensors, save_compared, trace
 
 KEYS = ("backbone.stem.0.conv.weight", "head.final_layer.weight", "head.cls_gx.weight", "head.cls_gy.weight")
 _INPUT = "input"
@@ -71,7 +74,11 @@ def original(checkpoint: Checkpoint, network: Network) -> Original:
     if size != (width, height):
         raise ValueError(f"{checkpoint.path} is {name}, for crops of {size}; {network.name} takes {(width, height)}")
     whole = _with_flip_test(found, network.source.get("flip_test") == "True")
-    return Original(whole, _normalised, lambda inputs, count: clearest(found, inputs[_INPUT], count).numpy())
+
+    def clearest_of(samples: Sequence[Tensors], count: int) -> NDArray[np.intp]:
+        return np.asarray(clearest(found, torch.cat([sample[_INPUT] for sample in samples]), count))
+
+    return Original(whole, _normalised, clearest_of)
 
 
 def decided_crops(network: CigPose, count: int) -> Tensor:
