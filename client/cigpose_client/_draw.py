@@ -19,6 +19,9 @@ Labels: TypeAlias = Literal["none", "index", "score"]
 DEFAULT_THRESHOLD = 0.3
 """Keypoints with a lower SimCC score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
 
+BOTTOM_UP_THRESHOLD = 0.05
+"""The same for bottom-up networks, whose keypoint scores are products of two heights."""
+
 PARTS = ("body", "hands", "face", "feet")
 LABELS: tuple[Labels, ...] = get_args(Labels)
 

@@ -4,7 +4,7 @@ import dataclasses
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypeVar, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from cigpose_client._extras import supervision
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+Score: TypeAlias = Literal["instance", "bbox"]
 _Answer = TypeVar("_Answer", bound="Detections")
 
 
@@ -23,7 +24,7 @@ class Detection:
 
     Attributes:
         bbox: (4,) left, top, right, bottom in pixels of the upright picture.
-        bbox_score: the detector's score, 0 to 1; 1 for a given box.
+        bbox_score: the detector's score, 0 to 1; 1 for a given box; a bottom-up network's score of the person.
     """
 
     bbox: FloatArray
@@ -64,7 +65,7 @@ class Detections:
 
     Attributes:
         bboxes: (N, 4) left, top, right, bottom in pixels; best score first, or in the order of the given boxes.
-        bbox_scores: (N,) detector scores, 0 to 1; 1 for given boxes.
+        bbox_scores: (N,) detector scores, 0 to 1; 1 for given boxes; a bottom-up network's scores of the people.
         persons_detected: people found before `max_persons` cut the list.
     """
 
@@ -146,16 +147,24 @@ class Poses(Detections):
         """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2."""
         return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
 
-    def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | str, *, bbox: bool = True, score: Score = "instance") -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.
 
         Args:
             image_id: the picture's id in the annotation file.
             bbox: whether entries hold the person's box as left, top, width, height. pycocotools then takes the size of
                 a person, for AP (M) and AP (L), from the box; otherwise from the keypoints.
+            score: by which people are ranked: `instance` (see `instance_scores`), or `bbox` for bottom-up networks,
+                whose `bbox_scores` are means of keypoint scores already.
+
+        Raises:
+            ValueError: `score` is something else.
         """
+        if score not in get_args(Score):
+            raise ValueError(f"score {score!r}: give one of {', '.join(get_args(Score))}")
         boxes = self.bboxes if bbox else [None] * len(self)
-        people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
+        ranks = self.bbox_scores if score == "bbox" else self.instance_scores
+        people = zip(self.keypoints, self.keypoint_scores, ranks, boxes, strict=True)
         return [_coco.result(image_id, *person) for person in people]
 
     def to_supervision(self) -> Any:

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=input_path,
         action="append",
         required=True,
-        help="pose network: CIGPose or any SimCC file of MMPose; may be repeated, the first is the default",
+        help="pose network: CIGPose, any SimCC file of MMPose, or LOGO-CAP; may be repeated, the first is the default",
     )
     parser.add_argument(
         "--detector",

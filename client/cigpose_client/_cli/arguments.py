@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import DEFAULT_URL, Tls, check_url
-from cigpose_client._draw import DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
+from cigpose_client._draw import BOTTOM_UP_THRESHOLD, DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
 from cigpose_client._errors import PoseClientError, ServerUnavailable
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
@@ -49,9 +49,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the request options, which `connect` reads. Their defaults are the server's; the help repeats them."""
     add = parser.add_argument_group("detector").add_argument
-    text = "drop people with a lower box score (server's default: 0.5)"
+    text = "drop people with a lower box score (server's default: 0.5); bottom-up networks: 0"
     add("--bbox-threshold", type=float, metavar="SCORE", help=text)
-    text = "overlap above which two boxes are one person (server's default: 0.45)"
+    text = "overlap above which two boxes are one person (server's default: 0.45); not for bottom-up networks"
     add("--nms-threshold", type=float, metavar="IOU", help=text)
     add("--max-persons", type=int, metavar="N", help="keep the N people with the best scores (server's default: 32)")
 
@@ -74,8 +74,10 @@ def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int = 8)
 
 def _add_drawing(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("drawing").add_argument
-    text = "draw keypoints from this score on (default: %(default)s)"
-    add("--threshold", type=float, default=DEFAULT_THRESHOLD, metavar="SCORE", help=text)
+    text = (
+        f"draw keypoints from this score on (default: {DEFAULT_THRESHOLD}); bottom-up networks: {BOTTOM_UP_THRESHOLD}"
+    )
+    add("--threshold", type=float, metavar="SCORE", help=text)
     add("--parts", type=_parts, default=PARTS, metavar="PART,...", help=f"to draw (default: {','.join(PARTS)})")
     add("--draw-boxes", action="store_true", help="draw the boxes, too")
     text = "text at the box: the person's number in the results, or the box's score (default: %(default)s)"
@@ -84,9 +86,24 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     add("--line-width", type=above_zero(float), metavar="PX", help=text)
 
 
-def drawing(args: argparse.Namespace) -> DrawOptions:
-    """Return the options of drawing that `add_run` added."""
-    return DrawOptions(args.threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
+def drawing(args: argparse.Namespace, bottom_up: bool) -> DrawOptions:
+    """Return the options of drawing that `add_run` added, with the default threshold of the network's kind."""
+    default = BOTTOM_UP_THRESHOLD if bottom_up else DEFAULT_THRESHOLD
+    threshold = default if args.threshold is None else args.threshold
+    return DrawOptions(threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
+
+
+def is_bottom_up(args: argparse.Namespace, client: PoseClient) -> bool:
+    """Return whether the scores are those of a bottom-up network; False if no output depends on it.
+
+    Also False where the server does not report it: the requests that follow show whether it answers at all.
+    """
+    if args.output is None and args.format != "coco":
+        return False
+    try:
+        return any(model.name == client.ensemble and not model.takes_boxes for model in client.info().models)
+    except PoseClientError:
+        return False
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:
