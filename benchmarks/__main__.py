@@ -11,6 +11,7 @@ COMMANDS = {
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
     "stages": "where each millisecond of a picture goes",
     "sweep": "1 to 32 people in a picture, 1 to 64 callers",
+    "buckets": "LOGO-CAP: pictures of one size in one execution, against one by one",
     "load": "scenarios of load, with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
