@@ -15,6 +15,8 @@ from export import graph_edit
 from export.families.cigpose.export import export_onnx
 from export.families.graph_pcnn import export as graph_pcnn
 from export.families.graph_pcnn.network import GraphPcnn
+from export.families.logocap import export as logocap
+from export.families.logocap.network import LogoCap
 from export.half_weights import store_half
 from export.onnx_export import OPSET, ExportOptions
 from synthetic.detector_task import SIZE
@@ -39,6 +41,12 @@ def export_graph_pcnn(trainer: Trainer, path: Path) -> None:
     """Write the averaged two-stage network in float32."""
     network: GraphPcnn = copy.deepcopy(trainer.averaged.module).eval()
     sys.stderr.write(f"{path}: {graph_pcnn.export_onnx(network, path)}\n")
+
+
+def export_logocap(trainer: Trainer, path: Path) -> None:
+    """Write the averaged bottom-up network in float32."""
+    network: LogoCap = copy.deepcopy(trainer.averaged.module).eval()
+    sys.stderr.write(f"{path}: {logocap.export_onnx(network, path)}\n")
 
 
 def export_detector(trainer: Trainer, path: Path) -> None:

@@ -95,7 +95,7 @@ class FlipTested(nn.Module):
         filters = self.network.filters(near)
         padded = torch.cat((filters.clamp(0, 1), filters.new_zeros(CANDIDATES, *filters.shape[1:])))[:CANDIDATES]
         found = refinement.windows(heatmaps[:count], poses, variant.reach, variant.spread)
-        adapted = refinement.adapted(found, padded, count)
+        adapted = refinement.adapted(found, padded, CANDIDATES * count)
         moves, heights = refinement.decoded(adapted)
         scores = heights * centers.scores[:, None]
         people = People(poses + moves, scores, scores.mean(1), centers.scores)

@@ -94,12 +94,11 @@ def windows(heatmaps: Tensor, poses: Tensor, reach: int, spread: float) -> Tenso
     return found * torch.where(damping < _NEGLIGIBLE, torch.zeros_like(damping), damping)
 
 
-def adapted(found: Tensor, filters: Tensor, keypoints: int) -> Tensor:
-    """Return each window (30, K, side, side), convolved with its own filter (30, K, 11, 11).
+def adapted(found: Tensor, filters: Tensor, groups: int) -> Tensor:
+    """Return each window (P, K, side, side), convolved with its own filter (P, K, 11, 11).
 
-    The number of people is fixed, because in an ONNX graph the number of groups of a convolution is.
+    `groups` is P K. In an ONNX graph it is a constant, so P is fixed there.
     """
-    groups = CANDIDATES * keypoints
     kernels = filters.flip((2, 3)).reshape(groups, 1, FILTER, FILTER) / FILTER**2
     stacked = found.reshape(1, groups, *found.shape[2:])
     return functional.conv2d(stacked, kernels, padding=FILTER // 2, groups=groups).reshape(found.shape)
