@@ -21,7 +21,6 @@ PROFILE ?= cpu
 LOCKS := $(addprefix requirements/,base download test bench mutants) tests/deploy/requirements tests/deploy/checkov \
 	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
-ACCURACY ?=
 BENCH ?=
 OVERLAY ?=
 
@@ -68,8 +67,8 @@ serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 bench: .venv/.bench  ## every benchmark, about half an hour; into benchmarks/results; BENCH="--pictures ..."
 	$(BIN)/python -m benchmarks all $(BENCH)
 
-accuracy: .venv/.test  ## accuracy through the server by profile; rewrites weights/accuracy.json; ACCURACY="--photos ..."
-	$(BIN)/python -m synthetic.accuracy $(ACCURACY)
+accuracy: .venv/.test  ## accuracy of the committed weights through the server; rewrites weights/accuracy.json
+	$(BIN)/python -m synthetic.accuracy
 
 deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
 	$(BIN)/python -m tests.deploy.tools

@@ -1,1 +1,1 @@
-"""How fast the served pipeline is, and compared with what: load tests, comparisons, result files, report."""
+"""Speed of the served pipeline: load tests, comparisons, stage times, capacity, and their result files."""

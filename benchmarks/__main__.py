@@ -1,4 +1,4 @@
-"""`python -m benchmarks COMMAND`: one measurement, or `all` of them with the report; `COMMAND --help` says more."""
+"""`python -m benchmarks COMMAND`: one measurement, or `all` of them; `COMMAND --help` lists the options."""
 
 import importlib
 import sys
@@ -7,33 +7,33 @@ from collections.abc import Sequence
 from server.usage import command, need
 
 COMMANDS = {
-    "all": "everything below in one go, then the report",
+    "all": "every measurement, one after the other",
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
-    "stages": "where each millisecond of a picture goes",
-    "sweep": "1 to 32 people in a picture, 1 to 64 callers",
-    "buckets": "LOGO-CAP: pictures of one size in one execution, against one by one",
-    "load": "scenarios of load, with limits and a verdict",
+    "stages": "where the time of a picture goes",
+    "stage2": "the cost of Graph-PCNN's second stage, and its server's share of the network's floor",
+    "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
+    "load": "load scenarios with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
-    "goals": "the goals against the result files",
-    "report": "one page from the result files, and the README's chart",
+    "goals": "the goals of goals.json, compared with the result files",
+    "chart": "the chart in the documentation, from a comparison",
 }
-_NEEDS = {  # what `make install` does not bring
+_NEEDS = {  # modules that `make install` does not install
     "compare": ("fastapi", "openvino", "uvicorn"),
     "load": ("locust",),
-    "report": ("matplotlib",),
+    "chart": ("matplotlib",),
 }
 _NEEDS["all"] = tuple(sorted({"torch", *(module for modules in _NEEDS.values() for module in modules)}))
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 2 with a list when there is no such command."""
+    """Run one command and return its exit code; 2, with a list of the commands, for an unknown one."""
     arguments = [*(sys.argv[1:] if argv is None else argv)]
     if not arguments or arguments[0] not in COMMANDS:
-        told = "\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())
+        listed = "\n".join(f"  {name:14} {text}" for name, text in COMMANDS.items())
         print(
-            f"usage: python -m benchmarks COMMAND\n{told}",
+            f"usage: python -m benchmarks COMMAND\n{listed}",
             file=sys.stdout if arguments[:1] == ["--help"] else sys.stderr,
         )
         return 0 if arguments[:1] == ["--help"] else 2
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code; what it raises is the caller's."""
+    """Run one command and return its exit code. Exceptions of the command are not caught."""
     name = {"all": "everything"}.get(arguments[0], arguments[0]).replace("-", "_")
     module = importlib.import_module(f"benchmarks.{name}")
     code: int = module.main(arguments[1:])

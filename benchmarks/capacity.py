@@ -1,9 +1,10 @@
-"""`python -m benchmarks capacity --rate 200 --people 3`: how many replicas a load needs, and how long answers take.
+"""`python -m benchmarks capacity --rate 200 --people 3`: the replicas that a load needs, and the expected latency.
 
-From the stage times that `python -m benchmarks stages` measured. `--check` measures them anew and holds the
-prediction against open-loop runs on this machine.
+It uses the stage times that `python -m benchmarks stages` has measured. `--check` measures them again, and compares the
+prediction with open-loop runs on this machine.
 
-The machine is one queue with a server for each core (or GPU): a picture's demand is the processor time of all stages.
+The model of a replica is one queue with a server for each core (or GPU). The demand of a picture is the processor time
+of all its stages.
 """
 
 import argparse
@@ -24,22 +25,22 @@ from benchmarks.threshold import TARGET_LOAD, waiting_ms
 from ensemble.triton.profiles import PROFILES
 from server.usage import CommandLine, input_path
 
-# Steps of different pictures share the cores, so a wait depends on what the others have left to do, as with service
-# times that vary: twice the wait of constant service, which is what `waiting_ms` gives.
+# Steps of different pictures share the cores, so service times vary. The wait is then twice that of constant service,
+# which `waiting_ms` computes.
 _SHARING = 2.0
 _LOADS = (0.2, 0.4, 0.6, 0.8)
-_MAY_BE_OFF = 0.3
-_SPARE = 1  # replica more than the load needs: a rollout or a lost node
+_ALLOWED_ERROR = 0.3  # of the predicted p95
+_SPARE = 1  # additional replica, for a rollout or a lost node
 
 
 @dataclass(frozen=True)
 class Server:
-    """What one replica can do with pictures of so many people.
+    """The capacity of one replica, for a number of people per picture.
 
     Attributes:
-        servers: cores, or GPUs where the networks run on them.
-        demand_ms: of those, for one picture.
-        alone_ms: latency of a picture that has the machine to itself.
+        servers: number of cores, or of GPUs if the networks run on them.
+        demand_ms: time of one server that a picture takes.
+        alone_ms: latency of a picture on an idle machine.
     """
 
     servers: int
@@ -48,25 +49,25 @@ class Server:
 
     @property
     def pictures_per_s(self) -> float:
-        """Return the most that it sustains."""
+        """The largest rate that the replica sustains."""
         return self.servers * 1000 / self.demand_ms
 
     def latency_ms(self, rate_per_s: float) -> tuple[float, float]:
-        """Return mean and 95th percentile of the latency at a rate below the most."""
+        """Return mean and 95th percentile of the latency; the rate must be below `pictures_per_s`."""
         load = rate_per_s / self.pictures_per_s
         waiting = _SHARING * waiting_ms(self.demand_ms, load, self.servers)
-        waits = load ** (math.sqrt(2 * (self.servers + 1)) - 1)  # share of the pictures that wait at all
+        waits = load ** (math.sqrt(2 * (self.servers + 1)) - 1)  # share of the pictures that wait
         tail = waiting / waits * max(0.0, math.log(waits / 0.05)) if waits else 0.0
         return self.alone_ms + waiting, self.alone_ms + max(tail, waiting)
 
 
 def server_of(measured: Mapping[str, Any], people: float, *, with_callers: bool = False) -> Server:
-    """Return what one replica can do, from a result of `benchmarks.stages`.
+    """Return the capacity of one replica.
 
     Args:
-        measured: the result.
-        people: in a picture.
-        with_callers: whether the callers run on the same machine, as they did in the measurement.
+        measured: a result of `benchmarks.stages`.
+        people: number of people per picture.
+        with_callers: whether the callers share the machine, as in the measurement.
     """
     alone, busy = (measured["loads"][name] for name in (stages.ALONE, stages.SATURATED))
     compute = _for_people(alone, people, "compute_ms")
@@ -80,7 +81,7 @@ def server_of(measured: Mapping[str, Any], people: float, *, with_callers: bool 
 
 
 def answer(server: Server, rate_per_s: float) -> dict[str, Any]:
-    """Return what a rate needs."""
+    """Return the replicas for a rate, with their load and the expected latency."""
     replicas = math.ceil(rate_per_s / (TARGET_LOAD * server.pictures_per_s)) + _SPARE
     mean, p95 = server.latency_ms(rate_per_s / replicas)
     return {
@@ -94,17 +95,17 @@ def answer(server: Server, rate_per_s: float) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Answer, or check; 1 when there is no measurement, or the prediction is off."""
+    """Predict, or check the prediction; return 1 without a measurement, or when the prediction is wrong."""
     parser = CommandLine(prog="python -m benchmarks capacity", description=__doc__)
     subject.add_options(parser)
-    parser.add_argument("--rate", type=float, default=200, help="pictures a second")
-    parser.add_argument("--people", type=float, default=3, help="in a picture; plan with the 95th percentile")
+    parser.add_argument("--rate", type=float, default=200, help="pictures per second")
+    parser.add_argument("--people", type=float, default=3, help="people per picture; plan with the 95th percentile")
     parser.add_argument(
         "--stages", type=input_path, default=results.FOLDER / "stages.json", help="default: %(default)s"
     )
-    parser.add_argument("--check", action="store_true", help="measure, and compare with open-loop runs")
-    parser.add_argument("--profile", default="cpu", choices=PROFILES, help="of --check")
-    parser.add_argument("--seconds", type=float, default=60, help="of --check, for each load")
+    parser.add_argument("--check", action="store_true", help="measure, and compare the prediction with open-loop runs")
+    parser.add_argument("--profile", default="cpu", choices=PROFILES, help="profile of --check")
+    parser.add_argument("--seconds", type=float, default=60, help="seconds of --check for each load")
     results.add_output(parser, "capacity")
     options = parser.parse_args(argv)
     if options.check:
@@ -114,10 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FileNotFoundError as error:
         print(f"error: {error.filename} is missing; run `python -m benchmarks stages`", file=sys.stderr)
         return 1
-    told = answer(server_of(measured, options.people), options.rate)
-    print(
-        json.dumps({**told, "measured_on": measured["machine"]["processor"], "profile": measured["profile"]}, indent=2)
-    )
+    plan = answer(server_of(measured, options.people), options.rate)
+    source = {"measured_on": measured["machine"]["processor"], "profile": measured["profile"]}
+    print(json.dumps({**plan, **source}, indent=2))
     return 0
 
 
@@ -141,7 +141,7 @@ def _check(options: argparse.Namespace) -> int:
     result["largest_error"] = max(point["p95_error"] for point in points)
     results.write(options.output, result, profile=options.profile)
     print(as_table(result))
-    return int(result["largest_error"] > _MAY_BE_OFF)
+    return int(result["largest_error"] > _ALLOWED_ERROR)
 
 
 def as_table(result: dict[str, Any]) -> str:
@@ -167,7 +167,7 @@ def _point(server: Server, load: float, rate: float, latencies_s: Sequence[float
 
 
 def _for_people(load: Mapping[str, Any], people: float, what: str) -> float:
-    """Milliseconds of all stages for a picture with so many people."""
+    """Return the milliseconds of all stages for a picture with this number of people."""
     fixed = sum(stage.get(what, 0.0) for stage in load["stages"].values() if not stage["per_person"])
     growing = sum(stage.get(what, 0.0) for stage in load["stages"].values() if stage["per_person"])
     return float(fixed + growing * people / load["people_per_picture"])

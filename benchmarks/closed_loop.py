@@ -1,4 +1,4 @@
-"""Callers that each send the next request when they have the answer to the last."""
+"""Closed-loop load: each caller sends its next request when it has received the answer to the last one."""
 
 import itertools
 import threading
@@ -8,31 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Call = Callable[[bytes], int]  # encoded picture -> people found
+Call = Callable[[bytes], int]  # encoded picture -> number of people found
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a closed loop measured.
+    """The result of a closed loop. The requests of the ramp do not count, except where stated.
 
     Attributes:
         pictures_per_s: throughput.
-        people: found in the pictures that count.
-        people_per_picture: of all pictures, the ramp's too.
-        latencies_s: of every request that counts.
-        duration_s: in which these were answered.
+        people_per_picture: mean number of people found, over all pictures, those of the ramp included.
+        latencies_s: latency of every request.
     """
 
     pictures_per_s: float
-    people: int
     people_per_picture: float
     latencies_s: list[float]
-    duration_s: float
-
-    @property
-    def people_per_s(self) -> float:
-        """Return the people found a second."""
-        return self.people / self.duration_s
 
     def percentile_ms(self, percent: float) -> float:
         """Return a percentile of the latencies in milliseconds."""
@@ -43,14 +34,14 @@ def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int
     """Send pictures in turn from `callers` threads, and measure `requests` of them.
 
     Args:
-        make_call: called once in each thread; returns what sends one picture and returns the number of people.
-        pictures: sent round and round.
-        callers: threads.
-        requests: that count.
-        ramp: further requests before these and as many after them, which do not count. As many as there are callers,
-            and all of them are busy all the time that is measured: throughput at saturation.
+        make_call: called once in each thread; returns the function that sends one picture.
+        pictures: encoded pictures, sent in a cycle.
+        callers: number of threads.
+        requests: number of requests that count.
+        ramp: number of additional requests before these, and of as many after them. With a ramp of `callers` or more,
+            every caller is busy during the measurement: the throughput is that at saturation.
     """
-    numbers, answers = itertools.count(), list[tuple[float, float, int]]()  # ended, took, people
+    numbers, answers = itertools.count(), list[tuple[float, float, int]]()  # time of the end, latency, people
     sent = requests + 2 * ramp
     ready = threading.Barrier(callers + 1)
 
@@ -75,6 +66,5 @@ def drive(make_call: Callable[[], Call], pictures: Sequence[bytes], callers: int
     answers.sort()
     counted = answers[ramp : ramp + requests]
     seconds = counted[-1][0] - (answers[ramp - 1][0] if ramp else started)
-    people = sum(it[2] for it in counted)
-    mean = sum(it[2] for it in answers) / sent
-    return Load(requests / seconds, people, mean, [it[1] for it in counted], seconds)
+    people_per_picture = sum(people for _, _, people in answers) / sent
+    return Load(requests / seconds, people_per_picture, [latency for _, latency, _ in counted])

@@ -1,7 +1,7 @@
 """`python -m benchmarks compare`: our server, the usual loop, the usual service and the floor, in one interleaved run.
 
-Every round measures each contender and the floor once, so that a busy neighbour slows all of them; ratios are of
-medians over rounds.
+Every round measures each contender and the floor once, so that other load on the machine affects all alike. Ratios are
+those of medians over the rounds.
 """
 
 import argparse
@@ -35,14 +35,14 @@ _CONTENDERS = ("cpu:16", "cpu-bf16:16", "cpu-latency:1", "cpu-bf16-latency:1")
 
 @dataclass
 class Contender:
-    """One way to answer, and what was measured of it.
+    """One system in the comparison, and its results.
 
     Attributes:
-        name: in the result file.
+        name: name in the result file.
         make_call: makes one caller.
-        callers: how many of them.
-        runtime: whose floor it is held against: "" for ONNX Runtime, `FP32` or `BF16` for OpenVINO, `CUDA`.
-        loads: one a round.
+        callers: number of callers.
+        runtime: runtime of its floor: "" for ONNX Runtime, `FP32` or `BF16` for OpenVINO, `CUDA`.
+        loads: results, one for each round.
     """
 
     name: str
@@ -59,16 +59,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         usual = UsualPipeline(measured.pose, measured.detector, os.cpu_count() or 1)
         contenders = [Contender(LOOP, lambda: lambda picture: len(usual(picture)[0]), 1)]
         contenders += [stack.enter_context(_usual_service(measured, options.service_callers))]
-        for profile, callers in (it.split(":") for it in options.contenders):
+        for profile, callers in (contender.split(":") for contender in options.contenders):
             contenders += [stack.enter_context(_our_server(measured, profile, int(callers)))]
-        floors = {runtime: _floor(measured, usual, runtime) for runtime in {it.runtime for it in contenders}}
+        floors = {runtime: _floor(measured, usual, runtime) for runtime in {each.runtime for each in contenders}}
         floor_rounds = _rounds(contenders, floors, measured.pictures, options)
     result = {**measured.about, "rounds": options.rounds, "requests": options.requests}
-    result |= {
-        "floors": {name or "ONNX Runtime": _floor_summary(floors[name], it) for name, it in floor_rounds.items()}
-    }
-    rates = {name: median(it["pictures_per_s"] for it in rounds) for name, rounds in floor_rounds.items()}
-    result |= {"contenders": {it.name: _summary(it, rates[it.runtime]) for it in contenders}}
+    summaries = {name or "ONNX Runtime": _floor_summary(floors[name], each) for name, each in floor_rounds.items()}
+    rates = {name: median(each["pictures_per_s"] for each in rounds) for name, rounds in floor_rounds.items()}
+    result |= {"floors": summaries}
+    result |= {"contenders": {each.name: _summary(each, rates[each.runtime]) for each in contenders}}
     results.write(options.output, result, profile=", ".join(options.contenders))
     print(as_table(result))
     return 0
@@ -92,13 +91,13 @@ def _rounds(
     pictures: list[bytes],
     options: argparse.Namespace,
 ) -> dict[str, list[dict[str, float]]]:
-    """Measure everything once a round, in an order that changes; a first round warms up. Return the floors' rounds."""
+    """Measure everything once a round, in a changing order, after a round of warm-up. Return the floors' rounds."""
     floor_rounds: dict[str, list[dict[str, float]]] = {runtime: [] for runtime in floors}
     for number in range(options.rounds + 1):
         first = number % len(contenders)
         for contender in (*contenders[first:], *contenders[:first]):
             requests = max(options.requests, 2 * contender.callers)
-            ramp = len(pictures) * math.ceil(contender.callers / len(pictures))  # every picture as often
+            ramp = len(pictures) * math.ceil(contender.callers / len(pictures))  # every picture equally often
             load = drive(contender.make_call, pictures, contender.callers, requests, ramp)
             contender.loads += [load] if number else []
         for runtime, least in floors.items() if number else ():
@@ -112,7 +111,6 @@ def _summary(contender: Contender, floor_rate: float) -> dict[str, Any]:
     return {
         "callers": contender.callers,
         "pictures_per_s": rate,
-        "people_per_s": median(load.people_per_s for load in contender.loads),
         "people": contender.loads[0].people_per_picture,
         "p50_ms": median(load.percentile_ms(50) for load in contender.loads),
         "p99_ms": float(np.percentile(everything, 99) * 1000),
@@ -135,13 +133,13 @@ def _floor(measured: Subject, usual: UsualPipeline, runtime: str) -> floor.Floor
 
 
 def _floor_summary(least: floor.Floor, rounds: list[dict[str, float]]) -> dict[str, Any]:
-    medians: dict[str, Any] = {name: median(it[name] for it in rounds) for name in rounds[0]}
+    medians: dict[str, Any] = {name: median(each[name] for each in rounds) for name in rounds[0]}
     return medians | {"pose_layout": str(least.pose.layout), "detector_layout": str(least.detector.layout)}
 
 
 def _runtime(measured: Subject, profile: str) -> str:
-    """Which runtime a profile gives the pose network."""
-    network = next(it for it in measured.models if isinstance(it, Model) and it.name == measured.network)
+    """Return the pose network's runtime in a profile; see `Contender`."""
+    network = next(each for each in measured.models if isinstance(each, Model) and each.name == measured.network)
     changed = PROFILES[profile](network)
     if changed.instances.kind == "KIND_GPU":
         return floor.CUDA
@@ -164,7 +162,7 @@ def _usual_service(measured: Subject, callers: int) -> Iterator[Contender]:
         _wait_for(f"{url}/openapi.json", process)
         yield Contender(SERVICE, lambda: call, callers)
     finally:
-        process.kill()  # it holds nothing, and asked politely it waits for its connections
+        process.kill()  # SIGTERM would make it wait for its connections
         process.wait()
 
 
@@ -198,6 +196,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--contenders", type=_contender, nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
     parser.add_argument("--service-callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--requests", type=int, default=64, help="a contender and round")
+    parser.add_argument("--requests", type=int, default=64, help="requests per contender and round")
     results.add_output(parser, "compare")
     return parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""What Triton counted of each model between two moments."""
+"""Triton's counters of each model, and their difference between two readings."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _NS_PER_MS = 1e6
 
 @dataclass(frozen=True)
 class Executions:
-    """Executions of one batch size: how many, and the milliseconds of all of them together."""
+    """The executions of one batch size: their number, and their total time in milliseconds."""
 
     count: int
     ms: float
@@ -20,14 +20,14 @@ class Executions:
 
 @dataclass(frozen=True)
 class Counters:
-    """One model's counters; times are sums in milliseconds.
+    """The counters of one model. Times are totals in milliseconds.
 
     Attributes:
-        requests: answered well.
-        queue_ms: in queue, of all requests.
-        infer_ms: in the model's own code, of all executions.
-        copy_ms: moving inputs and outputs, of all executions.
-        executions: by batch size (rows of the batch axis; requests, for a model without one).
+        requests: number of successful requests.
+        queue_ms: time of the requests in queue.
+        infer_ms: time of the executions in the model's own code.
+        copy_ms: time in which the executions moved inputs and outputs.
+        executions: executions by batch size: rows of the batch axis, or requests for a model without one.
     """
 
     requests: int = 0
@@ -38,22 +38,22 @@ class Counters:
 
     @property
     def execution_count(self) -> int:
-        """How often the model ran."""
+        """The number of executions."""
         return sum(executed.count for executed in self.executions.values())
 
     @property
     def rows_per_execution(self) -> float:
-        """Mean batch."""
+        """The mean batch size."""
         rows = sum(size * executed.count for size, executed in self.executions.items())
         return rows / max(self.execution_count, 1)
 
     @property
     def ms_per_execution(self) -> float:
-        """Mean time of one execution, copies included."""
+        """The mean time of an execution in milliseconds, copies included."""
         return (self.infer_ms + self.copy_ms) / max(self.execution_count, 1)
 
     def since(self, before: "Counters") -> "Counters":
-        """Return what was counted since `before`."""
+        """Return the difference from an earlier reading."""
         executions = {}
         for size, executed in self.executions.items():
             earlier = before.executions.get(size, Executions(0, 0.0))
@@ -69,18 +69,18 @@ class Counters:
 
 
 def read(control: Control) -> dict[str, Counters]:
-    """Return every model's counters once they stand still: Triton counts a request after it has answered it."""
-    found = control.statistics()
+    """Return the counters of every model, when they no longer change: Triton counts a request after its answer."""
+    first = control.statistics()
     while True:
         time.sleep(0.1)
-        again = control.statistics()
-        if again == found:
-            return {name: _counters(model) for name, model in found.items()}
-        found = again
+        second = control.statistics()
+        if second == first:
+            return {name: _counters(model) for name, model in first.items()}
+        first = second
 
 
 def since(before: Mapping[str, Counters], after: Mapping[str, Counters]) -> dict[str, Counters]:
-    """Return what each model that ran has counted between two readings."""
+    """Return the difference of two readings, for the models that ran between them."""
     counted = {name: counters.since(before.get(name, Counters())) for name, counters in after.items()}
     return {name: counters for name, counters in counted.items() if counters.requests}
 

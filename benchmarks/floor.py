@@ -1,7 +1,7 @@
-"""The floor: what the networks alone cost for the same pictures and crops, at their best batch and threads.
+"""The floor: the cost of the networks alone, for the same pictures and crops, at their best batch and threads.
 
-Nothing that serves these networks with this runtime on this machine can be faster, so throughput is told as a share
-of it.
+No server of these networks can be faster with this runtime on this machine, so throughput is reported as a share of the
+floor's.
 """
 
 import importlib
@@ -26,12 +26,12 @@ CUDA = "CUDA"
 Crops = NDArray[np.uint8]
 Run = Callable[[Crops], Any]
 _BATCHES = (1, 4, 8, 16)
-_ROWS = 16  # at least so many in each session for one measurement
+_ROWS = 16  # smallest number of rows of a session in one measurement
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How many sessions run side by side, with how many threads each, and the rows of one execution."""
+    """The rows of one execution, the number of concurrent sessions, and the threads of each."""
 
     batch: int
     sessions: int
@@ -42,24 +42,24 @@ class Layout:
 
 
 class NetworkFloor:
-    """One network alone; its best layout is found once, then measured as often as asked.
+    """One network alone. The constructor finds the best layout, which `seconds_per_row` measures.
 
     Args:
         model: served ONNX file with one uint8 input.
-        rows: (N, h, w, 3) uint8; batches are cut from them.
+        rows: (N, h, w, 3) uint8, from which the batches are made.
         runtime: "" for ONNX Runtime on CPUs, `CUDA` for ONNX Runtime on a GPU, `FP32` or `BF16` for OpenVINO.
     """
 
     def __init__(self, model: Path, rows: Crops, runtime: str = ""):
         self._model, self._rows, self._runtime = model, rows, runtime
         cores = os.cpu_count() or 1
-        layouts = {(1, cores), (cores, 1)}  # one session of all cores, and one session a core
+        layouts = {(1, cores), (cores, 1)}  # one session on all cores, and one session per core
         tried = [Layout(batch, *layout) for layout, batch in itertools.product(sorted(layouts), _BATCHES)]
         self.layout = min(tried, key=lambda layout: median(self._sample(self._runners(layout), layout, 3)))
         self._best = self._runners(self.layout)
 
     def seconds_per_row(self) -> float:
-        """Return what a row costs on the whole machine, at the best layout."""
+        """Return the time of the whole machine for one row, at the best layout."""
         return median(self._sample(self._best, self.layout, 2))
 
     def _runners(self, layout: Layout) -> list[Run]:
@@ -86,8 +86,8 @@ class Floor:
     Attributes:
         pose: the pose network alone.
         detector: the detector alone.
-        pictures: encoded.
-        people: in all of them.
+        pictures: the encoded pictures.
+        people: number of people in all of them.
     """
 
     pose: NetworkFloor
@@ -96,9 +96,9 @@ class Floor:
     people: int
 
     def measure(self) -> dict[str, float]:
-        """Return the milliseconds of each part, and the pictures a second which they allow."""
+        """Return the milliseconds of each part, and the pictures per second that they allow."""
         per_picture, per_person = self.detector.seconds_per_row(), self.pose.seconds_per_row()
-        decode = seconds_of_run(lambda: [decode_picture(it, PictureLimits()) for it in self.pictures])
+        decode = seconds_of_run(lambda: [decode_picture(picture, PictureLimits()) for picture in self.pictures])
         decode /= len(self.pictures) * (os.cpu_count() or 1)  # every core decodes
         people = self.people / len(self.pictures)
         return {
@@ -121,12 +121,12 @@ def crops_of(pictures: list[bytes], bboxes: list[NDArray[np.float32]], size: tup
 
 
 def letterboxed(pictures: list[bytes], size: tuple[int, int]) -> Crops:
-    """Return every picture as the detector gets it, (N, h, w, 3) uint8."""
+    """Return the detector's input for every picture, (N, h, w, 3) uint8."""
     return np.stack([Letterbox(size).apply(decode_picture(encoded, PictureLimits())) for encoded in pictures])
 
 
 def seconds_of_run(run: Callable[[], Any]) -> float:
-    """Return how long one call takes."""
+    """Return the time of one call in seconds."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started

@@ -1,6 +1,7 @@
-"""`python -m benchmarks goals`: the goals of `goals.json` against the result files; a verdict for each.
+"""`python -m benchmarks goals`: compares the result files with the goals of `goals.json`.
 
-A goal names the file, the value in it, what it is divided by (`over`) or lessened by (`minus`), and its limits.
+A goal names a result file, the path of a value in it, its limits, and optionally the path of a value to divide by
+(`over`) or to subtract (`minus`).
 """
 
 import json
@@ -18,7 +19,7 @@ _ACCURACY = Path(__file__).parents[1] / "weights" / "accuracy.json"  # through t
 
 @dataclass(frozen=True)
 class Verdict:
-    """One goal: what was wanted, and what was measured (None where nothing was)."""
+    """One goal: its limits in words, and the measured value, or None."""
 
     goal: str
     wanted: str
@@ -27,28 +28,29 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Return the verdict in a word or two."""
+        """The verdict: `met`, `missed` or `not measured`."""
         return "not measured" if self.measured is None else "met" if self.met else "missed"
 
 
 def verdicts(folder: Path) -> list[Verdict]:
     """Return a verdict for each goal, from the result files of a folder."""
-    found = results.read(folder)
+    recorded = results.read(folder)
     if _ACCURACY.exists():
-        found["accuracy"] = json.loads(_ACCURACY.read_text(encoding="utf-8"))
-    return [judge(goal, found) for goal in json.loads(_FILE.read_text(encoding="utf-8"))]
+        recorded["accuracy"] = json.loads(_ACCURACY.read_text(encoding="utf-8"))
+    return [judge(goal, recorded) for goal in json.loads(_FILE.read_text(encoding="utf-8"))]
 
 
-def judge(goal: Mapping[str, Any], found: Mapping[str, Any]) -> Verdict:
+def judge(goal: Mapping[str, Any], recorded: Mapping[str, Any]) -> Verdict:
     """Return the verdict on one goal.
 
     Args:
         goal: an entry of `goals.json`.
-        found: results by file name.
+        recorded: results by file name.
     """
     wanted = " and ".join(f"{sign} {goal[key]}" for key, sign in (("at_least", ">="), ("at_most", "<=")) if key in goal)
-    value = _look_up(found.get(goal["file"]), goal["value"])
-    over, minus = (_look_up(found.get(goal["file"]), goal[key]) if key in goal else None for key in ("over", "minus"))
+    result = recorded.get(goal["file"])
+    value = _look_up(result, goal["value"])
+    over, minus = (_look_up(result, goal[key]) if key in goal else None for key in ("over", "minus"))
     if value is None or ("over" in goal and not over) or ("minus" in goal and minus is None):
         return Verdict(goal["goal"], wanted, None, False)
     measured = value / (over or 1.0) - (minus or 0.0)
@@ -56,19 +58,21 @@ def judge(goal: Mapping[str, Any], found: Mapping[str, Any]) -> Verdict:
     return Verdict(goal["goal"], wanted, measured, met)
 
 
-def as_table(found: Sequence[Verdict]) -> str:
+def as_table(judged: Sequence[Verdict]) -> str:
     """Return verdicts as a Markdown table."""
-    rows = [[it.goal, it.wanted, "" if it.measured is None else f"{it.measured:.4g}", it.word] for it in found]
+    rows = [
+        [each.goal, each.wanted, "" if each.measured is None else f"{each.measured:.4g}", each.word] for each in judged
+    ]
     return results.as_table(["goal", "wanted", "measured", "verdict"], rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 1 when a goal is missed or was not measured."""
+    """Print the table; return 1 when a goal is missed or was not measured."""
     parser = CommandLine(prog="python -m benchmarks goals", description=__doc__)
     parser.add_argument("--results", type=input_path, default=results.FOLDER, help="folder (default: %(default)s)")
-    found = verdicts(parser.parse_args(argv).results)
-    print(as_table(found))
-    return int(not all(it.met for it in found))
+    judged = verdicts(parser.parse_args(argv).results)
+    print(as_table(judged))
+    return int(not all(verdict.met for verdict in judged))
 
 
 def _look_up(result: Any, path: Sequence[str]) -> float | None:

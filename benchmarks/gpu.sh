@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# One command for a machine with an NVIDIA GPU: every benchmark with the profiles gpu and tensorrt, on the network with
-# constructed weights and on the demo's. Result files as elsewhere, under benchmarks/results/<profile>.
+# Every benchmark on a machine with an NVIDIA GPU, with the profiles gpu and tensorrt, for the network with constructed
+# weights and for the demo's. The result files go to benchmarks/results/<profile>.
 #
-#   benchmarks/gpu.sh              # Linux, Python 3.10-3.12, NVIDIA driver; everything else comes from PyPI
+#   benchmarks/gpu.sh              # needs Linux, Python 3.10-3.12 and the NVIDIA driver; the rest comes from PyPI
 #   PROFILES=cpu QUICK=1 OUTPUT=out/dry-run benchmarks/gpu.sh    # dry run without a GPU
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ python=.venv/bin/python
 make install-bench
 if [[ " ${profiles[*]} " != " cpu " ]]; then
   nvidia-smi --query-gpu=name,driver_version --format=csv || { echo "error: no NVIDIA GPU here" >&2; exit 1; }
-  # The CPU package and the GPU package are one module; the one installed last wins, so the first has to go.
+  # The CPU and the GPU package install the same module, so the CPU package is removed first.
   "$python" -m pip uninstall --quiet --yes onnxruntime
   "$python" -m pip install --quiet "onnxruntime-gpu[cuda,cudnn]" tensorrt-cu12
   site=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
@@ -32,5 +32,4 @@ for profile in "${profiles[@]}"; do
   "$python" -m benchmarks compare --pose weights/cigpose-*.onnx --detector weights/yolox-*.onnx \
     --contenders "$profile:1" "$profile:16" "$profile:64" --output "$output/$profile/compare-demo.json" \
     ${quick:+--rounds 1 --requests 8 --service-callers 4}
-  "$python" -m benchmarks report --results "$output/$profile"
 done

@@ -1,7 +1,7 @@
-"""`python -m benchmarks load SCENARIO...`: load tests without a page; result files and a verdict as exit code.
+"""`python -m benchmarks load SCENARIO...`: load tests in the terminal, with result files and a verdict as exit code.
 
-Starts a server on the trained demo weights, which find the people of the rendered pictures, unless `--url` says where
-one is. What the server sustains is measured first, for each mix; the scenarios' rates are shares of it.
+Without `--url`, it starts a server with the trained demo weights, which find the people in the rendered pictures. For
+each scenario, it first measures the sustainable rate of the mix; the scenario's rates are shares of that rate.
 """
 
 import argparse
@@ -27,7 +27,7 @@ _PROBES, _PROBE_CALLERS = 160, 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run scenarios; 0 when all stayed within their limits."""
+    """Run the scenarios; return 0 when all stayed within their limits."""
     options = _parse(argv)
     exceeded = []
     with _server(options) as (url, control):
@@ -40,42 +40,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(bool(exceeded))
 
 
-def as_table(result: dict[str, Any]) -> str:
-    """Return a result as two Markdown tables: what the callers saw, what the server counted."""
-    columns = ("requests", "p50_ms", "p95_ms", "p99_ms", "refused_share", "failed_share", "recovered_times")
-    cells = ["" if result[it] is None else result[it] for it in columns]
-    seen = results.as_table([*columns, "verdict"], [[*cells, "; ".join(result["verdict"]) or "passed"]])
-    steps = [[name, row["queue_ms"], row["compute_ms"]] for name, row in result["stages"].items()]
-    return f"{result['about']}\n\n{seen}\n\n" + results.as_table(["step", "in queue ms", "an execution ms"], steps)
-
-
 def _run(scenario: Scenario, url: str, control: Control | None, raw: Path) -> dict[str, Any]:
     raw.mkdir(parents=True, exist_ok=True)
     rate = 0.0 if scenario.callers else _sustained(scenario, url)
     before = counters.read(control) if control else {}
     _run_locust(scenario, url, rate, raw / scenario.name)
     counted = counters.since(before, counters.read(control)) if control else {}
-    sent = samples.read(raw / f"{scenario.name}.samples.csv")
-    found = samples.summary(sent)
+    summary = samples.summary(samples.read(raw / f"{scenario.name}.samples.json"))
     result = {
         "scenario": scenario.name,
         "about": scenario.about,
         "sustained_per_s": rate,
-        **found,
+        **summary,
         "limits": dict(scenario.limits),
-        "verdict": scenario.verdict(found),
+        "verdict": scenario.verdict(summary),
         "stages": {
-            name: {"queue_ms": it.queue_ms / it.requests, "compute_ms": it.ms_per_execution}
-            for name, it in counted.items()
-            if it.executions  # ensembles have none of their own
+            name: {"queue_ms": each.queue_ms / each.requests, "compute_ms": each.ms_per_execution}
+            for name, each in counted.items()
+            if each.executions  # not for ensembles
         },
     }
-    without_nan: dict[str, Any] = json.loads(json.dumps(result), parse_constant=lambda _: None)  # JSON knows no NaN
+    without_nan: dict[str, Any] = json.loads(json.dumps(result), parse_constant=lambda _: None)  # JSON has no NaN
     return without_nan
 
 
 def _sustained(scenario: Scenario, url: str) -> float:
-    """Return the pictures a second of a closed loop with the scenario's mix."""
+    """Return the pictures per second of a closed loop with the scenario's mix."""
     drawn = Pictures(scenario)
     pictures = [picture.encoded for picture in (drawn.draw() for _ in range(2 * _PROBES)) if not picture.corrupt]
     with contextlib.ExitStack() as stack:
@@ -85,16 +75,16 @@ def _sustained(scenario: Scenario, url: str) -> float:
 
 
 def _run_locust(scenario: Scenario, url: str, sustained_per_s: float, prefix: Path) -> None:
-    """Locust patches the standard library for gevent, so it gets a process of its own."""
+    """Run locust in a separate process, because it patches the standard library for gevent."""
     users = scenario.callers or 1
     command = [sys.executable, "-m", "locust", "-f", "benchmarks/locustfile.py", "--headless", "--host", url]
     command += ["--users", str(users), "--spawn-rate", str(users), "--csv", str(prefix), "--csv-full-history"]
     command += ["--html", f"{prefix}.html", "--only-summary", "--loglevel", "WARNING"]
     if scenario.callers:
         command += ["--run-time", f"{scenario.duration_s:.0f}s"]
-    told = {"SCENARIO": scenario.name, "SUSTAINED": str(sustained_per_s), "SAMPLES": f"{prefix}.samples.csv"}
-    finished = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **told}, check=False, capture_output=True)
-    if finished.returncode not in (0, 1):  # 1: some request failed, which is for the verdict to judge
+    settings = {"SCENARIO": scenario.name, "SUSTAINED": str(sustained_per_s), "SAMPLES": f"{prefix}.samples.json"}
+    finished = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **settings}, check=False, capture_output=True)
+    if finished.returncode not in (0, 1):  # 1: some request failed, which the verdict judges
         raise RuntimeError(f"locust ended with {finished.returncode}")
 
 
@@ -110,7 +100,9 @@ def _server(options: argparse.Namespace) -> Iterator[tuple[str, Control | None]]
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="python -m benchmarks load", description=__doc__)
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default: all of {', '.join(scenarios())}")
-    parser.add_argument("--url", default="", help="of a running server (default: start one on the committed weights)")
+    parser.add_argument(
+        "--url", default="", help="address of a running server (default: start one with the committed weights)"
+    )
     parser.add_argument("--profile", default="cpu", choices=PROFILES)
     parser.add_argument(
         "--output", type=output_path, default=results.FOLDER, help="folder for JSON (default: %(default)s)"

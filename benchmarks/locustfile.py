@@ -1,36 +1,36 @@
 """Locust users that call the pose ensemble over gRPC.
 
-With locust's page: `locust -f benchmarks/locustfile.py --host localhost:8001`; the scenario by the variable SCENARIO,
-what the server sustains (a rate of 1, in pictures a second) by SUSTAINED.
-Headless, with a verdict and result files: `python -m benchmarks load SCENARIO --url localhost:8001`.
+With locust's page: `locust -f benchmarks/locustfile.py --host localhost:8001`. The variable SCENARIO selects the
+scenario, and SUSTAINED states the server's sustainable rate in pictures per second.
+Without the page, with a verdict and result files: `python -m benchmarks load SCENARIO --url localhost:8001`.
 """
 
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
-import csv
 import itertools
+import json
 import os
 import time
 
 import gevent
 import grpc.experimental.gevent as grpc_gevent
 from cigpose_client import Overloaded, PoseClient, PoseClientError, RequestRejected
-from cigpose_client.outputs import replacing
+from cigpose_client.outputs import write_file
 from locust import User, constant, events
 
-from benchmarks.samples import COLUMNS, Outcome
+from benchmarks.samples import Outcome
 from benchmarks.scenario import Picture, Pictures, scenarios
 
-grpc_gevent.init_gevent()  # or every call would block all other greenlets
+grpc_gevent.init_gevent()  # otherwise each call would block all greenlets
 
-_NO_RETRIES = None  # a load test counts what fails
+_NO_RETRIES = None  # a load test counts failures
 _SEEDS = itertools.count()
 _STARTED = time.perf_counter()
 _SAMPLES: list[tuple[float, float, str, int]] = []
 
 
 class PoseUser(User):
-    """One user of a closed loop is one caller; the one user of an open loop sends everything on schedule."""
+    """One caller of a closed loop, or the single user of an open loop, which sends all requests on schedule."""
 
     wait_time = constant(0)
 
@@ -45,7 +45,7 @@ class PoseUser(User):
         self.client.close()
 
     def send(self) -> None:
-        """Send one picture, or play the whole schedule."""
+        """Send one picture, or the whole schedule."""
         if self.scenario.callers:
             self._request(self.pictures.draw(), time.perf_counter())
         else:
@@ -56,7 +56,7 @@ class PoseUser(User):
 
     def _play(self) -> None:
         arrivals = self.scenario.arrivals(float(os.environ.get("SUSTAINED", "20")))
-        pictures = [self.pictures.draw() for _ in arrivals]  # rendered before the clock runs
+        pictures = [self.pictures.draw() for _ in arrivals]  # rendered before the clock starts
         started = time.perf_counter()
         under_way = []
         for (arrival, phase), picture in zip(arrivals, pictures, strict=True):
@@ -65,7 +65,7 @@ class PoseUser(User):
         gevent.joinall(under_way)
 
     def _request(self, picture: Picture, due: float, phase: int = 0) -> None:
-        """Send one picture; its time runs from when it was due, so that a late start counts as waiting."""
+        """Send one picture. Its latency is measured from `due`, so that a late start counts as waiting."""
         error: Exception | None = None
         outcome = Outcome.ANSWERED
         try:
@@ -90,5 +90,4 @@ class PoseUser(User):
 @events.quit.add_listener
 def _write_samples(**_: object) -> None:
     if path := os.environ.get("SAMPLES"):
-        with replacing(path, "w") as file:
-            csv.writer(file).writerows([COLUMNS, *sorted(_SAMPLES)])
+        write_file(path, json.dumps(_SAMPLES))

@@ -1,4 +1,4 @@
-"""What a result was measured on; stands in every result file."""
+"""Description of the machine and the software, for every result file."""
 
 import datetime
 import importlib.metadata
@@ -22,7 +22,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, Any]:
-    """Return commit, date, processor, cores, load of the machine at this moment, and versions."""
+    """Return commit, date, processor, cores, GPUs, current load of the machine, and versions of packages."""
     return {
         "commit": _git("rev-parse", "--short", "HEAD") + ("+changes" if _git("status", "--porcelain") else ""),
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -31,12 +31,12 @@ def describe() -> dict[str, Any]:
         "gpus": _gpus(),
         "load_before": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {each.name: each.version for each in importlib.metadata.distributions() if each.name in _PACKAGES},
     }
 
 
 def _gpus() -> list[str]:
-    """Name and driver of each GPU; none where there is no nvidia-smi."""
+    """Return name and driver of each GPU; empty without nvidia-smi."""
     if shutil.which("nvidia-smi") is None:
         return []
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
@@ -49,15 +49,8 @@ def _git(*arguments: str) -> str:
     ).stdout.strip()
 
 
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _processor() -> str:
-    """Return the processor's name and the vector instructions that decide how fast networks are."""
+    """Return the processor's name and the vector instructions on which the speed of networks depends."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     known = {*facts.get("flags", "").split()}

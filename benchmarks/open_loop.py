@@ -1,4 +1,4 @@
-"""Requests on schedule, whether or not answers have come: only so does queueing show."""
+"""Open-loop load: requests on schedule regardless of answers, so that queueing shows."""
 
 import time
 from collections.abc import Sequence
@@ -8,22 +8,22 @@ import numpy as np
 
 from benchmarks.closed_loop import Call
 
-_UNDER_WAY = 256  # more than a sustained load ever keeps
+_IN_FLIGHT = 256  # largest number of concurrent requests, more than a sustainable load reaches
 
 
 def poisson(rate_per_s: float, duration_s: float, seed: int = 0) -> list[float]:
-    """Return arrival times in seconds: independent callers, `rate_per_s` of them on average."""
+    """Return the arrival times of independent callers in seconds, `rate_per_s` of them per second on average."""
     random = np.random.default_rng(seed)
     return sorted(random.uniform(0, duration_s, random.poisson(rate_per_s * duration_s)).tolist())
 
 
 def play(call: Call, pictures: Sequence[bytes], arrivals: Sequence[float]) -> list[float]:
-    """Send a picture at each arrival and return how long after it each answer came, in seconds.
+    """Send a picture at each arrival time. Return the time from each arrival to its answer, in seconds.
 
     Args:
         call: sends one picture; called from many threads.
-        pictures: sent round and round.
-        arrivals: seconds from the start, in order.
+        pictures: encoded pictures, sent in a cycle.
+        arrivals: seconds from the start, in ascending order.
     """
     started = time.perf_counter()
 
@@ -31,7 +31,7 @@ def play(call: Call, pictures: Sequence[bytes], arrivals: Sequence[float]) -> li
         call(picture)
         return time.perf_counter() - started - due
 
-    with ThreadPoolExecutor(_UNDER_WAY) as pool:
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
         futures = []
         for number, due in enumerate(arrivals):
             time.sleep(max(0.0, started + due - time.perf_counter()))

@@ -1,4 +1,4 @@
-"""Result files: one JSON file a command, each with what it was measured on."""
+"""Result files: one JSON file for each command, with a description of the machine."""
 
 import argparse
 import json
@@ -21,23 +21,23 @@ def add_output(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def write(path: Path, result: dict[str, Any], profile: str) -> None:
-    """Write a result with commit, date, machine and versions above it.
+    """Write a result, preceded by commit, date, machine and versions.
 
     Args:
-        path: of the JSON file.
-        result: what was measured.
-        profile: the machine profile, or the profiles, in words.
+        path: path of the JSON file.
+        result: the measurements.
+        profile: name of the machine profile, or of several.
     """
-    told = {"machine": describe(), "profile": profile, **result}
-    write_file(path, json.dumps(told, indent=2) + "\n")
+    content = {"machine": describe(), "profile": profile, **result}
+    write_file(path, json.dumps(content, indent=2) + "\n")
 
 
 def read(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return every result in a folder by the name of its file."""
+    """Return every result in a folder, by file name without suffix."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
 
 
 def as_table(head: list[str], rows: list[list[Any]]) -> str:
-    """Return a Markdown table; floats with two digits behind the point."""
+    """Return a Markdown table; floats have two decimals."""
     cells = [[f"{cell:.2f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *cells])

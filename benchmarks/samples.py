@@ -1,6 +1,6 @@
-"""The requests of a load test, one by one, and what they come to."""
+"""The requests of a load test, one by one, and their statistics."""
 
-import csv
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-COLUMNS = ("due_s", "latency_ms", "outcome", "phase")
 _PERCENTILES = (50, 95, 99)
 
 
@@ -18,14 +17,21 @@ class Outcome(Enum):
     """How a request ended."""
 
     ANSWERED = "answered"
-    CORRUPT = "corrupt"  # a picture that is cut off was refused, which is right
+    CORRUPT = "corrupt"  # a truncated picture was rejected, as it should be
     REFUSED = "refused"  # the server's queue was full
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One request: when it was due, how long after that it ended and how, and the phase of the scenario."""
+    """One request.
+
+    Attributes:
+        due_s: when it was due, in seconds from the first one.
+        latency_ms: time from then to its end.
+        outcome: how it ended.
+        phase: number of the scenario's phase.
+    """
 
     due_s: float
     latency_ms: float
@@ -34,19 +40,14 @@ class Sample:
 
 
 def read(path: Path) -> list[Sample]:
-    """Return the requests that locust wrote down, in the order in which they were due, the first one at 0."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [
-            (float(row["due_s"]), float(row["latency_ms"]), Outcome(row["outcome"]), int(row["phase"]))
-            for row in csv.DictReader(file)
-        ]
-    first = min((row[0] for row in rows), default=0.0)
-    return [Sample(due - first, *rest) for due, *rest in rows]  # type: ignore[arg-type]
+    """Return the requests that `locustfile.py` recorded, in the order in which they were due."""
+    rows: list[tuple[float, float, str, int]] = sorted(json.loads(path.read_text(encoding="utf-8")))
+    return [Sample(due - rows[0][0], latency, Outcome(outcome), phase) for due, latency, outcome, phase in rows]
 
 
 def summary(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Return counts, shares, percentiles of what was answered, and how the end compares with the beginning."""
-    counts = {outcome.value: sum(it.outcome is outcome for it in samples) for outcome in Outcome}
+    """Return counts, shares, percentiles of the answered requests, and the recovery at the end."""
+    counts = {outcome.value: sum(sample.outcome is outcome for sample in samples) for outcome in Outcome}
     requests = max(len(samples), 1)
     return {
         "requests": len(samples),
@@ -59,17 +60,17 @@ def summary(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 def _recovered(samples: Sequence[Sample]) -> float:
-    """p95 of the last phase's second half, in times of the first phase's; NaN with a single phase."""
+    """Return the p95 of the last phase's second half, divided by the first phase's; NaN with a single phase."""
     last = samples[-1].phase if samples else 0
     if not last:
         return math.nan
-    final = [it for it in samples if it.phase == last]
+    final = [sample for sample in samples if sample.phase == last]
     middle = (final[0].due_s + final[-1].due_s) / 2
-    end = _percentiles([it for it in final if it.due_s >= middle])["p95_ms"]
-    return end / _percentiles([it for it in samples if it.phase == 0])["p95_ms"]
+    end = _percentiles([sample for sample in final if sample.due_s >= middle])["p95_ms"]
+    return end / _percentiles([sample for sample in samples if sample.phase == 0])["p95_ms"]
 
 
 def _percentiles(samples: Sequence[Sample]) -> dict[str, float]:
-    """Latencies of what was answered; NaN when nothing was."""
-    answered = [it.latency_ms for it in samples if it.outcome is Outcome.ANSWERED]
-    return {f"p{it}_ms": float(np.percentile(answered, it)) if answered else math.nan for it in _PERCENTILES}
+    """Return the latencies of the answered requests; NaN without any."""
+    answered = [sample.latency_ms for sample in samples if sample.outcome is Outcome.ANSWERED]
+    return {f"p{each}_ms": float(np.percentile(answered, each)) if answered else math.nan for each in _PERCENTILES}

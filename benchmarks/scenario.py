@@ -1,4 +1,4 @@
-"""Load scenarios: what arrives when, what is in the pictures, and which limits decide the verdict."""
+"""Load scenarios: arrivals, content of the pictures, and the limits for the verdict."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from synthetic.scene import render_scene
 from synthetic.seeds import DEMO
 
 _FILE = Path(__file__).with_name("scenarios.json")
-_PICTURES_A_KIND = 3
+_PICTURES_PER_KIND = 3
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Scenario:
     """One load.
 
     Attributes:
-        name: as on the command line.
-        about: one sentence.
+        name: name on the command line.
+        about: description in one sentence.
         people: number of people in a picture -> share of the requests.
         limits: any of `p99_ms`, `refused_share` (the server's queue was full), `failed_share` (all other errors) and
-            `recovered_times` (p95 of the last phase's second half, in times of the first phase's); what exceeds one
-            fails the verdict.
-        rates: open loop: (seconds, arrivals) one after the other, the arrivals in shares of what the server sustains.
-        callers: closed loop: so many callers, each waiting for its answer.
-        duration_s: of a closed loop.
+            `recovered_times` (p95 of the last phase's second half, divided by the first phase's). A value above its
+            limit fails the verdict.
+        rates: for an open loop, consecutive phases: (seconds, arrival rate as a share of the sustainable rate).
+        callers: for a closed loop, the number of callers.
+        duration_s: length of a closed loop in seconds.
         sizes: longest side of a picture in pixels -> share of the requests.
-        corrupt_share: of the requests whose picture is cut off in the middle; refusing it is the right answer.
+        corrupt_share: share of the requests whose picture is truncated; the right answer is a rejection.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Scenario:
     corrupt_share: float = 0.0
 
     def arrivals(self, sustained_per_s: float) -> list[tuple[float, int]]:
-        """Return an open loop's arrivals, (seconds from its start, number of its phase), seeded.
+        """Return an open loop's arrivals, (seconds from its start, number of its phase); always the same ones.
 
         Args:
-            sustained_per_s: pictures a second that the server sustains with this mix; a rate of 1.
+            sustained_per_s: sustainable rate of the server with this mix, in pictures per second.
         """
         begin, arrivals = 0.0, []
         for phase, (seconds, share) in enumerate(self.rates):
@@ -59,24 +59,24 @@ class Scenario:
         return arrivals
 
     def verdict(self, measured: Mapping[str, float]) -> list[str]:
-        """Return the limits that were exceeded, one sentence each."""
+        """Return one sentence for each limit that was exceeded."""
         return [
             f"{name} is {measured[name]:.3g}, over the limit of {limit}"
             for name, limit in self.limits.items()
-            if not measured[name] <= limit  # nothing measured is no success
+            if not measured[name] <= limit  # also when it is NaN: nothing was measured
         ]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An encoded picture, and whether refusing it is right."""
+    """An encoded picture, and whether it is truncated."""
 
     encoded: bytes
     corrupt: bool = False
 
 
 class Pictures:
-    """Draws pictures by a scenario's mix, with a seed."""
+    """Draws random pictures from a scenario's mix."""
 
     def __init__(self, scenario: Scenario, seed: int = 0):
         self._scenario, self._random = scenario, np.random.default_rng(seed)
@@ -84,7 +84,7 @@ class Pictures:
     def draw(self) -> Picture:
         """Return the next picture."""
         people, side = (self._pick(shares) for shares in (self._scenario.people, self._scenario.sizes))
-        encoded = rendered(int(people), int(side), int(self._random.integers(_PICTURES_A_KIND)))
+        encoded = rendered(int(people), int(side), int(self._random.integers(_PICTURES_PER_KIND)))
         corrupt = bool(self._random.random() < self._scenario.corrupt_share)
         return Picture(encoded[: len(encoded) // 2] if corrupt else encoded, corrupt)
 
@@ -94,7 +94,7 @@ class Pictures:
 
 @cache
 def rendered(people: int, side: int, number: int) -> bytes:
-    """Return a rendered scene of so many people as JPEG, its longest side `side` pixels."""
+    """Return a rendered scene with this number of people as JPEG; its longest side has `side` pixels."""
     jpeg = render_scene(DEMO[number], people=people).jpeg
     image_bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     factor = side / max(image_bgr.shape[:2])

@@ -1,4 +1,4 @@
-"""What is measured: networks, pictures, the repository made of them, and servers on it."""
+"""The subject of a measurement: networks, pictures, their repository, and servers of it."""
 
 import argparse
 import contextlib
@@ -31,12 +31,12 @@ class Subject:
     """Networks and pictures of one measurement.
 
     Attributes:
-        pose: pose network as exported.
-        detector: detector as published.
-        pictures: encoded.
-        about: the same in words, for the result file.
-        folder: holds the repository and the servers' logs.
-        models: of the repository.
+        pose: file of the pose network, as exported.
+        detector: file of the detector, as published.
+        pictures: the encoded pictures.
+        about: description of these for the result file.
+        folder: folder of the repository and the servers' logs.
+        models: the models of the repository.
     """
 
     pose: Path
@@ -48,7 +48,7 @@ class Subject:
 
     @property
     def repository(self) -> Path:
-        """Where the model repository is."""
+        """Folder of the model repository."""
         return self.folder / "repository"
 
     @property
@@ -65,7 +65,7 @@ class Subject:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is measured."""
+    """Add the options for networks and pictures."""
     parser.add_argument(
         "--pose", type=input_path, help="default: CIGPose-m with constructed weights, built on first use"
     )
@@ -74,7 +74,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def as_arguments(options: argparse.Namespace) -> list[str]:
-    """Return those of `add_options` that were given, as words of a command line."""
+    """Return the given ones of these options as words of a command line."""
     given = {name: getattr(options, name) for name in ("pose", "detector", "pictures")}
     return [
         word
@@ -86,7 +86,7 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
 
 @contextlib.contextmanager
 def prepared(options: argparse.Namespace) -> Iterator[Subject]:
-    """Build the repository of what the options of `add_options` say."""
+    """Build the repository for the options of `add_options`."""
     pose = options.pose or constructed_network(BUILT)
     detector = options.detector or (_NANO if _NANO.exists() else default_weights()[1])
     given = [path.read_bytes() for path in options.pictures or ()]
@@ -103,7 +103,7 @@ def prepared(options: argparse.Namespace) -> Iterator[Subject]:
 
 
 def pose_calls(stack: contextlib.ExitStack, url: str) -> Callable[[], Call]:
-    """Return a maker of callers of the pose ensemble; each has a connection of its own until the stack ends."""
+    """Return a function that makes callers of the pose ensemble, each with its own connection until the stack ends."""
 
     def make() -> Call:
         client = stack.enter_context(PoseClient(url, timeout_s=_TIMEOUT_S))

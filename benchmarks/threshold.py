@@ -1,9 +1,9 @@
 """`python -m benchmarks threshold`: the queue delay at which the autoscaler adds pods, from a loaded server's counters.
 
-Writes the service time of the slowest stage to `deploy/overlays/gpu-keda/measured.json`; `make deploy-check` compares
-the threshold in `scaledobject.yaml` with that file.
+The service time of the slowest stage goes to `deploy/overlays/gpu-keda/measured.json`. `make deploy-check` compares the
+threshold in `scaledobject.yaml` with that file.
 
-Source of the waiting times: the approximation of Allen and Cunneen for several servers, exact for one server with
+Source of the waiting times: the approximation of Allen and Cunneen for several servers. It is exact for one server with
 Poisson arrivals and constant service (Pollaczek and Khinchine).
 """
 
@@ -25,10 +25,10 @@ def waiting_ms(service_ms: float, load: float, instances: int = 1) -> float:
     Args:
         service_ms: time of one execution.
         load: fraction of the capacity of all instances, 0 to below 1.
-        instances: how many run at a time.
+        instances: number of concurrent instances.
 
     Raises:
-        ValueError: no queue settles at that load.
+        ValueError: the load is outside this range, where the queue has no mean.
     """
     if not 0 <= load < 1:
         raise ValueError(f"a load of {load} has no mean waiting time; it must be from 0 to below 1")
@@ -36,7 +36,7 @@ def waiting_ms(service_ms: float, load: float, instances: int = 1) -> float:
 
 
 def threshold_ms(measured: Mapping[str, Any]) -> int:
-    """Return the mean wait at the target load, rounded up, for `service_ms` and `instances` of `measured`."""
+    """Return the mean time in queue at the target load, rounded up; `measured` states `service_ms` and `instances`."""
     return math.ceil(waiting_ms(measured["service_ms"], TARGET_LOAD, measured["instances"]))
 
 
@@ -45,35 +45,34 @@ def service(metrics: str, model: str) -> tuple[float, int]:
 
     Args:
         metrics: text of a server's metrics.
-        model: its name.
+        model: name of the model.
 
     Raises:
         ValueError: the counters show no executions of this model.
     """
 
     def counter(name: str) -> float:
-        found = re.findall(rf'^{name}{{model="{re.escape(model)}".*}} (\S+)$', metrics, re.M)
-        return sum(map(float, found))
+        return sum(map(float, re.findall(rf'^{name}{{model="{re.escape(model)}".*}} (\S+)$', metrics, re.M)))
 
     executions, requests = counter("nv_inference_exec_count"), counter("nv_inference_request_success")
     if not executions or not requests:
         raise ValueError(f"the counters show no executions of {model!r}")
     compute_us = sum(counter(f"nv_inference_compute_{part}_duration_us") for part in ("input", "infer", "output"))
-    # each request of a batch counts the whole batch's time, so the mean over requests is the mean over executions
+    # Triton adds the time of a batch to each of its requests, so this is the mean over executions
     return round(compute_us / requests / 1e3, 3), int(executions)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, write, print the threshold; 1 when there is nothing to measure."""
+    """Measure, write the file, and print the threshold."""
     from cigpose_client.outputs import write_file
 
-    from server.usage import CommandLine, output_path  # not above: the checks import this module without the client
+    from server.usage import CommandLine, output_path  # imported here: the checks use this module without the client
 
     parser = CommandLine(prog="python -m benchmarks threshold", description=__doc__)
-    parser.add_argument("--metrics", required=True, metavar="URL", help="metrics of a server under load")
-    parser.add_argument("--model", required=True, help="the slowest stage, usually the pose network")
-    parser.add_argument("--instances", type=int, default=1, help="of that model in one pod (default: 1)")
-    parser.add_argument("--machine", required=True, help="in words, for the reader of the file")
+    parser.add_argument("--metrics", required=True, metavar="URL", help="address of the metrics of a server under load")
+    parser.add_argument("--model", required=True, help="model of the slowest stage, usually the pose network")
+    parser.add_argument("--instances", type=int, default=1, help="instances of that model in one pod (default: 1)")
+    parser.add_argument("--machine", required=True, help="description of the machine, for the file")
     parser.add_argument("--output", type=output_path, default=MEASURED, help="default: %(default)s")
     options = parser.parse_args(argv)
     with urllib.request.urlopen(options.metrics, timeout=10) as answer:

@@ -1,13 +1,12 @@
-"""The usual way without a server: one picture after the other, one person a run of the pose network.
+"""The usual way without a server: one picture after the other, one person in each run of the pose network.
 
-This is what pose toolkits' inference loops do. The steps are the served ones, so that both find the same people; the
+The inference loops of pose toolkits do this. The steps are the served ones, so that both ways find the same people. The
 networks are the files before anything is folded into them.
 """
 
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ensemble.geometry import Floats, Letterbox, TopDownCrop
@@ -15,6 +14,7 @@ from ensemble.request_parameters import RequestParameters
 from ensemble.steps.decode_image import PictureLimits, decode_picture
 from ensemble.steps.decode_simcc import decode_simcc
 from ensemble.steps.select_persons import select_persons
+from export import graph_edit
 from export.detectors.yolox import grid
 from export.families.top_down import MEAN, STD
 
@@ -23,9 +23,9 @@ class UsualPipeline:
     """Detector and pose network as sessions of this process.
 
     Args:
-        pose: CIGPose ONNX file (normalised RGB in).
+        pose: CIGPose ONNX file, whose input is normalised RGB.
         detector: raw YOLOX file.
-        threads: of each session.
+        threads: threads of each session.
 
     Attributes:
         size: (w, h) of the detector's input.
@@ -33,9 +33,13 @@ class UsualPipeline:
     """
 
     def __init__(self, pose: Path, detector: Path, threads: int):
-        self._pose, self._detector = _session(pose, threads), _session(detector, threads)
-        self.size = _input_size(self._detector)
-        self.crop_size = _input_size(self._pose)
+        self._pose, self._detector = (
+            graph_edit.cpu_session(graph_edit.load(path), threads) for path in (pose, detector)
+        )
+        self.crop_size, self.size = (
+            (session.get_inputs()[0].shape[3], session.get_inputs()[0].shape[2])
+            for session in (self._pose, self._detector)
+        )
         self._cells, self._strides = grid(self.size)
 
     def __call__(self, encoded: bytes) -> tuple[Floats, Floats, Floats]:
@@ -66,15 +70,3 @@ class UsualPipeline:
         simcc_x, simcc_y = self._pose.run(None, feeds)
         bins, scores = decode_simcc(simcc_x, simcc_y)
         return crop.to_picture(bins, (simcc_x.shape[2], simcc_y.shape[2]), centers, scales), scores
-
-
-def _input_size(session: onnxruntime.InferenceSession) -> tuple[int, int]:
-    height, width = session.get_inputs()[0].shape[2:]
-    return width, height
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -1,6 +1,6 @@
-"""The usual service: FastAPI around the usual pipeline, one process, a thread pool for the requests.
+"""The usual service: FastAPI around the usual pipeline, in one process with a thread pool for the requests.
 
-Started by `compare.py`: `python -m benchmarks.usual_service POSE DETECTOR THREADS PORT`.
+`compare.py` starts it: `python -m benchmarks.usual_service POSE DETECTOR THREADS PORT`.
 """
 
 import sys
@@ -14,7 +14,7 @@ from benchmarks.usual import UsualPipeline
 
 
 def create_app(pipeline: UsualPipeline) -> FastAPI:
-    """Return the app: `POST /pose` with an encoded picture as body answers the people as JSON."""
+    """Return the app. It answers `POST /pose`, with an encoded picture as the body, with the people as JSON."""
     app = FastAPI()
 
     def pose(picture: bytes = Body(media_type="application/octet-stream")) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""From a model repository to a cluster: images, manifests, monitoring, and the checks of all of them."""
+"""Deployment of a model repository to a cluster: images, manifests, monitoring, and the entry point of the images."""

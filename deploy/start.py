@@ -1,7 +1,7 @@
-"""`python -m deploy.start FLAG...`: what a container runs. Every flag is tritonserver's own.
+"""`python -m deploy.start FLAG...`: the entry point of the images. All flags are those of tritonserver.
 
-Before it becomes tritonserver, it verifies the model repository, clears what a killed server left in shared memory,
-and locks the administrative part of the API with a key that nobody is told.
+Before it becomes tritonserver, it verifies the model repository, removes the shared memory of a killed server, and
+closes the administrative API with a random key that no caller gets.
 """
 
 import os
@@ -17,11 +17,11 @@ from server.preflight import profile_problems
 
 _SHM = Path("/dev/shm")
 _PREFIX_FLAG = "--backend-config=python,shm-region-prefix-name="
-_PREFIX = "triton_python_backend_shm_region_"  # the Python backend's own, when no flag says another
+_PREFIX = "triton_python_backend_shm_region_"  # the Python backend's default
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Become tritonserver; return 1 when it must not start, 2 when the flags are wrong."""
+    """Become tritonserver. Return 1 when it must not start, 2 when the flags are wrong."""
     flags = list(sys.argv[1:] if argv is None else argv)
     try:
         models = repository(flags)
@@ -42,10 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def repository(flags: Sequence[str]) -> Path:
-    """Return the one `--model-repository=DIR` among the flags.
+    """Return the DIR of the only `--model-repository=DIR` among the flags.
 
     Raises:
-        ValueError: there is none, or more than one.
+        ValueError: the flag is missing, or given more than once.
     """
     folders = [flag.partition("=")[2] for flag in flags if flag.startswith("--model-repository=")]
     if len(folders) != 1:
@@ -59,12 +59,12 @@ def profile(flags: Sequence[str]) -> str:
 
 
 def region_prefix(flags: Sequence[str]) -> str:
-    """Return how the names of the Python backend's shared memory regions begin."""
+    """Return the prefix of the names of the Python backend's shared memory regions."""
     return next((flag.removeprefix(_PREFIX_FLAG) for flag in flags if flag.startswith(_PREFIX_FLAG)), _PREFIX)
 
 
 def remove_stale_regions(folder: Path, prefix: str) -> None:
-    """Remove the Python backend's regions; the volume outlives the container, so a crash loop would fill it."""
+    """Remove the Python backend's regions: the volume outlives the container, so a crash loop would fill it."""
     for region in folder.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
 
@@ -75,7 +75,7 @@ def _refuse(problems: Sequence[str], code: int) -> int:
 
 
 def lock() -> str:
-    """Return the flag that closes the administrative API, with a key made for this start alone."""
+    """Return the flag that closes the administrative API, with a new random key."""
     return f"--grpc-restricted-protocol={','.join(CLOSED_APIS)}:locked={secrets.token_hex(32)}"
 
 

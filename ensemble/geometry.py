@@ -13,6 +13,7 @@ Floats = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
 
+WARPS = ("affine", "udp")
 _GREY = 114
 _MULTIPLE = 64  # of the sides of a padded fit
 _LONGEST = 4  # times the short side
@@ -60,8 +61,8 @@ class TopDownCrop:
     Attributes:
         size: (w, h) of the network's input.
         padding: factor on the box's width and height.
-        warp: `affine`: the region's edges become the crop's edges; `udp`: they become the centres of its outermost
-            pixels, as networks of unbiased data processing were trained.
+        warp: one of WARPS. `affine`: the region's edges become the crop's edges; `udp`: they become the centres of its
+            outermost pixels, as networks of unbiased data processing were trained.
 
     Source: MMPose 1.3.2, GetBBoxCenterScale, TopdownAffine and TopdownPoseEstimator.add_pred_to_datasample.
     """

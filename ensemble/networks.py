@@ -12,6 +12,7 @@ from ensemble.steps.decode_heatmaps import DecodeHeatmaps
 from ensemble.steps.decode_simcc import DecodeSimcc
 from ensemble.tensors import (
     BOXES,
+    COARSE_KEYPOINTS,
     GRID_KEYPOINTS,
     GRID_SCORES,
     HEATMAPS,
@@ -139,13 +140,16 @@ class Coordinates:
 
     Attributes:
         grid: (w, h) in cells; the grid spans the crop.
+        coarse: whether it also answers the points of a first stage, which no step reads.
     """
 
     grid: Size
+    coarse: bool = False
 
     def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
-        """Return the points and their scores."""
-        return GRID_KEYPOINTS.sized(keypoints, 2), GRID_SCORES.sized(keypoints)
+        """Return the points, those of the first stage, and the scores."""
+        coarse = (COARSE_KEYPOINTS.sized(keypoints, 2),) if self.coarse else ()
+        return GRID_KEYPOINTS.sized(keypoints, 2), *coarse, GRID_SCORES.sized(keypoints)
 
     @property
     def decoder(self) -> Step:

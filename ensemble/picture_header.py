@@ -10,7 +10,7 @@ _JPEG_ENDS = frozenset([0xD9, 0xDA])  # end of image, start of scan: no decoder 
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """What the first bytes tell.
+    """The facts in the first bytes.
 
     Attributes:
         kind: `JPEG`, `PNG`, `WebP` or `BMP`.
@@ -32,7 +32,7 @@ def read_header(encoded: bytes) -> PictureHeader:
         encoded: a whole JPEG, PNG, WebP or BMP file.
 
     Raises:
-        ValueError: the bytes are none of these, or end before the size is told.
+        ValueError: the bytes are none of these, or end before the size.
     """
     for magic, offset, kind, read_size in _KINDS:
         if encoded[offset : offset + len(magic)] == magic:

@@ -28,11 +28,6 @@ class RequestParameters:
     nms_threshold: float = 0.45
     max_persons: int = 32
 
-    @classmethod
-    def from_config(cls, parameters: Mapping[str, str]) -> "RequestParameters":
-        """Return a step's defaults from the parameters of its config; other parameters are ignored."""
-        return parse_parameters({key: value for key, value in parameters.items() if key in _RANGES}, cls())
-
 
 _RANGES = {"bbox_threshold": (0.0, 1.0), "nms_threshold": (0.0, 1.0), "max_persons": (1, 10_000)}
 

@@ -16,12 +16,14 @@ class Tensor:
         dtype: Triton's name of the data type, such as `FP32`.
         dims: sizes of the axes; -1 where variable.
         meaning: documentation only.
+        exact: whether the network that computes it stays in float32 where a profile computes others in less.
     """
 
     name: str
     dtype: str
     dims: tuple[int, ...]
     meaning: str = field(default="", compare=False, repr=False)
+    exact: bool = field(default=False, compare=False, repr=False)
 
     def sized(self, *dims: int) -> "Tensor":
         """Return the tensor with some of its variable dims fixed.
@@ -69,7 +71,12 @@ SCALES = Tensor("scales", "FP32", (-1, 2), "width, height of each crop in pictur
 SIMCC_X = Tensor("simcc_x", "FP32", (-1, -1), "[K,bins]: logits along x")
 SIMCC_Y = Tensor("simcc_y", "FP32", (-1, -1), "[K,bins]: logits along y")
 HEATMAPS = Tensor("heatmaps", "FP32", (-1, -1, -1), "[K,h,w]: one map a keypoint")
-GRID_KEYPOINTS = Tensor("grid_keypoints", "FP32", (-1, 2), "[K,2]: x, y in cells of a grid that spans the crop")
+# From 32 cells on, bfloat16 has steps of a quarter of a cell and float16 of 1/32; and the network took hard decisions,
+# such as Graph-PCNN's gate at 0.85.
+GRID_KEYPOINTS = Tensor("grid_keypoints", "FP32", (-1, 2), "[K,2]: x, y in cells of a grid over the crop", exact=True)
+COARSE_KEYPOINTS = Tensor(
+    "coarse_keypoints", "FP32", (-1, 2), "[K,2]: `grid_keypoints` before stage 2; for checks only"
+)
 GRID_SCORES = Tensor("grid_scores", "FP32", (-1,), "[K]: what `keypoint_scores` will say of `grid_keypoints`")
 FITTED = Tensor("fitted", "UINT8", (-1, -1, 3), "the whole picture as a bottom-up network takes it, BGR")
 CANDIDATE_KEYPOINTS = Tensor("candidate_keypoints", "FP32", (-1, -1, 2), "[C,K,2]: x, y in pixels of `fitted`")

@@ -7,7 +7,7 @@ known to contain. Any other name is an error.
 
 import re
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -33,8 +33,16 @@ _PREFIXES = ("module.", "model.")  # from wrappers for several GPUs, and from tr
 _LISTED = 20  # names in an error message
 
 Shapes = Mapping[str, tuple[int, ...]]
-_Variant = TypeVar("_Variant")
+_Variant = TypeVar("_Variant", bound="Variant")
 _Module = TypeVar("_Module", bound=nn.Module)
+
+
+class Variant(Protocol):
+    """What distinguishes one network of a family from another."""
+
+    @property
+    def name(self) -> str:
+        """The published file's stem, or any name for a network of your own."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class Exporter(Protocol):
     """Interface of the module that a family names as its `checkpoints`.
 
     Attributes:
-        KEYS: entries by which its checkpoints are recognised.
+        KEYS: entries of every checkpoint of the family. The family most of whose KEYS a checkpoint has recognises it.
     """
 
     KEYS: tuple[str, ...]
@@ -99,34 +107,47 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, _without_prefix({str(name): value for name, value in entries.items()}))
 
 
-def exporter_of(checkpoint: Checkpoint, variant: str | None = None) -> Exporter:
-    """Return the exporter of the variant's family, else of the first family that recognises the checkpoint.
+def exporter_of(checkpoint: Checkpoint, named: str | None = None) -> Exporter:
+    """Return the exporter of a family for a checkpoint.
+
+    Args:
+        checkpoint: the checkpoint.
+        named: name of the family or of one of its variants; None: the family that recognises the checkpoint.
 
     Raises:
-        ValueError: no family recognises the checkpoint (the message lists the entries that each expects).
+        ValueError: no family recognises the checkpoint (the message lists the entries that each expects), or the named
+            one has no checkpoints.
     """
-    expected = []
-    for family in families().values():
-        if family.checkpoints:
-            exporter = cast(Exporter, import_module(family.checkpoints))
-            if variant in family.variants or (variant is None and checkpoint.state.keys() >= set(exporter.KEYS)):
-                return exporter
-            expected.append(f"{family.name}: {', '.join(exporter.KEYS)} ...")
-    found = f"no family has such entries: {_listing(checkpoint.shapes)}"
-    raise ValueError(f"{checkpoint.path}: {found}. {'; '.join(expected)}")
+    exporters = {
+        family.name: cast(Exporter, import_module(family.checkpoints))
+        for family in families().values()
+        if family.checkpoints and named in (None, family.name, *family.variants)
+    }
+
+    def surplus(name: str) -> int:
+        return sum(1 if key in checkpoint.state else -1 for key in exporters[name].KEYS)
+
+    best = max(exporters, key=surplus, default=None)
+    if best is None:
+        raise ValueError(f"{checkpoint.path}: networks of {named} come from ONNX files, not from checkpoints")
+    if named is None and surplus(best) <= 0:
+        found = f"no family has such entries: {_listing(checkpoint.shapes)}"
+        expected = [f"{name}: {', '.join(exporter.KEYS)} ..." for name, exporter in exporters.items()]
+        raise ValueError(f"{checkpoint.path}: {found}. {'; '.join(expected)}")
+    return exporters[best]
 
 
 def load_variant(
     checkpoint: Checkpoint,
-    variants: Mapping[str, _Variant],
+    variants: Iterable[_Variant],
     build: Callable[[_Variant], _Module],
     asked: str | None = None,
-) -> _Module:
-    """Return the network whose names and shapes are exactly those of a checkpoint, in eval mode.
+) -> tuple[_Variant, _Module]:
+    """Return the variant whose names and shapes are exactly those of a checkpoint, and its network in eval mode.
 
     Args:
         checkpoint: its entries are called as in the network.
-        variants: what the family has published, by name.
+        variants: what it may be.
         build: from a variant to its network.
         asked: name of the variant; None: names and shapes tell, and where they fit several, the file's name.
 
@@ -136,21 +157,25 @@ def load_variant(
     """
     shapes, path = checkpoint.shapes, checkpoint.path
     with torch.device("meta"):
-        known = {name: Checkpoint(path, build(variant).state_dict()).shapes for name, variant in variants.items()}
-    fitting = [name for name, entries in known.items() if entries == shapes]
-    closest = max(known, key=lambda name: (len(known[name].items() & shapes.items()), name in path.name))
+        known = [(each, _differences(Checkpoint(path, build(each).state_dict()).shapes, shapes)) for each in variants]
+    fitting = [variant.name for variant, differences in known if not differences]
     if asked and fitting and asked not in fitting:
         raise ValueError(f"{path}: this file is {' or '.join(fitting)}, you asked for {asked}")
-    chosen = asked or closest
-    if chosen not in fitting:
-        raise ValueError(f"{path}: not the entries of {chosen}; {_differences(known[chosen], shapes)}")
-    network = build(variants[chosen])
+    variant, differences = min(
+        (pair for pair in known if asked in (None, pair[0].name)),
+        key=lambda pair: (sum(map(len, pair[1].values())), pair[0].name not in path.name),
+    )
+    if differences:
+        listed = "; ".join(f"{kind}: {_listing(names)}" for kind, names in differences.items())
+        raise ValueError(f"{path}: not the entries of {variant.name}; {listed}")
+    network = build(variant)
     network.load_state_dict(checkpoint.state, strict=True)
     network.eval()
-    return network
+    return variant, network
 
 
-def _differences(expected: Shapes, shapes: Shapes) -> str:
+def _differences(expected: Shapes, shapes: Shapes) -> dict[str, list[str]]:
+    """Return the entries that differ by kind of difference; no kind without entries."""
     differences = {
         "missing": [name for name in expected if name not in shapes],
         "unknown": [name for name in shapes if name not in expected],
@@ -160,7 +185,7 @@ def _differences(expected: Shapes, shapes: Shapes) -> str:
             if shapes.get(name, shape) != shape
         ],
     }
-    return "; ".join(f"{kind}: {_listing(names)}" for kind, names in differences.items() if names)
+    return {kind: names for kind, names in differences.items() if names}
 
 
 def _listing(names: Collection[str]) -> str:

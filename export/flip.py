@@ -1,6 +1,6 @@
 """The flip test inside a network's graph: crops and their mirror images run in one batch."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -12,27 +12,32 @@ FACTS = "flip test: every published accuracy uses it; it doubles the cost of eve
 
 
 def with_flip_test(
-    model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], mirrored: Collection[str], partners: Sequence[int]
+    model: onnx.ModelProto,
+    shapes: Mapping[str, Sequence[int]],
+    columns: Mapping[str, Sequence[int]],
+    partners: Sequence[int],
 ) -> onnx.ModelProto:
     """Return the network that averages its outputs for a crop with the flipped-back ones for the mirrored crop.
 
-    Source: MMPose 1.3.2, flip test of RTMCCHead (no shift by one bin); every published CIGPose accuracy uses it.
+    Source: MMPose 1.3.2, flip tests of RTMCCHead and HeatmapHead.
 
     Args:
         model: the network, with one input [batch, 3, H, W] and float32 outputs [batch, K, ...], batch dynamic.
         shapes: shapes of the outputs by name, without the batch axis.
-        mirrored: outputs whose last axis runs along x.
+        columns: outputs whose last axis runs along x -> the column of the mirrored crop's output that belongs at each
+            column (see `mirrored_columns`).
         partners: (K,) index of the keypoint that each one becomes in the mirror image.
     """
     crop = model.graph.input[0]
     flipped = compose.add_prefix(model, "both/")
     both = flipped.graph.input[0].name
     flipped.graph.input[0].CopyFrom(crop)
-    columns = graph_edit.constant(flipped, "flip/columns", _backwards(crop.type.tensor_type.shape.dim[3].dim_value))
+    width = crop.type.tensor_type.shape.dim[3].dim_value
+    order = graph_edit.constant(flipped, "flip/columns", mirrored_columns(width))
     graph_edit.insert_first(
         flipped,
         [
-            helper.make_node("Gather", [crop.name, columns], ["flip/crop"], axis=3),
+            helper.make_node("Gather", [crop.name, order], ["flip/crop"], axis=3),
             helper.make_node("Concat", [crop.name, "flip/crop"], [both], axis=0),
         ],
     )
@@ -42,10 +47,25 @@ def with_flip_test(
         graph_edit.constant(flipped, f"flip/{index}", np.array(index))
     for name, shape in shapes.items():
         graph_edit.constant(flipped, f"flip/{name}/halves", (2, -1, *shape))
-        graph_edit.constant(flipped, f"flip/{name}/order", _backwards(shape[-1]))
-        flipped.graph.node.extend(_averaged(name, len(shape) if name in mirrored else None))
+        if name in columns:
+            graph_edit.constant(flipped, f"flip/{name}/order", columns[name])
+        flipped.graph.node.extend(_averaged(name, len(shape) if name in columns else None))
     graph_edit.set_outputs(flipped, shapes)
     return flipped
+
+
+def mirrored_columns(width: int, shift: bool = False) -> list[int]:
+    """Return which column of a mirrored crop's output belongs at each column: (width,).
+
+    Args:
+        width: number of columns.
+        shift: one column to the right, column 0 keeps its value. Heat maps need it unless their crops are UDP's: a
+            mirrored crop's cells lie nearly one cell beside those of the crop.
+
+    Source: the official `flip_back` and SHIFT_HEATMAP; MMPose 1.3.2, flip_heatmaps.
+    """
+    backwards = list(range(width - 1, -1, -1))
+    return [width - 1, *backwards[:-1]] if shift else backwards
 
 
 def _averaged(name: str, axis: int | None) -> list[onnx.NodeProto]:
@@ -61,7 +81,3 @@ def _averaged(name: str, axis: int | None) -> list[onnx.NodeProto]:
         helper.make_node("Add", [f"{at}/seen", back[0].output[0] if back else f"{at}/swapped"], [f"{at}/sum"]),
         helper.make_node("Mul", [f"{at}/sum", "flip/half"], [name]),
     ]
-
-
-def _backwards(count: int) -> list[int]:
-    return list(range(count - 1, -1, -1))

@@ -75,7 +75,8 @@ def open_batch_axis(model: onnx.ModelProto) -> onnx.ModelProto:
     opened = onnx.ModelProto()
     opened.CopyFrom(model)
     for value in (*opened.graph.input, *opened.graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = BATCH_AXIS
+        for dim in value.type.tensor_type.shape.dim[:1]:  # an exporter may have left the shape out
+            dim.dim_param = BATCH_AXIS
     del opened.graph.value_info[:]  # they repeat the fixed batch
     values = _computed_from_inputs(opened)
     targets = {n.input[1] for n in opened.graph.node if n.op_type == "Reshape" and n.input[0] in values}
@@ -122,9 +123,10 @@ def _agree(session: onnxruntime.InferenceSession, seed: int, tolerance: float) -
     return True
 
 
-def cpu_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """Return an ONNX Runtime session on the CPU that logs errors only."""
+def cpu_session(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU that logs errors only; `threads` 0: one per core."""
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 

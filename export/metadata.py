@@ -13,6 +13,7 @@ KEY = "cigpose_meta"
 _PROVENANCE = (
     "family",
     "variant",
+    "stage2",
     "precision",
     "flip_test",
     "checkpoint_sha256",

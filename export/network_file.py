@@ -21,9 +21,14 @@ def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str
         option: option of the command line that sets the size, for messages.
 
     Raises:
-        ValueError: there is no such input, or neither the file nor `known` states its size.
+        ValueError: there is no such input, neither the file nor `known` states its size, or the batch is fixed to
+            more than one.
     """
     dims = picture(path, model).type.tensor_type.shape.dim
+    if dims[0].dim_value > 1:
+        raise ValueError(
+            f"{path}: the batch is fixed to {dims[0].dim_value}; export the network with a dynamic batch or 1"
+        )
     stated = dims[3].dim_value, dims[2].dim_value
     if min(stated) < 1:
         if known is None:

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ from export.half_weights import store_half
 
 Tensors: TypeAlias = Mapping[str, Tensor]
 
-EXPORTER = "cigpose-triton export 3"  # raise the number when the same checkpoint gives another graph
+EXPORTER = "cigpose-triton export 4"  # raise the number when the same checkpoint gives another graph
 OPSET = 17
 _BATCHES = (slice(0, 1), slice(1, 3), slice(3, None))  # batches of the samples on which an export is compared
 
@@ -78,13 +78,12 @@ class Original:
     Attributes:
         module: the network, float32, in eval mode; its outputs are in the order of the served ones.
         prepare: converts served inputs to those of the module.
-        clearest: returns, for samples of the module's inputs and a count, the items on which rounding changes no
-            decision.
+        clearest: returns, for the module's inputs and a count, the items on which rounding changes no decision.
     """
 
     module: nn.Module
     prepare: Callable[[Answers], Tensors]
-    clearest: Callable[[Sequence[Tensors], int], NDArray[np.intp]]
+    clearest: Callable[[Tensors, int], NDArray[np.intp]]
 
 
 def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
@@ -144,6 +143,7 @@ def save_compared(
     original: nn.Module,
     inputs: Tensors,
     options: ExportOptions,
+    kept: Collection[str] = (),
 ) -> ExportReport:
     """Compare an export with the float32 network, and write it when they agree.
 
@@ -154,11 +154,12 @@ def save_compared(
         original: the network, with flip test if the export has it.
         inputs: four samples or more, compared in batches of 1, 2 and the rest.
         options: options of the command.
+        kept: weights that stay in float32 where the precision stores others in float16.
 
     Raises:
         ValueError: the answers differ by more than the bound (the message says by how much).
     """
-    model = store_half(model) if options.precision == "fp16-weights" else model
+    model = store_half(model, kept) if options.precision == "fp16-weights" else model
     provenance = {
         "precision": options.precision,
         "flip_test": options.flip_test,

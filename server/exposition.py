@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, generate_latest, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -42,13 +42,6 @@ def _by_model(kind: type[_Family], name: str, text: str, values: Mapping[str, in
     for model, value in values.items():
         metric.add_metric([model], value)
     return metric
-
-
-def render(health: Health) -> str:
-    """Return the metrics of a health in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(_Watchdog(health))
-    return generate_latest(registry).decode()
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def problem(path: Path, now_s: float) -> str:
         return f"{path}: {error}"
     age_s = now_s - health["checked_at"]
     if age_s > _OLD_S:
-        return f"nobody has written {path} for {age_s:.0f} s"
+        return f"{path} was not written for {age_s:.0f} s; the launcher has ended or hangs"
     if health["healthy"]:
         return ""
     return "; ".join(f"{model}: {reason}" for model, reason in health["broken"].items()) or "the server is not ready"

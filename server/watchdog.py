@@ -1,13 +1,13 @@
-"""Watches every model of one running server, and brings back the ones that break.
+"""Watches every model of one running server, and reloads the broken ones.
 
-Three signs, from the surest to the most careful:
+Three signs, in the order of their reliability:
 
-- a process of the Python backend is gone: the model is broken;
-- a canary comes back with a fault of the server's: broken, when the next canary says the same;
-- a canary is late: broken only when the model then does nothing for a long time, neither answers nor computes.
+- A process of the Python backend has ended: the model is broken.
+- A canary returns a server error: the model is broken if the next canary returns one, too.
+- A canary is late: the model is broken only if it neither answers nor computes for a long time.
 
-A model that has answered real requests since the last look needs no canary. So a busy server is not given more to do,
-and overload never looks like death.
+A model that has answered real requests since the last check gets no canary. So a busy server gets no additional load,
+and overload is not taken for a broken model.
 """
 
 import logging
@@ -29,51 +29,63 @@ from server.tries import Tries
 
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.25
-_PERIOD_S = 5.0  # of canaries; jittered, so that replicas do not beat in time
+_PERIOD_S = 5.0  # between canaries; jittered, so that replicas do not send them at the same time
 _SECOND_OPINION_S = 1.0
 _TIMEOUT_S = 5.0
 _HUNG_S = 20.0
-_BUSY_SHARE = 0.05  # of a core: an idle stub's own housekeeping takes far less
+_BUSY_SHARE = 0.05  # of a core; an idle stub uses far less
 _RELOADS, _WINDOW_S = 5, 300.0
-_LEAVE_S = 20.0  # for the last answers of a broken model's living processes
+_LEAVE_S = 20.0  # for the last answers of a broken model's remaining processes
 
 
 class RestartNeeded(Exception):
-    """A model cannot be brought back by itself; the text says why."""
+    """Reloading a model does not help; the text states the reason."""
 
 
 @dataclass
 class _Watched:
-    """One model: what its canary sends, what was last known of it, and what is to be done."""
+    """The state of one model.
+
+    Attributes:
+        inputs: inputs of its canary.
+        tries: the reloads.
+        canary_due_s: time of the next canary.
+        waiting: whether a canary has no answer yet.
+        faults: number of consecutive server errors.
+        answered: number of successful requests at the last check.
+        busy_s: processor time of its processes when it was last active.
+        idle_since_s: time of the first late canary since it was last active.
+        reload_due_s: time of the next reload.
+    """
 
     inputs: list[Any]
     tries: Tries = field(default_factory=lambda: Tries(_RELOADS, _WINDOW_S))
     canary_due_s: float = 0.0
-    asked: bool = False
+    waiting: bool = False
     faults: int = 0
     answered: int = 0
     busy_s: float = 0.0
-    idle_since_s: float | None = None  # first late canary since the model last did anything
+    idle_since_s: float | None = None
     reload_due_s: float | None = None
 
 
 class Watchdog:
-    """Watches one running server until it is told to stop, or a restart is needed."""
+    """Watches one running server until it should stop or needs a restart."""
 
     def __init__(self, server: RunningServer, health: Health, on_change: Callable[[], None] = lambda: None):
         self._server, self._health, self._on_change = server, health, on_change
         self._control = server.control
         self._verdicts: queue.SimpleQueue[tuple[str, _Watched, Verdict, str]] = queue.SimpleQueue()
         configs = {name: self._control.config(name) for name in self._control.states()}
-        # an ensemble is as alive as its steps
+        # ensembles are covered by their steps
         self._models = {
             name: _Watched(canary_inputs(config)) for name, config in configs.items() if config.platform != "ensemble"
         }
         health.models = tuple(sorted(self._models))
         self._stubs = stubs.stubs_of(server.process.pid)
-        self._leaving: dict[int, float] = {}  # processes that others have replaced, and when they are ended
+        self._leaving: dict[int, float] = {}  # replaced process -> time at which it is ended
         self._networks = [name for name, config in configs.items() if config.backend == "onnxruntime"]
-        self._told_s = now = time.monotonic()
+        self._reported_s = now = time.monotonic()
         for model in self._models.values():
             model.canary_due_s = now + random.uniform(0, _PERIOD_S)
 
@@ -87,8 +99,8 @@ class Watchdog:
             if (code := self._server.process.poll()) is not None:
                 raise RestartNeeded(f"tritonserver ended with {code}")
             now = time.monotonic()
-            self._look_at_processes(now)
-            self._look_at_verdicts(now)
+            self._check_processes(now)
+            self._check_verdicts(now)
             self._send_canaries(now)
             for name, model in self._models.items():
                 if model.reload_due_s is not None and model.reload_due_s <= now:
@@ -96,43 +108,43 @@ class Watchdog:
             self._end_leaving(now)
             if should_update():
                 self._update()
-            if now > self._told_s + _PERIOD_S:
-                self._told_s = now
+            if now > self._reported_s + _PERIOD_S:
+                self._reported_s = now
                 self._on_change()
             time.sleep(_TICK_S)
 
-    def _look_at_processes(self, now: float) -> None:
+    def _check_processes(self, now: float) -> None:
         for stub, name in list(self._stubs.items()):
             if not stubs.is_alive(stub, self._server.process.pid):
                 del self._stubs[stub]
                 self._break(name, f"process {stub} has died", now)
 
     def _end_leaving(self, now: float) -> None:
-        """End old processes of models that were loaded anew: beside one that died, Triton keeps the others for ever."""
+        """End old processes of reloaded models: Triton keeps the remaining ones when one of them has died."""
         for stub, due_s in list(self._leaving.items()):
             if due_s <= now:
                 stubs.kill(stub, self._server.process.pid)
                 del self._leaving[stub]
 
-    def _look_at_verdicts(self, now: float) -> None:
+    def _check_verdicts(self, now: float) -> None:
         while not self._verdicts.empty():
             name, model, answer, text = self._verdicts.get()
             if self._models[name] is not model:
-                continue  # it was asked before it was loaded again
-            model.asked = False
+                continue  # the canary was sent before the model was reloaded
+            model.waiting = False
             model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             model.faults = model.faults + 1 if answer is Verdict.BROKEN else 0
             if answer is Verdict.ALIVE:
                 model.idle_since_s = None
             elif answer is Verdict.LATE:
-                self._judge_late(name, model, now)
+                self._handle_late(name, model, now)
             elif model.faults > 1:
                 self._break_living(name, text, now)
             else:
                 model.canary_due_s = now + _SECOND_OPINION_S
 
-    def _judge_late(self, name: str, model: _Watched, now: float) -> None:
-        """A late model is hung when it has neither answered nor computed since it was first late."""
+    def _handle_late(self, name: str, model: _Watched, now: float) -> None:
+        """Break a late model if it has neither answered nor computed since it was first late."""
         busy_s = self._busy_s(name)
         if model.idle_since_s is None or busy_s - model.busy_s > _BUSY_SHARE * (now - model.idle_since_s):
             model.idle_since_s, model.busy_s = now, busy_s
@@ -143,18 +155,20 @@ class Watchdog:
         due = [
             (name, model)
             for name, model in self._models.items()
-            if model.canary_due_s <= now and not model.asked and model.reload_due_s is None
+            if model.canary_due_s <= now and not model.waiting and model.reload_due_s is None
         ]
         if not due:
             return
         try:
             answered = self._control.executions()
-        except InferenceServerException as error:  # the front end is busy, or gone: then the process says so
+        except InferenceServerException as error:  # the front end is busy; a dead one is detected by its process
             _LOG.debug("no statistics: %s", error)
             return
         for name, model in due:
             count = answered.get(name, 0)
-            if count != model.answered:  # real requests, or our last canary: with no others, every second look asks
+            if (
+                count != model.answered
+            ):  # by real requests, or by the last canary: an idle model gets one at every second check
                 model.answered, model.idle_since_s, model.faults = count, None, 0
                 model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             else:
@@ -164,21 +178,21 @@ class Watchdog:
         def note(result: Any, error: InferenceServerException | None) -> None:  # called by another thread
             self._verdicts.put((name, model, verdict(error), str(error)))
 
-        model.asked = True
+        model.waiting = True
         self._control.client.async_infer(name, model.inputs, note, client_timeout=_TIMEOUT_S)
 
     def _busy_s(self, name: str) -> float:
         return sum(stubs.cpu_time_s(stub) for stub, of in self._stubs.items() if of == name)
 
     def _break_living(self, name: str, reason: str, now: float) -> None:
-        """Break a model whose processes live; what hangs in them would keep the model from being unloaded."""
+        """Break a model with running processes and kill them: a hanging request would block the unloading."""
         self._break(name, reason, now)
         for stub, of in self._stubs.items():
             if of == name:
                 stubs.kill(stub, self._server.process.pid)
 
     def _break(self, name: str, reason: str, now: float) -> None:
-        """Note that a model is broken, and when it is to be loaded again."""
+        """Record that a model is broken, and schedule its reload."""
         model = self._models[name]
         if model.reload_due_s is not None:
             return
@@ -192,10 +206,10 @@ class Watchdog:
 
     def _reload(self, name: str) -> None:
         for problem in manifest_problems(self._server.options.repository):
-            if f": {name}/" in problem:  # what another model lacks must not keep this one from coming back
+            if f": {name}/" in problem:  # problems of other models do not prevent this reload
                 raise RestartNeeded(f"{name} is not loaded again: {problem}")
         started = time.monotonic()
-        before = stubs.stubs_of(self._server.process.pid)  # those of this model may take a while to end
+        before = stubs.stubs_of(self._server.process.pid)  # the model's own processes may take a while to end
         try:
             self._control.reload(name)
             missing = self._control.missing(_TIMEOUT_S)
@@ -212,7 +226,7 @@ class Watchdog:
         self._on_change()
 
     def _watch_new(self, name: str, before: dict[int, str]) -> bool:
-        """Watch the processes that a model has got since `before`, not its old ones; false when it has got none."""
+        """Watch a model's processes that are not in `before`, instead of its old ones; return whether there are any."""
         after = stubs.stubs_of(self._server.process.pid)
         new = {stub: of for stub, of in after.items() if of == name and stub not in before}
         if new:
@@ -223,7 +237,7 @@ class Watchdog:
         return bool(new)
 
     def _update(self) -> None:
-        """Load the networks whose files have changed. Triton lets the present ones serve until the new ones can."""
+        """Load the networks whose files have changed. The present ones serve until the new ones are ready."""
         self._health.failed_updates = {}
         found = manifest_problems(self._server.options.repository)
         for name in self._networks if not found else []:
@@ -235,10 +249,10 @@ class Watchdog:
                 found.append(f"{name}: {error.message()}")
                 continue
             if self._watch_new(name, before):
-                _LOG.warning("%s is served anew", name)
+                _LOG.warning("%s was updated", name)
                 self._health.updates[name] = self._health.updates.get(name, 0) + 1
         for problem in found:
-            _LOG.error("not updated, the present networks serve on: %s", problem)
+            _LOG.error("not updated, the present networks stay: %s", problem)
         if not found:
             _LOG.warning("every network is as in %s", self._server.options.repository)
         self._on_change()

@@ -1,4 +1,4 @@
-"""Cluttered places: sky or wall, ground, and things that are not people."""
+"""Cluttered backgrounds: sky or wall, ground, and objects."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ _THINGS = palette("413c3c cdc8c8 325a2d 82553c 5a6e8c 963228 3278a0 dcbe5a d7b49
 
 
 def paint_background(rng: np.random.Generator, size: tuple[int, int], horizon: float) -> Image:
-    """Return a picture (h, w, 3) BGR of a place without people; `horizon` is in pixels from the top."""
+    """Return a picture (h, w, 3) BGR without people; `horizon` is in pixels from the top."""
     image = _ground_and_far(rng, size, horizon)
     layer = Layer(size, np.zeros(2), 1.0)
     for _ in range(rng.integers(4, 34)):
@@ -29,12 +29,12 @@ def paint_background(rng: np.random.Generator, size: tuple[int, int], horizon: f
 
 
 def paint_object(rng: np.random.Generator, layer: Layer, foot: Array, height: float) -> None:
-    """Draw one thing that may stand in front of people."""
+    """Draw one object of a kind that may hide people."""
     _FRONT_PAINTERS[rng.integers(len(_FRONT_PAINTERS))](layer, rng, foot, height)
 
 
 def blend_over(image: Image, bgra: Image) -> Image:
-    """Return the premultiplied `bgra` (h, w, 4) laid over `image` (h, w, 3)."""
+    """Return the premultiplied `bgra` (h, w, 4) blended over `image` (h, w, 3)."""
     keep = cv2.cvtColor(255 - bgra[:, :, 3], cv2.COLOR_GRAY2BGR)
     return np.asarray(cv2.add(cv2.multiply(image, keep, scale=1 / 255), bgra[:, :, :3]), np.uint8)
 
@@ -110,7 +110,7 @@ def _table(layer: Layer, rng: np.random.Generator, foot: Array, height: float) -
 
 
 def _stick(layer: Layer, rng: np.random.Generator, foot: Array, height: float) -> None:
-    """Draw a bar that resembles a limb, so that a limb alone does not make a person."""
+    """Draw a bar that resembles a limb, so that the detector does not take a limb for a person."""
     ends = foot - (0, 0.5 * height) + rng.normal(0, 0.25, (2, 2)) * height
     color = pick(rng, (*_THINGS, (140, 172, 218), (75, 105, 155)), 15)
     layer.capsule(ends, (0.06 * height, 0.04 * height), shaded(color, 0.75))

@@ -1,4 +1,4 @@
-"""Forward kinematics: a build and a posture become the 133 COCO-WholeBody points in three dimensions.
+"""Forward kinematics: the 133 COCO-WholeBody keypoints in three dimensions, from a build and a posture.
 
 Lengths are in statures (height of the standing person = 1). The frame is that of the pelvis: x to the person's left,
 y up, z forward. Proportions are rounded from common anthropometric tables.
@@ -53,7 +53,7 @@ class Body:
         head_center: (3,) between the ears.
         head_frame: (3, 3) axes of the head as columns.
         chest_frame: (3, 3) axes of the chest as columns.
-        build: the proportions it was made with.
+        build: its proportions.
     """
 
     points: Array
@@ -78,7 +78,7 @@ def sample_build(rng: np.random.Generator) -> Build:
 
 
 def pose_body(build: Build, posture: Posture) -> Body:
-    """Place all points of a body."""
+    """Compute all keypoints of a body."""
     points = np.zeros((133, 3))
     spine, neck = np.radians(posture.spine), np.radians(posture.neck)
     chest = rotations.about_y(spine[2]) @ rotations.about_x(spine[0]) @ rotations.about_z(spine[1])

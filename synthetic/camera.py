@@ -1,4 +1,4 @@
-"""The camera: from the body frame to pixels."""
+"""The camera: projection from the body frame to pixels."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class View:
-    """How one person stands before the camera.
+    """Position and orientation of one person relative to the camera.
 
     Attributes:
         rotation: (3, 3) body frame -> camera frame (x right, y up, z towards the camera).
         scale: pixels per stature at the pelvis.
-        origin: (2,) pixels, where the pelvis is seen.
-        distance: of the camera, in statures; nearer things look larger.
+        origin: (2,) pixels, position of the pelvis.
+        distance: distance of the camera in statures.
     """
 
     rotation: Array
@@ -28,7 +28,7 @@ class View:
     distance: float
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Return pixels (N, 2) and closeness to the camera (N,) in statures of points (N, 3)."""
+        """Project points (N, 3). Return pixels (N, 2), and closeness to the camera (N,) in statures."""
         seen = points @ self.rotation.T
         factor = self.scale / (1.0 - seen[:, 2] / self.distance)
         pixels = np.stack((seen[:, 0] * factor, -seen[:, 1] * factor), axis=1) + self.origin
@@ -45,7 +45,7 @@ def view_rotation(yaw: float, pitch: float) -> Array:
 
 
 def sample_view(rng: np.random.Generator, scale: float, pitch: float) -> View:
-    """Draw a direction of view, more often from the front than from the back; the pelvis is seen at (0, 0)."""
+    """Draw a direction of view, more often from the front than from the back; the pelvis is at (0, 0)."""
     spread = math.radians(45) if rng.random() < 0.6 else math.pi
     yaw = rng.normal(0, spread) if spread < 1 else rng.uniform(-spread, spread)
     return View(view_rotation(yaw, pitch), scale, np.zeros(2), rng.uniform(4.0, 12.0))

@@ -1,18 +1,21 @@
-"""Training crops: the region of one person, moved, scaled, turned and mirrored at random, with its points.
+"""Training crops: the region of one person, moved, scaled, turned and mirrored at random, with its keypoints.
 
-The recipe is MMPose's for top-down training (half body, random box transform, flip) with smaller ranges: the scenes
-themselves already vary posture, scale and position, and training is short.
+The recipe is MMPose's for top-down training (half body, random box transform, flip) with smaller ranges, because the
+scenes themselves vary posture, scale and position, and training is short.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ensemble.geometry import TopDownCrop
+from ensemble.geometry import Size, TopDownCrop
 from ensemble.keypoints import keypoint_set
+from synthetic.dataset import Dataset
+from synthetic.effects import decode
 
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -21,6 +24,7 @@ _SET = keypoint_set("coco_wholebody")
 _FLIP = np.array(_SET.flip_indices)
 _UPPER = np.array([*range(0, 11), *range(23, 133)])
 _LOWER = np.arange(11, 23)
+_FROM_ONE_SCENE = 4  # people, so that batches stay mixed
 _SHIFT, _SCALE, _TURN_DEG, _TURN_ODDS, _HALF_ODDS = 0.10, (0.8, 1.25), 35.0, 0.25, 0.06
 
 
@@ -31,12 +35,28 @@ class Sample:
     Attributes:
         crop: (h, w, 3) uint8 BGR.
         points: (133, 2) float32 crop pixels.
-        weights: (133,) float32, 1 for annotated points inside the crop.
+        weights: (133,) float32, 1 for annotated keypoints inside the crop, else 0.
     """
 
     crop: Image
     points: Floats
     weights: Floats
+
+
+def samples(data: Dataset, rng: np.random.Generator, count: int, size: Size) -> list[Sample]:
+    """Return `count` augmented crops of people drawn from a data set; arguments: see `training_crop`."""
+    return [sample for sample, _ in zip(_without_end(data, rng, size), range(count), strict=False)]
+
+
+def _without_end(data: Dataset, rng: np.random.Generator, size: Size) -> Iterator[Sample]:
+    while True:
+        scene = int(rng.integers(len(data)))
+        rows = range(data.people_of(scene).start, data.people_of(scene).stop)
+        if not rows:
+            continue
+        image = decode(data.jpeg(scene))
+        for row in rng.permutation(rows)[:_FROM_ONE_SCENE]:
+            yield training_crop(rng, image, data.points[row], data.visible[row], data.bbox_xyxy[row], size)
 
 
 def training_crop(
@@ -45,17 +65,17 @@ def training_crop(
     points: Floats,
     visible: NDArray[np.uint8],
     bbox_xyxy: Floats,
-    size: tuple[int, int],
+    size: Size,
 ) -> Sample:
     """Cut one augmented crop of `size` = (w, h).
 
     Args:
-        rng: draws the augmentation.
+        rng: source of the augmentation.
         image: (H, W, 3) uint8 BGR.
         points: (133, 2) float32 picture pixels.
-        visible: (133,) 0 where not annotated.
+        visible: (133,) visibility; 0 for keypoints that are not annotated.
         bbox_xyxy: (4,) float32 picture pixels.
-        size: of the crop.
+        size: size of the crop.
     """
     box = _half_body(rng, points, visible) if rng.random() < _HALF_ODDS else bbox_xyxy
     centers, scales = TopDownCrop(size).regions(box[None])
@@ -76,7 +96,7 @@ def training_crop(
 
 
 def _half_body(rng: np.random.Generator, points: Floats, visible: NDArray[np.uint8]) -> Floats:
-    """Return the box of the upper or the lower body's annotated points."""
+    """Return the box of the annotated keypoints of the upper or the lower body."""
     rows = _UPPER if rng.random() < 0.7 else _LOWER
     kept = points[rows][visible[rows] > 0]
     if len(kept) < 4:
@@ -86,10 +106,8 @@ def _half_body(rng: np.random.Generator, points: Floats, visible: NDArray[np.uin
     return np.asarray(np.concatenate((low - margin, high + margin)), np.float32)
 
 
-def _matrix(
-    center: NDArray[np.float64], width: float, turn: float, mirrored: bool, size: tuple[int, int]
-) -> NDArray[np.float64]:
-    """Return the (2, 3) matrix from picture to crop pixels; without turn and mirror it is MMPose's."""
+def _matrix(center: NDArray[np.float64], width: float, turn: float, mirrored: bool, size: Size) -> NDArray[np.float64]:
+    """Return the (2, 3) matrix from picture to crop pixels; without turn and mirroring it is MMPose's."""
     zoom = size[0] / width
     turned = zoom * np.array(((math.cos(turn), -math.sin(turn)), (math.sin(turn), math.cos(turn))))
     offset = np.array(size) / 2 - turned @ center
@@ -101,7 +119,7 @@ def _matrix(
 
 
 def _recolour(rng: np.random.Generator, crop: Image) -> Image:
-    """Return the crop with other contrast and colour balance, sometimes with a patch covered."""
+    """Return the crop with changed contrast and colour balance, sometimes with a covered patch."""
     gain, shift = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3), rng.uniform(-15, 15)
     table = np.clip(np.arange(256)[:, None] * gain + shift, 0, 255).astype(np.uint8)
     crop = np.asarray(cv2.LUT(crop, table[None]), np.uint8)

@@ -1,4 +1,4 @@
-"""Rendered scenes kept in one file, so that training does not render each of them every time."""
+"""Rendered scenes in one file, so that each is rendered only once for training."""
 
 import multiprocessing
 import sys
@@ -20,11 +20,11 @@ _Row = tuple[bytes, NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """S encoded scenes with P people in all.
+    """S encoded scenes with P people in total.
 
     Attributes:
-        jpegs: the encoded pictures, one after the other, uint8.
-        offsets: (S + 1,) where each picture begins.
+        jpegs: the concatenated encoded pictures, uint8.
+        offsets: (S + 1,) first byte of each picture.
         people: (S + 1,) index of the first person of each scene.
         points: (P, 133, 2) float32 pixels.
         visible: (P, 133) uint8, as annotated.
@@ -52,7 +52,7 @@ class Dataset:
 
 
 def load_or_render(path: Path, seeds: Sequence[int]) -> Dataset:
-    """Return the scenes of `seeds`, from the file at `path` where it exists; else render and keep them there."""
+    """Return the scenes of `seeds` from the file at `path`; without that file, render them and write it."""
     if not path.exists():
         content = vars(render_dataset(seeds))
         with replacing(path) as file:

@@ -1,6 +1,4 @@
-"""Training of the detector: batches of whole scenes as a function of the step, and the loss."""
-
-from pathlib import Path
+"""Training task of the detector: batches of whole scenes by step, and the loss."""
 
 import cv2
 import numpy as np
@@ -11,8 +9,6 @@ from torch import Tensor
 from ensemble.geometry import Letterbox
 from synthetic.dataset import Dataset
 from synthetic.effects import decode
-from synthetic.trainer import first_batches
-from synthetic.warm_start import start_detector
 from synthetic.yolox import SmallYolox, cells
 from synthetic.yolox_losses import detector_loss
 
@@ -20,7 +16,7 @@ SIZE = 416
 DETECTOR_NAME = f"yolox-t_rendered_{SIZE}"
 _ZOOM, _PLAIN_ODDS = (0.75, 1.6), 0.4
 _GREY = (114, 114, 114)
-_MIN_SHARE, _MIN_SIDE = 0.35, 6.0  # of a box inside the picture; pixels
+_MIN_SHARE, _MIN_SIDE = 0.35, 6.0  # share of a box inside the picture, and its shorter side in pixels
 Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Batch = dict[str, Tensor]
@@ -43,7 +39,7 @@ class DetectorTask:
         self.corners, self.strides = cells(size)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step; the same step gives the same batch."""
+        """Return the batch of a step, which depends on nothing else."""
         rng = np.random.default_rng((self.seed, step))
         images, boxes = [], []
         for scene in rng.integers(0, len(self.data), self.batch_size):
@@ -57,17 +53,13 @@ class DetectorTask:
         }
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the loss, their sum under `loss`."""
+        """Return the terms of the loss, and their sum as `loss`."""
         images = _network_input(batch["images"])
         with torch.autocast(images.device.type, torch.bfloat16):
             logits = self.network.logits(images)
         boxes = list(batch["boxes"].split(batch["counts"].tolist()))
         corners, strides = self.corners.to(images.device), self.strides.to(images.device)
         return detector_loss(logits.float(), boxes, corners, strides)
-
-    def start(self, path: Path) -> None:
-        """Give the detector the function of an earlier training's ONNX file."""
-        start_detector(self.network, path, _network_input(first_batches(self, "images")))
 
     def _sample(self, rng: np.random.Generator, scene: int) -> tuple[Image, Floats]:
         image, boxes = decode(self.data.jpeg(scene)), self.data.bbox_xyxy[self.data.people_of(scene)]
@@ -84,7 +76,7 @@ def _network_input(images: Tensor) -> Tensor:
 
 
 def _moved(rng: np.random.Generator, image: Image, boxes: Floats, ratio: float, size: int) -> tuple[Image, Floats]:
-    """Return the picture scaled, moved and perhaps mirrored on a grey square, with the boxes that remain."""
+    """Return the picture, scaled, moved and sometimes mirrored on a grey square, and the remaining boxes."""
     zoom = ratio * np.exp(rng.uniform(*np.log(_ZOOM)))
     extent = zoom * np.array(image.shape[1::-1])
     offset = rng.uniform(np.minimum(0, size - extent), np.maximum(0, size - extent))

@@ -1,4 +1,4 @@
-"""What a camera does to a picture: light, blur, noise and JPEG."""
+"""Effects of a camera on a picture: exposure, blur, noise and JPEG."""
 
 import cv2
 import numpy as np
@@ -12,14 +12,14 @@ _NOISE = (
 
 
 def photograph(rng: np.random.Generator, image: Image) -> Image:
-    """Return the picture as a camera of random quality would see it, before compression."""
+    """Return the picture of a camera of random quality, before compression."""
     image = _expose(rng, image)
     image = _blur(rng, image)
     return _add_noise(rng, image)
 
 
 def encode_jpeg(rng: np.random.Generator, image: Image) -> bytes:
-    """Return the picture as JPEG of random quality."""
+    """Return the picture as a JPEG of random quality."""
     quality = int(rng.integers(55, 96))
     _, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
     return bytes(data.tobytes())

@@ -1,6 +1,6 @@
-"""The head in three dimensions: 68 face landmarks, eyes, ears and the surface that carries skin and hair.
+"""The head in three dimensions: 68 face landmarks, ears, and the surface of the face.
 
-Coordinates are those of the head's frame (x to the person's left, y up, z forward) in half head heights, origin
+Coordinates are in the head's frame (x to the person's left, y up, z forward), in half head heights. The origin is
 between the ears.
 """
 
@@ -22,9 +22,9 @@ _EYE = (
     (0.17, 0.235),
     (0.26, 0.19),
     (0.38, 0.185),
-)  # from the temple, over the top
-_BRIDGE = ((0.27, 0.05), (0.11, 0.12), (-0.04, 0.20), (-0.19, 0.27))  # height, how far it stands out
-_NOSTRILS = ((-0.17, -0.26, 0.08), (-0.09, -0.30, 0.13), (0.0, -0.32, 0.16))  # x, y, how far it stands out
+)  # from the temple along the upper lid, then back
+_BRIDGE = ((0.27, 0.05), (0.11, 0.12), (-0.04, 0.20), (-0.19, 0.27))  # height, protrusion
+_NOSTRILS = ((-0.17, -0.26, 0.08), (-0.09, -0.30, 0.13), (0.0, -0.32, 0.16))  # x, y, protrusion
 _OUTER_LIP = (
     (-0.29, -0.53),
     (-0.18, -0.465),
@@ -39,16 +39,16 @@ _INNER_LIP = ((-0.23, -0.53), (-0.09, -0.515), (0.0, -0.52), (0.0, -0.56), (-0.0
 
 @dataclass(frozen=True)
 class FaceShape:
-    """What differs between faces and expressions; all factors are 1 for the average face.
+    """Shape and expression of a face. Factors are 1, and lengths are 0, for the average face.
 
     Attributes:
-        width: of the jaw.
-        chin: length below the mouth.
-        eyes: opening.
-        brows: height above the usual, half head heights.
-        smile: corners of the mouth, half head heights upwards.
-        mouth: opening, half head heights.
-        nose: how far it stands out.
+        width: factor on the width of the jaw.
+        chin: factor on the length below the mouth.
+        eyes: factor on the opening of the eyes.
+        brows: additional height of the brows in half head heights.
+        smile: rise of the corners of the mouth in half head heights.
+        mouth: opening of the mouth in half head heights.
+        nose: factor on the protrusion of the nose.
     """
 
     width: float = 1.0
@@ -79,12 +79,12 @@ def face_landmarks(shape: FaceShape) -> Array:
 
 
 def surface_z(x: Array, y: Array) -> Array:
-    """Return how far forward the face lies at (x, y)."""
+    """Return the z coordinate of the face at (x, y)."""
     return np.asarray(0.9 * np.sqrt(np.clip(1.0 - (x / 0.84) ** 2 - (y / 1.45) ** 2, 0.02, None)))
 
 
 def landmark_normals(landmarks: Array) -> Array:
-    """Return unit vectors (N, 3) out of the head at the landmarks, good enough to tell what faces the camera."""
+    """Return approximate outward unit normals (N, 3) at the landmarks, to decide what faces the camera."""
     normals = landmarks / np.array((0.7, 1.6, 0.75))
     return np.asarray(normals / np.linalg.norm(normals, axis=1, keepdims=True))
 
@@ -124,7 +124,7 @@ def _mouth(shape: FaceShape) -> Array:
 
 
 def _lip(right: Array, upper: int, shape: FaceShape) -> Array:
-    """Mirror one half of a lip (corner, upper side to the middle, lower side from the middle) to the whole ring."""
+    """Return the whole ring of a lip from one half: corner, upper side to the middle, lower side from the middle."""
     right = right.copy()
     right[upper:, 1] -= shape.mouth
     right[0, 1] += shape.smile - shape.mouth / 2

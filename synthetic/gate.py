@@ -1,45 +1,40 @@
-"""The accuracy gate: 200 scenes never used in training, answered by any implementation of the chain, and measured.
-
-`python -m synthetic.gate --pose FILE --detector FILE [--out DIR]` measures ONNX files in this process.
-"""
+"""The accuracy gate: measures any function from picture to people on 200 scenes that no training has seen."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from cigpose_client import Poses, keypoint_sets
-from cigpose_client.evaluation import Dataset, evaluate, keypoint_similarities, without_duplicates
-from cigpose_client.outputs import claim_folder
+from cigpose_client.evaluation import evaluate, without_duplicates
+from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 
-from export.repository import plan
-from server.usage import CommandLine, command, input_path, need, output_path
 from synthetic.annotations import annotated_visibility, annotations
-from synthetic.gate_report import ENTRIES, Case, save_histogram, save_worst
-from synthetic.scene import Person, Scene, render_scene
+from synthetic.scene import Person, render_scene
 from synthetic.seeds import GATE
 
 PARTS = ("body", "foot", "face", "hand", "whole")  # shown in tables
-_SET = keypoint_sets()["coco_wholebody"]
+BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so people with low scores count, too
+HISTOGRAM = "histogram.json"
+_SETS = {len(each): each for each in (keypoint_sets()[name] for name in ("coco", "coco_wholebody"))}
 _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np.inf))  # in roots of the person's area
-BBOX_THRESHOLD = 0.1  # average precision ranks people by score, so weak ones belong to it
+_SAME_PERSON_IOU = 0.5
 Estimator = Callable[[bytes], Poses]
+Points = NDArray[np.float32] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """What a gate run measured.
+    """The measurements of a gate run.
 
     Attributes:
-        average_precision: by part (`PARTS`), 0 to 1; -1 where nothing is annotated.
-        people: in the scenes.
-        found: of them, with a box that overlaps theirs by half.
-        mean_error: of their annotated points, in picture pixels.
-        histogram: (133, bins) how often each point was off by how much, in roots of the person's area.
-        cases: every person, worst first.
+        average_precision: by part (those of `PARTS` that are predicted), 0 to 1; -1 where nothing is annotated.
+        people: number of people in the scenes.
+        found: number of these that a box overlaps by an IoU of 0.5.
+        mean_error: mean distance of their annotated keypoints from the truth, in picture pixels.
+        histogram: (K, bins) counts of the errors of each keypoint, in roots of the person's area.
     """
 
     average_precision: dict[str, float]
@@ -47,111 +42,72 @@ class GateResult:
     found: int
     mean_error: float
     histogram: NDArray[np.int64]
-    cases: list[Case]
 
 
-def measure(estimate: Estimator, seeds: Iterable[int] = GATE, out: Path | None = None) -> GateResult:
-    """Answer every scene and compare with the truth.
+def measure(estimate: Estimator, seeds: Iterable[int] = GATE) -> GateResult:
+    """Compare the answers to rendered scenes with the truth.
 
     Args:
-        estimate: answers an encoded picture.
-        seeds: scenes to measure on.
-        out: folder for `histogram.json` and, in `worst`, the 20 worst people as pictures.
+        estimate: returns the people in an encoded picture, with COCO's keypoints or COCO-WholeBody's.
+        seeds: seeds of the scenes.
     """
-    scenes = [(seed, f"{seed:06d}.jpg", render_scene(seed)) for seed in seeds]
-    answers = [estimate(scene.jpeg) for _, _, scene in scenes]
-    results = [
-        person
-        for (seed, _, _), answer in zip(scenes, answers, strict=True)
-        for person in without_duplicates(answer).to_coco(seed, bbox=False)
-    ]
-    cases = [
-        case for (seed, _, scene), answer in zip(scenes, answers, strict=True) for case in _cases(seed, scene, answer)
-    ]
-    truth = annotations(scenes)
-    metrics = evaluate(Dataset(truth["images"], truth["annotations"]), results, _SET)
-    precision = {part: metrics[part]["AP"] for part in PARTS}
-    result = _summary(precision, sorted(cases, key=lambda case: case.similarity))
-    if out is not None:
-        save_histogram(result.histogram, _ERROR_EDGES, out)
-        save_worst(result.cases[:20], out)
-    return result
+    scenes = [(seed, render_scene(seed)) for seed in seeds]
+    answers = [estimate(scene.jpeg) for _, scene in scenes]
+    known, truth, results, pairs = _SETS[answers[0].keypoints.shape[1]], annotations(scenes), [], []
+    for (seed, scene), answer in zip(scenes, answers, strict=True):
+        results += without_duplicates(answer).to_coco(seed, bbox=False)
+        pairs += matches(scene.people, answer.bboxes, answer.keypoints)
+    metrics = evaluate(truth, results, known)
+    mean_error, histogram = _errors(pairs, len(known))
+    precision = {part: metrics[part]["AP"] for part in PARTS if part in metrics}
+    return GateResult(precision, len(truth.people), len(pairs), mean_error, histogram)
 
 
-def in_process(pose: Path, detector: Path, bbox_threshold: float = BBOX_THRESHOLD) -> Estimator:
-    """Return the pipeline `pose` of two ONNX files, run in this process."""
-    run = plan([pose], detector).in_process("pose", threads=0)
+def matches(
+    people: Sequence[Person], bboxes: Points, keypoints: Points | Sequence[Points]
+) -> list[tuple[Person, Points]]:
+    """Match the people of a scene, near ones first, with the boxes that overlap theirs most, each box once.
 
-    def estimate(picture: bytes) -> Poses:
-        answer = run(image=picture, parameters={"bbox_threshold": bbox_threshold})
-        count = int(answer.pop("persons_detected")[0])
-        return Poses(**answer, persons_detected=count)
+    Args:
+        people: the truth, far to near.
+        bboxes: (N, 4) boxes of an answer, xyxy in picture pixels.
+        keypoints: (N, K, 2) keypoints of an answer, picture pixels.
 
-    return estimate
-
-
-def _summary(table: dict[str, float], cases: list[Case]) -> GateResult:
-    errors = [np.linalg.norm(case.found - case.person.points, axis=1) for case in cases if case.found is not None]
-    seen = [annotated_visibility(case.person) > 0 for case in cases if case.found is not None]
-    sizes = [np.sqrt(case.person.area) for case in cases if case.found is not None]
-    histogram = np.zeros((133, len(_ERROR_EDGES) - 1), np.int64)
-    for error, kept, size in zip(errors, seen, sizes, strict=True):
-        bins = np.digitize(error / size, _ERROR_EDGES) - 1
-        np.add.at(histogram, (np.flatnonzero(kept), bins[kept]), 1)
-    pixels = np.concatenate([error[kept] for error, kept in zip(errors, seen, strict=True)]) if errors else np.zeros(0)
-    mean = float(pixels.mean()) if len(pixels) else 0.0
-    return GateResult(table, len(cases), len(errors), mean, histogram, cases)
+    Returns:
+        the people whose box overlaps by an IoU of 0.5 at least, with the keypoints of that box.
+    """
+    free, pairs = list(range(len(bboxes))), []
+    for person in reversed(people):
+        overlaps = [_overlap(person.bbox_xyxy, bboxes[index]) for index in free]
+        if overlaps and max(overlaps) >= _SAME_PERSON_IOU:
+            pairs.append((person, keypoints[free.pop(int(np.argmax(overlaps)))]))
+    return pairs
 
 
-def _cases(seed: int, scene: Scene, answer: Poses) -> list[Case]:
-    """Match every true person with the found box that overlaps theirs most, each box once."""
-    free, cases = list(range(len(answer.bboxes))), []
-    for person in reversed(scene.people):
-        overlaps = [_overlap(person.bbox_xyxy, answer.bboxes[index]) for index in free]
-        best = int(np.argmax(overlaps)) if overlaps else -1
-        if best < 0 or overlaps[best] < 0.5:
-            cases.append(Case(seed, scene.jpeg, person, None, 0.0))
-            continue
-        found = answer.keypoints[free.pop(best)]
-        cases.append(Case(seed, scene.jpeg, person, found, _similarity(person, found)))
-    return cases
+def save_histogram(histogram: NDArray[np.int64], folder: Path) -> None:
+    """Write `histogram.json`: for each keypoint, how often its error fell between two edges."""
+    content = {
+        "unit": "root of the person's area",
+        "edges": [float(edge) if np.isfinite(edge) else None for edge in _ERROR_EDGES],
+        "points": {name: row.tolist() for name, row in zip(_SETS[len(histogram)].names, histogram, strict=True)},
+    }
+    write_file(folder / HISTOGRAM, json.dumps(content, indent=1))
 
 
-def _similarity(person: Person, found: NDArray[np.float32]) -> float:
-    """Return the similarity of the annotated points; 1 where nothing is annotated."""
-    kept = annotated_visibility(person) > 0
-    if not kept.any():
-        return 1.0
-    each = keypoint_similarities(person.points, found, person.area, _SET.sigmas)
-    return float(each[kept].mean())
+def _errors(pairs: Sequence[tuple[Person, Points]], count: int) -> tuple[float, NDArray[np.int64]]:
+    """Return the mean error in pixels of the annotated among `count` keypoints, and the histogram; see `GateResult`."""
+    histogram, pixels = np.zeros((count, len(_ERROR_EDGES) - 1), np.int64), [np.zeros(0)]
+    for person, found in pairs:
+        annotated = np.flatnonzero(annotated_visibility(person)[:count])
+        errors = np.linalg.norm(found - person.points[:count], axis=1)[annotated]
+        np.add.at(histogram, (annotated, np.digitize(errors / np.sqrt(person.area), _ERROR_EDGES) - 1), 1)
+        pixels.append(errors)
+    joined = np.concatenate(pixels)
+    return float(joined.mean()) if len(joined) else 0.0, histogram
 
 
-def _overlap(first: NDArray[np.float64], second: NDArray[np.float32]) -> float:
+def _overlap(first: Points, second: Points) -> float:
+    """Return the IoU of two boxes, xyxy."""
     sides = np.clip(np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2]), 0, None)
     union = np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2]) - np.prod(sides)
     return float(np.prod(sides) / max(1e-9, union))
-
-
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
-    parser = CommandLine(prog="python -m synthetic.gate", description=__doc__)
-    parser.add_argument("--pose", type=input_path, required=True)
-    parser.add_argument("--detector", type=input_path, required=True)
-    parser.add_argument("--bbox-threshold", type=float, default=BBOX_THRESHOLD, help="default %(default)s")
-    parser.add_argument("--scenes", type=int, default=len(GATE), help="how many of the gate's scenes")
-    parser.add_argument("--out", type=output_path, help="folder for the histogram and the worst cases")
-    options = parser.parse_args(argv)
-    need("install-test", "pycocotools")
-    if options.out:
-        claim_folder(options.out, ENTRIES)
-    chain = in_process(options.pose, options.detector, options.bbox_threshold)
-    result = measure(chain, GATE[: options.scenes], options.out)
-    table = {part: round(result.average_precision[part], 4) for part in PARTS}
-    summary = {"average_precision": table, "people": result.people, "found": result.found}
-    sys.stdout.write(json.dumps(summary | {"mean_error_px": round(result.mean_error, 2)}, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

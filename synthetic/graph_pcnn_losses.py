@@ -1,4 +1,4 @@
-"""What Graph-PCNN is trained on: heat maps, guided points of three kinds, and the losses of its second stage.
+"""Training targets and losses of Graph-PCNN: heat maps, guided points of three kinds, and the second stage.
 
 Source: Graph-PCNN, arXiv 2007.10599; heat maps as in the official baselines. All coordinates are in cells of the heat
 maps.
@@ -16,17 +16,17 @@ from torch.nn import functional
 from export.families.graph_pcnn.network import GraphPcnn
 from export.families.graph_pcnn.refinement import sample
 
-REGRESSION = 16.0  # weight of the offsets beside the classification
-HEAT = 20.0  # of the heat maps beside stage 2; ours, see `heatmap_loss`
-POSITIVE, RELIABLE = 3.0, 2.0  # radii in sigmas: of points that belong to the keypoint, of points that help neighbours
+REGRESSION = 16.0  # weight of the offset loss beside the classification loss
+HEAT = 20.0  # weight of the heat maps beside stage 2, an addition of this project: see `heatmap_loss`
+POSITIVE, RELIABLE = 3.0, 2.0  # radii in sigmas, around the true keypoint, of positive points and of reliable ones
 
 
 class Guided(NamedTuple):
-    """Guided points, N of each keypoint; point n of every keypoint makes up the nth graph.
+    """Guided points, N for each keypoint. The nth points of all keypoints form the nth graph.
 
     Attributes:
-        points: (B, N, K, 2).
-        heat: (B, N, K), the heat maps there, without gradient.
+        points: (B, N, K, 2) coordinates.
+        heat: (B, N, K) values of the heat maps there, without gradient.
     """
 
     points: Tensor
@@ -34,7 +34,7 @@ class Guided(NamedTuple):
 
 
 def heatmap_targets(truth: Tensor, size: tuple[int, int], sigma: float) -> Tensor:
-    """Return Gaussians (B, K, h, w) of height 1 about the cells next to `truth` (B, K, 2), cut off at 3 sigma.
+    """Return Gaussians (B, K, h, w) of height 1 around the cells nearest to `truth` (B, K, 2), cut off at 3 sigma.
 
     Source: the official `generate_target`, which rounds to whole cells.
     """
@@ -48,17 +48,17 @@ def heatmap_targets(truth: Tensor, size: tuple[int, int], sigma: float) -> Tenso
 
 
 def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, sigma: float) -> Tensor:
-    """Return half the squared error of the annotated maps, as a share of a target's own squares.
+    """Return half the squared error of the annotated maps, divided by a target's own sum of squares.
 
-    The official loss is the mean over all cells, which differs by a factor, and the paper adds it to stage 2's loss as
-    it is. That is some thousandths beside tens, so the layers that both stages share hardly learn for stage 1, which a
-    short training from random weights cannot afford: HEAT brings both to about one size.
+    The official loss is the mean over all cells, which differs by a constant factor, and the paper adds it to the loss
+    of stage 2 without a weight. It is then some thousandths beside tens. The layers that both stages share would hardly
+    learn for stage 1 in a short training from random weights. The weight `HEAT` brings both losses to the same size.
 
     Args:
         heatmaps: (B, K, h, w).
-        targets: likewise.
-        weights: (B, K), 0 where a keypoint is not annotated.
-        sigma: of the targets.
+        targets: (B, K, h, w).
+        weights: (B, K), 0 for keypoints that are not annotated.
+        sigma: standard deviation of the targets, in cells.
     """
     squares = (weights[..., None, None] * (heatmaps - targets) ** 2).sum()
     return 0.5 * squares / (math.pi * sigma**2) / max(1, weights.numel())
@@ -67,7 +67,7 @@ def heatmap_loss(heatmaps: Tensor, targets: Tensor, weights: Tensor, sigma: floa
 def random_points(
     rng: np.random.Generator, truth: NDArray[np.float32], size: tuple[int, int], sigma: float, count: int
 ) -> NDArray[np.float32]:
-    """Return points (K, 2 count, 2): `count` within 3 sigma of the truth (K, 2), as many anywhere else on the map."""
+    """Return points (K, 2 count, 2): `count` within 3 sigma of the truth (K, 2), and `count` elsewhere on the map."""
     keypoints, radius, last = len(truth), POSITIVE * sigma, np.array(size) - 1
     angle, distance = rng.uniform(0, 2 * np.pi, (keypoints, count)), radius * np.sqrt(rng.random((keypoints, count)))
     near = truth[:, None] + distance[..., None] * np.stack((np.cos(angle), np.sin(angle)), -1)
@@ -83,7 +83,7 @@ def guided(heatmaps: Tensor, drawn: Tensor, order: Tensor) -> Guided:
     Args:
         heatmaps: (B, K, h, w).
         drawn: (B, K, 2 count, 2), see `random_points`.
-        order: (B, K, 3 count), what the points are sorted by: random numbers.
+        order: (B, K, 3 count) random numbers, by which the points are sorted.
     """
     heatmaps = heatmaps.detach().float()
     batch, keypoints, height, width = heatmaps.shape
@@ -97,23 +97,23 @@ def guided(heatmaps: Tensor, drawn: Tensor, order: Tensor) -> Guided:
 
 
 def stage2_loss(
-    network: GraphPcnn, features: Tensor, found: Guided, truth: Tensor, weights: Tensor
+    network: GraphPcnn, features: Tensor, chosen: Guided, truth: Tensor, weights: Tensor
 ) -> dict[str, Tensor]:
     """Return the terms `class` and `offset`, each a mean over the annotated keypoints.
 
     Args:
-        network: its graph and heads are run.
-        features: (B, C, h, w) of its second branch.
-        found: the guided points.
-        truth: (B, K, 2).
-        weights: (B, K), 0 where a keypoint is not annotated.
+        network: the network, whose graph and heads are run.
+        features: (B, C, h, w) features of its second branch.
+        chosen: the guided points.
+        truth: (B, K, 2) true coordinates.
+        weights: (B, K), 0 for keypoints that are not annotated.
     """
-    sigma, (batch, graphs, keypoints, _) = network.variant.baseline.sigma, found.points.shape
-    to_truth = truth[:, None] - found.points
+    sigma, (batch, graphs, keypoints, _) = network.variant.baseline.sigma, chosen.points.shape
+    to_truth = truth[:, None] - chosen.points
     distance = to_truth.norm(dim=-1)
     reliable = (distance < RELIABLE * sigma) & (weights[:, None] > 0)
-    sampled = sample(features.float(), found.points.flatten(1, 2), network.size)
-    neighbours = network.neighbour_weights(found.heat, reliable)
+    sampled = sample(features.float(), chosen.points.flatten(1, 2), network.size)
+    neighbours = network.neighbour_weights(chosen.heat, reliable)
     offsets, logits = network.refine(sampled.reshape(batch * graphs, keypoints, -1), neighbours.flatten(0, 1))
     positive = (distance < POSITIVE * sigma).float()
     nearness = torch.exp(-(distance**2) / (2 * sigma**2))

@@ -1,6 +1,5 @@
-"""Training of the two-stage network: which network, batches as a function of the step, and the loss."""
+"""Training task of Graph-PCNN: the small network and its ablations, batches by step, and the loss."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,8 @@ from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.network import new
 from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet import variants as baselines
-from synthetic.crops import Sample, training_crop
+from synthetic.crops import samples
 from synthetic.dataset import Dataset
-from synthetic.effects import decode
 from synthetic.graph_pcnn_losses import (
     HEAT,
     REGRESSION,
@@ -40,68 +38,83 @@ WITHOUT_GRAPH = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_no-graph", graph="n
 EQUAL_NEIGHBOURS = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_equal-neighbours", graph="ones")
 _BODY = slice(*keypoint_set("coco_wholebody").parts["body"])  # COCO's 17 points, first of the 133
 _OF_EACH_KIND = 16  # a third of the paper's 48 guided points of a keypoint at 128x96
-_FROM_ONE_SCENE = 4  # people, so that batches stay mixed
+_HEADS = ("gpr.", "fc.", "cls.", "reg.")
 Batch = dict[str, Tensor]
 
 
 class GraphPcnnTask:
-    """Crops of rendered people and the recipe of Graph-PCNN, both stages at once.
+    """Crops of rendered people and the recipe of Graph-PCNN; both stages are trained together.
+
+    Args:
+        data: the rendered scenes.
+        seed: seed of the initial weights and of the batches.
+        batch_size: number of crops in a batch.
+        variant: the network to train.
+        heads_of: checkpoint of a trained network, of which all but the graph and the heads is taken and frozen. So
+            networks of different graphs can be compared.
 
     Attributes:
         network: in training mode.
     """
 
-    def __init__(self, data: Dataset, seed: int, batch_size: int = 32, variant: Variant = GRAPH_PCNN) -> None:
+    def __init__(
+        self,
+        data: Dataset,
+        seed: int,
+        batch_size: int = 32,
+        variant: Variant = GRAPH_PCNN,
+        heads_of: Path | None = None,
+    ) -> None:
         torch.manual_seed(seed)
         self.network = new(variant).train().to(memory_format=torch.channels_last)
         torch.nn.init.normal_(self.network.reg.weight, std=0.01)
+        if heads_of:
+            self._freeze_as_in(heads_of)
         self.data = data
         self.seed = seed
         self.batch_size = batch_size
         self.variant = variant
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step; the same step gives the same batch."""
+        """Return the batch of a step, which depends on nothing else."""
         rng = np.random.default_rng((self.seed, step))
         baseline = self.variant.baseline
-        samples = [sample for sample, _ in zip(self._samples(rng), range(self.batch_size), strict=False)]
-        truth = np.stack([sample.points[_BODY] for sample in samples]) / np.float32(baselines.STRIDE)
+        people = samples(self.data, rng, self.batch_size, baseline.input_size)
+        truth = np.stack([sample.points[_BODY] for sample in people]) / np.float32(baselines.STRIDE)
         drawn = [random_points(rng, each, baseline.heatmap_size, baseline.sigma, _OF_EACH_KIND) for each in truth]
         order = rng.random((*truth.shape[:2], 3 * _OF_EACH_KIND), np.float32)
         return {
-            "crops": torch.from_numpy(np.stack([sample.crop for sample in samples])),
+            "crops": torch.from_numpy(np.stack([sample.crop for sample in people])),
             "truth": torch.from_numpy(truth),
-            "weights": torch.from_numpy(np.stack([sample.weights[_BODY] for sample in samples])),
+            "weights": torch.from_numpy(np.stack([sample.weights[_BODY] for sample in people])),
             "drawn": torch.from_numpy(np.stack(drawn)),
             "order": torch.from_numpy(order),
         }
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the loss, their sum under `loss`."""
+        """Return the terms of the loss, and their weighted sum as `loss`."""
         truth, weights, baseline = batch["truth"], batch["weights"], self.variant.baseline
         with torch.autocast(weights.device.type, torch.bfloat16):
             heatmaps, features = self.network.maps(normalized(batch["crops"]))
         targets = heatmap_targets(truth, baseline.heatmap_size, baseline.sigma)
         heat = heatmap_loss(heatmaps.float(), targets, weights, baseline.sigma)
-        found = guided(heatmaps, batch["drawn"], batch["order"])
-        terms = stage2_loss(self.network, features, found, truth, weights)
+        chosen = guided(heatmaps, batch["drawn"], batch["order"])
+        terms = stage2_loss(self.network, features, chosen, truth, weights)
         return {"loss": HEAT * heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
 
-    def start(self, path: Path) -> None:
-        """Refuse: a Graph-PCNN is trained on from its checkpoint alone.
+    def _freeze_as_in(self, checkpoint: Path) -> None:
+        """Take stage 1 and the second branch from a trained network and freeze them; graph and heads stay untrained.
 
         Raises:
-            ValueError: always.
+            ValueError: the file is no checkpoint of `synthetic.train graphpcnn`.
         """
-        raise ValueError(f"{path}: Graph-PCNN does not start from an ONNX file; go on from a checkpoint with --resume")
-
-    def _samples(self, rng: np.random.Generator) -> Iterator[Sample]:
-        """Yield samples scene by scene, without end."""
-        data = self.data
-        while True:
-            people = data.people_of(scene := int(rng.integers(len(data))))
-            image = decode(data.jpeg(scene)) if people.stop > people.start else None
-            for row in rng.permutation(np.arange(people.start, people.stop))[:_FROM_ONE_SCENE]:
-                assert image is not None
-                points, visible = data.points[row], data.visible[row]
-                yield training_crop(rng, image, points, visible, data.bbox_xyxy[row], self.variant.baseline.input_size)
+        try:
+            trained = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
+        except Exception as error:  # the unpickler raises errors of many types
+            raise ValueError(f"{checkpoint} is no checkpoint of `synthetic.train graphpcnn`") from error
+        own = {name: value for name, value in self.network.state_dict().items() if name.startswith(_HEADS)}
+        entries = {name.removeprefix("module."): value for name, value in trained.items() if name != "n_averaged"}
+        self.network.load_state_dict(entries | own)
+        for name, part in self.network.named_children():
+            if not f"{name}.".startswith(_HEADS):
+                part.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The 21 points of a hand in three dimensions, from its frame and the flexion of its fingers."""
+"""The 21 keypoints of a hand in three dimensions, from its frame and the flexion of its fingers."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Along the hand and towards the thumb, in statures; phalanges from knuckle to tip. The thumb begins at the wrist.
+# (along the hand, towards the thumb) in statures. Phalanges run from knuckle to tip. The thumb begins at the wrist.
 _BASES = ((0.014, 0.013), (0.047, 0.017), (0.049, 0.005), (0.046, -0.007), (0.041, -0.018))
 _PHALANGES = (
     (0.022, 0.018, 0.015),
@@ -22,15 +22,15 @@ _BEND_DEG = (50.0, 85.0, 100.0, 70.0)  # at full curl: thumb joints; then knuckl
 
 
 def hand_points(root: Array, along: Array, thumbwards: Array, palm: Array, curls: Array, spread_deg: float) -> Array:
-    """Return the points of one hand in COCO-WholeBody's order: root, then four per finger, thumb first.
+    """Return the keypoints of one hand in COCO-WholeBody's order: root, then four per finger, thumb first.
 
     Args:
         root: (3,) wrist end of the hand.
         along: (3,) unit vector towards the fingers.
         thumbwards: (3,) unit vector towards the thumb.
-        palm: (3,) unit vector out of the palm; fingers curl that way.
-        curls: (5,) 0 straight to 1 fist.
-        spread_deg: angle between neighbouring fingers.
+        palm: (3,) unit vector out of the palm, the direction in which fingers curl.
+        curls: (5,) flexion of each finger, from 0 (straight) to 1 (fist).
+        spread_deg: angle between neighbouring fingers, in degrees.
 
     Returns:
         (21, 3) float64, in the frame of the arguments.

@@ -1,4 +1,4 @@
-"""A transparent picture to draw one figure on, with a map of which part of the body each pixel shows."""
+"""A transparent picture of one figure, with a map of the body part at each pixel."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ _ARC = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
 
 
 class Layer:
-    """Premultiplied BGRA pixels and part numbers; drawing later covers what was drawn before.
+    """Premultiplied BGRA pixels and part numbers; later drawing covers earlier drawing.
 
     Attributes:
         bgra: (H, W, 4) uint8; antialiased edges carry partial alpha.
         parts: (H, W) uint8, number of the part drawn last, 0 for none.
         scale: pixels of the layer per pixel of the scene.
-        offset: (2,) scene pixels of the layer's corner.
+        offset: (2,) upper left corner of the layer in scene pixels.
     """
 
     def __init__(self, size: tuple[int, int], offset: Array, scale: float) -> None:
@@ -31,7 +31,7 @@ class Layer:
         self.offset = offset
 
     def polygon(self, points: Array, color: Color, part: int = 0) -> None:
-        """Fill a polygon (N, 2) in scene pixels; `part` 0 leaves the part map alone."""
+        """Fill a polygon (N, 2) in scene pixels; `part` 0 does not change the part map."""
         fixed = self._fixed(points)
         cv2.fillPoly(self.bgra, [fixed], (*color, 255), cv2.LINE_AA, _SHIFT)
         if part:
@@ -69,12 +69,12 @@ def _capsule(ends: Array, radii: tuple[float, float]) -> Array:
 
 
 def palette(codes: str) -> tuple[Color, ...]:
-    """Return colours (BGR) for RGB codes in hexadecimal, with spaces between them."""
+    """Return colours (BGR) for hexadecimal RGB codes, separated by spaces."""
     return tuple((blue, green, red) for red, green, blue in map(bytes.fromhex, codes.split()))
 
 
 def shaded(color: Color, factor: float) -> Color:
-    """Return the colour made darker (factor < 1) or lighter (factor > 1)."""
+    """Return a darker (factor < 1) or lighter (factor > 1) colour."""
     blue, green, red = (max(0, min(255, round(c * factor))) for c in color)
     return blue, green, red
 
@@ -86,6 +86,6 @@ def blend(first: Color, second: Color, share: float) -> Color:
 
 
 def pick(rng: np.random.Generator, colors: Sequence[Color], jitter: float = 10) -> Color:
-    """Return one of the colours, each channel moved a little."""
+    """Return one of the colours, with normal noise of deviation `jitter` on each channel."""
     blue, green, red = np.clip(np.array(colors[rng.integers(len(colors))]) + rng.normal(0, jitter, 3), 0, 255)
     return round(blue), round(green), round(red)

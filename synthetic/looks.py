@@ -1,4 +1,4 @@
-"""What a person wears and looks like."""
+"""Clothing, hair and colours of a person."""
 
 from dataclasses import dataclass
 

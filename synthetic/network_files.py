@@ -1,9 +1,7 @@
-"""Trained networks -> the ONNX files that `python -m export repository` takes."""
+"""Export of trained networks to ONNX files for `python -m export repository`."""
 
 import copy
-import io
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +10,24 @@ import torch
 from onnx import helper, numpy_helper
 
 from export import graph_edit
+from export.detectors.yolox import STRIDES
 from export.families.cigpose.export import export_onnx
 from export.families.graph_pcnn import export as graph_pcnn
 from export.families.graph_pcnn.network import GraphPcnn
 from export.families.logocap import export as logocap
 from export.families.logocap.network import LogoCap
 from export.half_weights import store_half
-from export.onnx_export import OPSET, ExportOptions
+from export.onnx_export import ExportOptions, trace
 from synthetic.detector_task import SIZE
 from synthetic.pose_task import POSE, GuidedPose
 from synthetic.trainer import Trainer
-from synthetic.yolox import STRIDES, SmallYolox
+from synthetic.yolox import SmallYolox
 
-_LARGE = 1024  # elements
+_LARGE = 1024  # smallest number of elements that are stored as int8
 
 
 def export_pose(trainer: Trainer, path: Path) -> None:
-    """Write the averaged pose network with its weights stored in float16."""
+    """Write the averaged pose network, its weights stored in float16."""
     guided = GuidedPose(POSE)
     guided.load_state_dict(trainer.averaged.module.state_dict())
     network = guided.pose.eval()
@@ -58,29 +57,12 @@ def export_detector(trainer: Trainer, path: Path) -> None:
 
 def raw_yolox(network: SmallYolox, size: int) -> onnx.ModelProto:
     """Return the graph from `images` [batch, 3, size, size] to `output` [batch, A, 6], as Megvii's files have it."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)  # PyTorch would rather we used its other exporter
-        torch.onnx.export(
-            network,
-            (torch.zeros(2, 3, size, size),),
-            file,
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in ("images", "output")},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    model = onnx.load_from_string(file.getvalue())
-    counts = (sum((size // stride) ** 2 for stride in STRIDES), 6)
-    for dim, count in zip(model.graph.output[0].type.tensor_type.shape.dim[1:], counts, strict=True):
-        dim.dim_value = count
-    return model
+    candidates = sum((size // stride) ** 2 for stride in STRIDES)
+    return trace(network, {"images": torch.zeros(2, 3, size, size)}, {"output": (candidates, 6)})
 
 
 def _store_graphs_as_int8(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with its large constants of zeros and ones (who neighbours whom) in a quarter of the space."""
+    """Return the model with its large constants of zeros and ones (adjacency of keypoints) stored as int8."""
     for node in list(model.graph.node):
         values = numpy_helper.to_array(node.attribute[0].t) if node.op_type == "Constant" else np.zeros(0)
         if values.size < _LARGE or values.dtype != np.float32 or not np.isin(values, (0, 1)).all():

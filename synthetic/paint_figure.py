@@ -1,4 +1,4 @@
-"""Draw a whole person, far parts first, and tell which points the person's own body hides."""
+"""Draws a whole person, far parts first, and finds the keypoints that the person's own body hides."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ _KNUCKLES = (0, 1, 5, 9, 13, 17)
 
 
 class FigurePainter:
-    """What the steps of drawing one person share: pixels, closeness and looks."""
+    """The shared state of drawing one person: layer, projected keypoints and looks."""
 
     def __init__(self, layer: Layer, body: Body, view: View, looks: Looks) -> None:
         self.layer, self.body, self.view, self.looks = layer, body, view, looks
@@ -44,7 +44,7 @@ def paint_figure(layer: Layer, body: Body, view: View, looks: Looks) -> None:
 
 
 def own_visibility(layer: Layer, body: Body, view: View) -> NDArray[np.bool_]:
-    """Return for each point (133,) whether no other part of the same painted body hides it."""
+    """Return (133,) whether each keypoint is visible: hidden by no other part of the same painted body."""
     pixels = np.rint((view.project(body.points)[0] - layer.offset) * layer.scale).astype(int)
     height, width = layer.parts.shape
     x, y = np.clip(pixels[:, 0], 0, width - 1), np.clip(pixels[:, 1], 0, height - 1)
@@ -62,7 +62,7 @@ def own_visibility(layer: Layer, body: Body, view: View) -> NDArray[np.bool_]:
 
 
 def _allowed_parts() -> NDArray[np.bool_]:
-    """Return (133, parts): which part may be seen at a point's pixel when the point counts as visible."""
+    """Return (133, parts): whether a keypoint counts as visible when its pixel shows the part."""
     allowed = np.zeros((133, 9), bool)
     allowed[:, 0] = True
     allowed[0:5, HEAD] = allowed[FACE, HEAD] = True
@@ -83,7 +83,7 @@ _ALLOWED = _allowed_parts()
 
 
 def _steps(painter: FigurePainter) -> list[tuple[float, Callable[[], None]]]:
-    """Return the parts with their closeness to the camera, slightly biased towards the natural overlap."""
+    """Return the drawing steps with their closeness to the camera, biased towards the natural overlap."""
     body, view, looks, close = painter.body, painter.view, painter.looks, painter.close
     trunk = float(close[[5, 6, 11, 12]].mean())
     head = float(view.project(body.head_center[None])[1][0])

@@ -1,4 +1,4 @@
-"""Draw a head: skull, hair, face, ears, eyes, brows, nose and mouth, from where the camera sees it."""
+"""Draws a head as the camera sees it: skull, hair, face, ears, eyes, brows, nose and mouth."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from synthetic.looks import Looks
 Array = NDArray[np.float64]
 
 HEAD = 2  # number of the part in the layer's map; everything on the head shares it
-_FACING = 0.06  # cosine from which on a patch of skin is drawn
+_FACING = 0.06  # smallest cosine at which a patch of skin is drawn
 
 
 def _sphere(rings: int = 11, spokes: int = 20) -> Array:
@@ -43,7 +43,7 @@ _BUN = np.array((0.0, 0.75, -1.0))
 
 
 class HeadPainter:
-    """What the steps of drawing one head share."""
+    """The shared state of drawing one head."""
 
     def __init__(self, layer: Layer, body: Body, view: View, looks: Looks) -> None:
         self.layer, self.body, self.view, self.looks = layer, body, view, looks
@@ -53,7 +53,7 @@ class HeadPainter:
         self.cosines = self.facing(landmark_normals(local))
 
     def facing(self, normals: Array) -> Array:
-        """Return the cosine between directions of the head's frame and the camera."""
+        """Return the cosine between directions in the head's frame and the direction to the camera."""
         return self.view.facing(normals @ self.body.head_frame.T)
 
     def place(self, points: Array) -> Array:
@@ -68,7 +68,7 @@ def paint_long_hair(layer: Layer, body: Body, view: View, looks: Looks) -> None:
 
 
 def paint_head(layer: Layer, body: Body, view: View, looks: Looks) -> None:
-    """Draw the head on top of what the layer holds."""
+    """Draw the head over the present content of the layer."""
     head = HeadPainter(layer, body, view, looks)
     layer.hull(head.place(_SKULL_POINTS), shaded(looks.skin, 0.8), HEAD)
     _hair(head)
@@ -85,7 +85,7 @@ def paint_head(layer: Layer, body: Body, view: View, looks: Looks) -> None:
 
 
 def face_visible(body: Body, view: View) -> NDArray[np.bool_]:
-    """Return for each of the 68 landmarks (68,) whether it faces the camera."""
+    """Return (68,) whether each landmark faces the camera."""
     local = (body.points[FACE] - body.head_center) @ body.head_frame / body.build.head
     cosines = view.facing(landmark_normals(local) @ body.head_frame.T)
     limit = np.full(68, -0.02)

@@ -1,4 +1,4 @@
-"""What the pose network is trained on: SimCC labels, the divergence from them, and the consistency term."""
+"""Losses of the pose network: SimCC labels, the divergence from them, and the consistency term."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BETA = 10.0  # both sides are multiplied by it before the softmax (RTMPose's KLDiscretLoss)
+_BETA = 10.0  # factor on both sides before the softmax (RTMPose's KLDiscretLoss)
 _PRELIMINARY, _CONSISTENCY, _COARSE = 0.5, 0.5, 1.0  # weights of the terms beside the main one
 _CELL_SIGMA = 0.6  # cells
 
@@ -24,16 +24,16 @@ class Rows(NamedTuple):
 
 
 def simcc_labels(positions: Tensor, bins: int, sigma: float) -> Tensor:
-    """Return Gaussians (..., bins) with peak 1 about `positions` (...), given in bins."""
+    """Return Gaussians (..., bins) with peak 1 around `positions` (...), in bins."""
     offsets = torch.arange(bins, dtype=torch.float32, device=positions.device) - positions.unsqueeze(-1)
     return torch.exp(-0.5 * (offsets / sigma) ** 2)
 
 
 def cell_labels(positions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where points lie on the feature map, as distributions (M, h * w), row-major.
+    """Return distributions (M, h * w), row-major, around the positions of keypoints on the feature map.
 
     Args:
-        positions: (M, 2) in cells; a cell's centre is at its number plus one half.
+        positions: (M, 2) in cells; the centre of a cell is at its index plus one half.
         size: (w, h) of the feature map.
     """
     centers = (torch.arange(count, device=positions.device) + 0.5 for count in size)
@@ -45,9 +45,9 @@ def cell_labels(positions: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def coarse_loss(heatmaps: Tensor, target: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean divergence of softmax(heatmaps) from where the points are, both (M, cells); weights (M,).
+    """Return the mean divergence of softmax(heatmaps) from the targets, both (M, cells), with weights (M,).
 
-    Not part of CIGPose's recipe: it tells the backbone where to look.
+    Not part of CIGPose's recipe: it trains the backbone to locate keypoints coarsely.
     """
     each = functional.kl_div(heatmaps.float().log_softmax(-1), target, reduction="none").sum(-1)
     return _COARSE * _mean(each, weights)
@@ -61,7 +61,7 @@ def as_distribution(rows: Tensor) -> Tensor:
 def divergence(rows: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Return the mean Kullback-Leibler divergence of softmax(10 rows) from distributions, both (M, bins).
 
-    The mean is weighted by `weights` (M,); of no rows at all it is 0.
+    The mean is weighted by `weights` (M,), and 0 without rows.
     """
     each = functional.kl_div((_BETA * rows.float()).log_softmax(-1), target, reduction="none").sum(-1)
     return _mean(each, weights)
@@ -70,18 +70,17 @@ def divergence(rows: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 def total_loss(
     final: Rows, preliminary: Rows, plain: Rows, targets: tuple[Tensor, Tensor], weights: Tensor, intervened: Tensor
 ) -> dict[str, Tensor]:
-    """Return the terms of the loss and their sum under `loss`.
+    """Return the terms of the loss, and their weighted sum as `loss`.
 
     Args:
         final: the intervened prediction.
-        preliminary: the prediction that only decides where to intervene. The official training leaves it untrained;
-            here it learns, so that the intervention picks points that are indeed uncertain.
-        plain: the prediction without intervention, for the first b <= B samples. The intervened one is pulled to it
-            wherever features were replaced: what the graph infers from the neighbours shall agree with what the
-            features themselves said.
-        targets: label distributions (x, y), (M, bins) for the M annotated points in order.
-        weights: (B, K), 0 for points that are not annotated, M others.
-        intervened: (B, K) bool.
+        preliminary: the prediction that decides where to intervene. The official training leaves it untrained. Here it
+            is trained, so that the intervention selects uncertain keypoints.
+        plain: the prediction without intervention, for the first b <= B samples. The intervened one is pulled towards
+            it where features were replaced: inference from the neighbours should agree with the original features.
+        targets: label distributions (x, y), (M, bins) for the M annotated keypoints in order.
+        weights: (B, K), 0 for keypoints that are not annotated; the M others are positive.
+        intervened: (B, K) bool, whether the features were replaced.
     """
     part = slice(0, len(plain.x))
     both = weights[part] * intervened[part]

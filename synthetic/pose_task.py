@@ -1,8 +1,5 @@
-"""Training of the pose network: which network, batches as a function of the step, and the loss."""
+"""Training task of the pose network: the small network, batches by step, and the loss."""
 # mypy: disallow-subclassing-any=False
-
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,12 +10,9 @@ from export.families.cigpose.head import HeadStages
 from export.families.cigpose.network import CigPose, build
 from export.families.cigpose.variants import STRIDE, Variant
 from export.families.top_down import MEAN, STD
-from synthetic.crops import Sample, training_crop
+from synthetic.crops import samples
 from synthetic.dataset import Dataset
-from synthetic.effects import decode
 from synthetic.pose_losses import Rows, as_distribution, cell_labels, coarse_loss, simcc_labels, total_loss
-from synthetic.trainer import first_batches
-from synthetic.warm_start import start_pose
 
 POSE = Variant(
     name="cigpose-t_rendered_256x192",
@@ -34,18 +28,18 @@ POSE = Variant(
     training_data="rendered scenes",
 )
 _MEAN, _STD = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-# The 68 points of a face are learned as one; without weights they would drown the few points of the limbs.
+# Without these weights, the 68 keypoints of the face would dominate the few keypoints of the limbs.
 _IMPORTANCE = {"body": 4.0, "foot": 3.0, "face": 0.5, "left_hand": 1.5, "right_hand": 1.5}
 Batch = dict[str, Tensor]
 
 
 class GuidedPose(nn.Module):
-    """The pose network, and a layer used in training only that asks its third stage where each point is.
+    """The pose network, with a layer for training only, which predicts keypoints from the backbone's third stage.
 
-    Without it a network that starts from nothing spends most of a short training on the average pose.
+    Without this layer, a network with random weights spends most of a short training on the average pose.
 
     Attributes:
-        pose: the network itself.
+        pose: the pose network.
     """
 
     STRIDE = 16  # crop pixels per cell of the third stage
@@ -56,7 +50,7 @@ class GuidedPose(nn.Module):
         self.guide = nn.Conv2d(variant.stage_channels[2], variant.num_keypoints, 1)
 
     def forward(self, crops: Tensor) -> tuple[HeadStages, Tensor]:
-        """Return what the head computes, and the guide's logits (B, K, cells), row-major."""
+        """Return the stages of the head, and the guide's logits (B, K, cells), row-major."""
         seen: list[Tensor] = []
         hook = self.pose.backbone.stage3.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
         stages = self.pose.stages(crops)
@@ -84,17 +78,17 @@ class PoseTask:
             self.importance[first:end] = _IMPORTANCE[part]
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step; the same step gives the same batch."""
+        """Return the batch of a step, which depends on nothing else."""
         rng = np.random.default_rng((self.seed, step))
-        samples = [sample for sample, _ in zip(self._samples(rng), range(self.batch_size), strict=False)]
+        drawn = samples(self.data, rng, self.batch_size, self.variant.input_size)
         return {
-            "crops": torch.from_numpy(np.stack([sample.crop for sample in samples])),
-            "points": torch.from_numpy(np.stack([sample.points for sample in samples])),
-            "weights": torch.from_numpy(np.stack([sample.weights for sample in samples])),
+            "crops": torch.from_numpy(np.stack([sample.crop for sample in drawn])),
+            "points": torch.from_numpy(np.stack([sample.points for sample in drawn])),
+            "weights": torch.from_numpy(np.stack([sample.weights for sample in drawn])),
         }
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the loss, their sum under `loss`."""
+        """Return the terms of the loss, and their sum as `loss`."""
         head, weights = self.network.pose.head, batch["weights"] * self.importance.to(batch["weights"].device)
         annotated = weights > 0
         points, kept = batch["points"][annotated], weights[annotated]
@@ -112,28 +106,11 @@ class PoseTask:
         terms |= {"coarse": coarse, "guide": coarse_loss(guide[annotated], finer, kept)}
         return terms | {"loss": terms["loss"] + terms["coarse"] + terms["guide"]}
 
-    def start(self, path: Path) -> None:
-        """Give the pose network the function of an earlier training's ONNX file; the guide is not in it."""
-        start_pose(self.network.pose, path, normalized(first_batches(self, "crops")))
-
     def _targets(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return label distributions (M, x bins) and (M, y bins) for points (M, 2)."""
+        """Return label distributions (M, x bins) and (M, y bins) for keypoints (M, 2)."""
         bins, sigma, positions = self.variant.bins, self.variant.sigma, points * self.variant.split_ratio
         x, y = (as_distribution(simcc_labels(positions[:, axis], bins[axis], sigma[axis])) for axis in range(2))
         return x, y
-
-    def _samples(self, rng: np.random.Generator) -> Iterator[Sample]:
-        """Yield samples scene by scene, without end."""
-        data = self.data
-        while True:
-            scene = int(rng.integers(len(data)))
-            rows = range(data.people_of(scene).start, data.people_of(scene).stop)
-            if not rows:
-                continue
-            image = decode(data.jpeg(scene))
-            for row in rng.permutation(rows)[:4]:  # at most four of one picture, so that batches stay mixed
-                points, visible = data.points[row], data.visible[row]
-                yield training_crop(rng, image, points, visible, data.bbox_xyxy[row], self.variant.input_size)
 
 
 def normalized(crops: Tensor) -> Tensor:
@@ -144,7 +121,7 @@ def normalized(crops: Tensor) -> Tensor:
 
 
 class _Float32Conv(nn.Conv2d):
-    """A convolution that autocast leaves alone."""
+    """A convolution that autocast does not change."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve in float32."""
@@ -153,7 +130,7 @@ class _Float32Conv(nn.Conv2d):
 
 
 def _depthwise_in_float32(network: nn.Module) -> None:
-    """Keep depthwise convolutions out of autocast: on CPUs their bfloat16 gradient is three times slower."""
+    """Exclude depthwise convolutions from autocast: on CPUs, their bfloat16 gradient is three times slower."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:
             module.__class__ = _Float32Conv

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-# Degrees. Flexion moves a limb forward (knee and elbow: closes the joint), abduction moves it away from the body,
-# rotation turns it inwards about its own axis. Ranges are rounded from textbook norms of active joint motion.
+# In degrees. Flexion moves a limb forward (and closes the knee and the elbow). Abduction moves it away from the body.
+# Rotation turns it inwards about its own axis. Ranges are rounded from textbook norms of active joint motion.
 ARM_LIMITS = {"flex": (-45, 175), "abduct": (-15, 170), "rotate": (-60, 80), "elbow": (2, 148), "wrist": (-55, 60)}
 LEG_LIMITS = {"flex": (-25, 115), "abduct": (-8, 45), "rotate": (-35, 35), "knee": (0, 140), "ankle": (-20, 40)}
 SPINE_LIMITS = {"bend": (-20, 60), "lean": (-25, 25), "twist": (-40, 40)}
@@ -25,8 +25,8 @@ class Posture:
         legs: (2, 5).
         spine: (3,).
         neck: (3,).
-        tilt: (2,) whole body: forwards, sidewards.
-        curls: (2, 5) finger flexion per hand, thumb first, 0 straight to 1 fist.
+        tilt: (2,) tilt of the whole body: forwards, sidewards.
+        curls: (2, 5) finger flexion per hand, thumb first, from 0 (straight) to 1 (fist).
         spreads: (2,) finger spread in degrees.
     """
 

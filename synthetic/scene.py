@@ -1,4 +1,4 @@
-"""A picture with people: how many, where, what stands before them, and the exact truth about them."""
+"""A rendered picture with people, partly hidden by objects and each other, and the exact truth about them."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ Image = NDArray[np.uint8]
 _SIZES = ((640, 480), (640, 480), (640, 427), (480, 640), (512, 512), (800, 600))
 _PEOPLE_ODDS = (0.06, 0.24, 0.19, 0.14, 0.10, 0.07, 0.06, 0.04, 0.03, 0.02, 0.02, 0.015, 0.015)
 _SMALLEST = 66.0  # pixels per stature
-_DETAIL = 220.0  # smaller people are drawn at least this large and reduced
-_MIN_SHARE, _MIN_PIXELS = 0.25, 160  # a person who shows less is left out of the scene
+_DETAIL = 220.0  # pixels per stature; smaller people are drawn at about this size and then reduced
+_MIN_SHARE, _MIN_PIXELS = 0.25, 160  # people with less than this visible are left out of the scene
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Person:
     """The truth about one person.
 
     Attributes:
-        points: (133, 2) pixels, exact also where nothing is seen.
-        visible: (133,) 2 seen, 1 hidden by something, 0 outside the picture.
-        bbox_xyxy: (4,) around the pixels that show the person.
-        area: number of pixels that show the person.
+        points: (133, 2) pixels, exact for hidden keypoints, too.
+        visible: (133,) 2 visible, 1 hidden, 0 outside the picture.
+        bbox_xyxy: (4,) box around the visible pixels of the person.
+        area: number of visible pixels of the person.
     """
 
     points: Array
@@ -45,7 +45,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and everybody in it.
+    """One picture and the people in it.
 
     Attributes:
         jpeg: the encoded picture.
@@ -60,7 +60,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Item:
-    """Something that covers part of the scene: pixels in `window`, and the person it shows if any."""
+    """A figure or an object: its pixels in `window`, and for a figure its keypoints and their own visibility."""
 
     bgra: Image
     window: tuple[slice, slice]
@@ -72,8 +72,8 @@ def render_scene(seed: int, people: int | None = None) -> Scene:
     """Render one scene; the same arguments give the same bytes.
 
     Args:
-        seed: of everything in the scene.
-        people: how many figures to place; None draws 0 to 12. Some may turn out hidden and are left out.
+        seed: seed of everything in the scene.
+        people: number of figures to place; None draws 0 to 12. Figures that are almost hidden are left out.
     """
     rng = np.random.default_rng(seed)
     size = _SIZES[rng.integers(len(_SIZES))]
@@ -110,9 +110,10 @@ def _figures(rng: np.random.Generator, size: tuple[int, int], horizon: float, co
 def _free_place(
     rng: np.random.Generator, box: Array, taken: list[Array], size: tuple[int, int], ground: tuple[float, float]
 ) -> Array:
-    """Return where to put a person's pelvis (2,) so that few others are covered; `box` is the person's at (0, 0).
+    """Return a position for a person's pelvis (2,) that covers few other people.
 
-    `ground` is the row of the horizon and the row on which a person of this size stands when all are equally tall.
+    `box` is the person's box with the pelvis at (0, 0). `ground` is the row of the horizon, and the row on which a
+    person of this size stands if all are equally tall.
     """
     shift = np.zeros(2)
     tall = box[3] - box[1]
@@ -127,14 +128,14 @@ def _free_place(
 
 
 def _overlap(first: Array, second: Array) -> float:
-    """Return the intersection of two boxes over the smaller one."""
+    """Return the area of the intersection of two boxes, divided by that of the smaller box."""
     sides = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     smaller = min(np.prod(first[2:] - first[:2]), np.prod(second[2:] - second[:2]))
     return float(np.prod(np.clip(sides, 0, None)) / max(1.0, smaller))
 
 
 def _paint(rng: np.random.Generator, body: Body, view: View, size: tuple[int, int]) -> _Item | None:
-    """Paint a person within the part of the scene it covers; None when that is empty."""
+    """Return the painted person, in the part of the scene that it covers; None if that part is empty."""
     looks = sample_looks(rng)
     points = view.project(body.points)[0]
     margin = 0.12 * view.scale
@@ -153,7 +154,7 @@ def _paint(rng: np.random.Generator, body: Body, view: View, size: tuple[int, in
 
 
 def _light(rng: np.random.Generator, bgra: Image) -> Image:
-    """Return the layer lit from one side, with the grain of cloth."""
+    """Return the layer with uneven light and the grain of cloth."""
     height, width = bgra.shape[:2]
     coarse = rng.uniform(0.72, 1.0, (3, 3)).astype(np.float32)
     grain = rng.normal(0, 0.03, (max(3, height // 8), max(3, width // 8))).astype(np.float32)
@@ -163,7 +164,7 @@ def _light(rng: np.random.Generator, bgra: Image) -> Image:
 
 
 def _with_objects(rng: np.random.Generator, figures: list[_Item], size: tuple[int, int]) -> list[_Item]:
-    """Return the figures with things put before some of them."""
+    """Return the figures, with objects in front of some of them."""
     items = list(figures)
     for _ in range(int(rng.choice(4, p=(0.5, 0.28, 0.14, 0.08)))):
         foot = np.array((rng.uniform(0, size[0]), rng.uniform(0.6, 1.1) * size[1]))
@@ -175,7 +176,7 @@ def _with_objects(rng: np.random.Generator, figures: list[_Item], size: tuple[in
 
 
 def _resolve(items: list[_Item], size: tuple[int, int]) -> tuple[list[_Item], tuple[Person, ...]]:
-    """Return what is shown and the truth about the people, both far to near, without people who hardly show."""
+    """Return the shown items and the truth about the people, both far to near, without almost hidden people."""
     covered = np.zeros((size[1], size[0]), bool)
     shown: list[_Item] = []
     people: list[Person] = []

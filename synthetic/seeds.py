@@ -1,6 +1,5 @@
-"""Which scene seeds are for what, so that no picture is both learned from and measured on."""
+"""Ranges of scene seeds, so that no scene is used both for training and for measurement."""
 
 GATE = range(200)  # the accuracy gate
-CHECK = range(1_000, 1_100)  # watched during training
-DEMO = range(2_000, 3_000)  # shown to people
+DEMO = range(2_000, 3_000)  # pictures of the demo and of the benchmarks
 TRAIN = range(1_000_000, 2_000_000)

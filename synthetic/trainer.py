@@ -1,4 +1,4 @@
-"""The training loop: schedule, averaged weights, checkpoints, progress. What is learned is the task's business."""
+"""The training loop of every task: schedule, averaged weights, checkpoints, progress."""
 
 import math
 import sys
@@ -17,39 +17,30 @@ Batch = dict[str, Tensor]
 
 
 class Task(Protocol):
-    """Something to learn."""
+    """A network with its batches and its loss."""
 
     network: nn.Module
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step; the same step gives the same batch."""
+        """Return the batch of a step, which depends on nothing else."""
         ...
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the loss, their sum under `loss`."""
+        """Return the terms of the loss, and the whole as `loss`."""
         ...
-
-    def start(self, path: Path) -> None:
-        """Give the network the function of an earlier training's ONNX file."""
-        ...
-
-
-def first_batches(task: Task, name: str, count: int = 8) -> Tensor:
-    """Return one entry of the first batches, joined: enough to take statistics from."""
-    return torch.cat([task.batch(step)[name] for step in range(count)])
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to learn.
+    """Length and learning rate of a training.
 
     Attributes:
-        steps: in all.
+        steps: number of steps.
         rate: highest learning rate.
-        warmup: steps until it is reached; it stays until half of the steps, then falls along a cosine.
+        warmup: steps until this rate is reached. It is constant until half of the steps, then falls along a cosine.
         decay: weight decay.
-        average: how much of the averaged weights each step keeps, once warm.
-        save_every: steps between checkpoints.
+        average: share of the averaged weights that each step keeps, after the first steps.
+        save_every: number of steps between checkpoints.
     """
 
     steps: int
@@ -68,11 +59,11 @@ class Schedule:
 
 
 class Trainer:
-    """A task, its optimizer and its averaged weights, at some step, on one device.
+    """The state of a training: task, optimizer and averaged weights, at some step, on one device.
 
     Attributes:
-        step: steps done.
-        averaged: the averaged network; these weights are the result.
+        step: number of finished steps.
+        averaged: the averaged network, whose weights are the result.
     """
 
     def __init__(self, task: Task, schedule: Schedule, device: torch.device | str = "cpu") -> None:
@@ -89,7 +80,7 @@ class Trainer:
         )
 
     def train_step(self, batch: Batch) -> dict[str, float]:
-        """Learn from one batch and return the terms of the loss before the step."""
+        """Train on one batch, and return the terms of the loss before the step."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
         terms = self.task.loss({name: value.to(self.device) for name, value in batch.items()})
@@ -102,7 +93,7 @@ class Trainer:
         return {name: float(value.detach()) for name, value in terms.items()}
 
     def state(self) -> dict[str, Any]:
-        """Return everything that another process needs to go on from here."""
+        """Return the state from which another process can continue."""
         return {
             "step": self.step,
             "network": self.task.network.state_dict(),
@@ -111,7 +102,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         self.step = state["step"]
         self.task.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -123,7 +114,7 @@ class Trainer:
 
 
 def run(trainer: Trainer, checkpoint: Path, hours: float | None = None) -> bool:
-    """Train to the end of the schedule, or until `hours` are over, and keep checkpoints.
+    """Train to the end of the schedule, or for `hours`, and write checkpoints.
 
     Returns:
         whether the schedule was completed.
@@ -149,13 +140,13 @@ def run(trainer: Trainer, checkpoint: Path, hours: float | None = None) -> bool:
 
 
 def save(trainer: Trainer, checkpoint: Path) -> None:
-    """Write the trainer's state; a crash in between leaves the previous file."""
+    """Write the state atomically: a crash leaves the previous file."""
     with replacing(checkpoint) as file:
         torch.save(trainer.state(), file)
 
 
 def resume(trainer: Trainer, checkpoint: Path) -> None:
-    """Go on from a checkpoint file."""
+    """Continue from a checkpoint file."""
     trainer.load_state(torch.load(checkpoint, weights_only=True, map_location=trainer.device))
 
 

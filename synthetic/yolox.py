@@ -1,4 +1,4 @@
-"""A small detector of people with YOLOX's raw output: no anchors, decoupled head, levels of stride 8, 16 and 32."""
+"""A small person detector with YOLOX's raw output: no anchors, decoupled head, levels of stride 8, 16 and 32."""
 # mypy: disallow-subclassing-any=False
 
 import math
@@ -6,11 +6,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-STRIDES = (8, 16, 32)
+from export.detectors.yolox import STRIDES, grid
+
 _CHANNELS = (16, 32, 48, 96, 128)  # after each halving of the picture
 _BLOCKS = (0, 1, 2, 2, 2)
 _WIDTH = 48  # of neck and head
-_PRIOR = 0.01  # probability of a person in a cell before anything is learned
+_PRIOR = 0.01  # initial probability of a person in a cell
 
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
@@ -28,12 +29,12 @@ class Residual(nn.Module):
         self.body = nn.Sequential(conv(width, width // 2, 1), conv(width // 2, width, 3))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Keep the shape."""
+        """Return features of the same shape."""
         return x + self.body(x)
 
 
 class SmallYolox(nn.Module):
-    """Picture in, one row for each cell out."""
+    """The detector: one row of outputs for each cell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,14 +51,14 @@ class SmallYolox(nn.Module):
             nn.init.constant_(layer.bias, -math.log((1 - _PRIOR) / _PRIOR))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what YOLOX's ONNX files answer.
+        """Return the output of YOLOX's ONNX files.
 
         Args:
             images: (B, 3, S, S) float32, BGR, 0 to 255, letterboxed.
 
         Returns:
-            (B, A, 6) float32: offset of the centre from the cell (x, y) and log of the size (w, h), all in strides;
-            probability of an object; probability that it is a person. Cells row by row, stride 8 first.
+            (B, A, 6) float32: offset of the centre from the cell (x, y) and log of the size (w, h), in strides;
+            probability of an object; probability of a person. Cells are in row-major order, stride 8 first.
         """
         rows = self.logits(images)
         return torch.cat((rows[..., :4], rows[..., 4:].sigmoid()), dim=-1)
@@ -80,11 +81,6 @@ class SmallYolox(nn.Module):
 
 
 def cells(size: int) -> tuple[Tensor, Tensor]:
-    """Return for a picture of `size` the column and row (A, 2) and the stride (A,) of every cell, as float32."""
-    corners, strides = [], []
-    for stride in STRIDES:
-        steps = torch.arange(size // stride, dtype=torch.float32)
-        rows, columns = torch.meshgrid(steps, steps, indexing="ij")
-        corners.append(torch.stack((columns, rows), dim=-1).reshape(-1, 2))
-        strides.append(torch.full((len(corners[-1]),), float(stride)))
-    return torch.cat(corners), torch.cat(strides)
+    """Return the column and row (A, 2) and the stride (A,) of every cell of a square picture, float32."""
+    corners, strides = grid((size, size))
+    return torch.from_numpy(corners), torch.from_numpy(strides[:, 0])

@@ -1,23 +1,23 @@
-"""Which cells are responsible for which person, and the loss of the detector.
+"""Assignment of cells to people, and the loss of the detector.
 
-YOLOX assigns cells by SimOTA, an optimal-transport search over the predictions. There is one class here and the boxes
-are exact, so a fixed rule does: the cells about the centre of a box, on the levels that suit its size. It costs
-nothing, and the assignment does not change while the network learns.
+YOLOX assigns cells by SimOTA, an optimal-transport search over the predictions. Here there is one class and the boxes
+are exact, so a fixed rule suffices: the cells near the centre of a box, on the levels that fit its size. It costs
+nothing, and the assignment does not change during training.
 """
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from synthetic.yolox import STRIDES
+from export.detectors.yolox import STRIDES
 
-_RADIUS = 1.5  # strides from the centre of the box
+_RADIUS = 1.5  # largest distance from the centre of the box, in strides
 _SIZES = ((0.0, 80.0), (56.0, 180.0), (130.0, 1e9))  # longer side of a box in pixels, by level; they overlap
 _BOX_WEIGHT = 5.0
 
 
 def assign(bbox_xyxy: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
-    """Return for every cell the index of the box it answers for, or -1.
+    """Return for every cell the index of its box, or -1.
 
     Args:
         bbox_xyxy: (N, 4) pixels.
@@ -25,7 +25,7 @@ def assign(bbox_xyxy: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
         strides: (A,).
 
     Returns:
-        (A,) int64; where boxes compete the smaller one wins.
+        (A,) int64; of several boxes, the cell gets the smallest.
     """
     if not len(bbox_xyxy):
         return torch.full((len(corners),), -1, device=corners.device)
@@ -48,7 +48,7 @@ def decode_boxes(rows: Tensor, corners: Tensor, strides: Tensor) -> Tensor:
 
 
 def detector_loss(logits: Tensor, boxes: list[Tensor], corners: Tensor, strides: Tensor) -> dict[str, Tensor]:
-    """Return the terms of YOLOX's loss and their sum under `loss`.
+    """Return the terms of YOLOX's loss, and their sum as `loss`.
 
     Args:
         logits: (B, A, 6) rows before the sigmoid.
@@ -84,7 +84,7 @@ def detector_loss(logits: Tensor, boxes: list[Tensor], corners: Tensor, strides:
 
 
 def intersection_over_union(first: Tensor, second: Tensor) -> Tensor:
-    """Return the overlap (N,) of boxes (N, 4) with boxes (N, 4)."""
+    """Return the IoU (N,) of each box of `first` (N, 4) with that of `second` (N, 4)."""
     sides = (torch.minimum(first[:, 2:], second[:, 2:]) - torch.maximum(first[:, :2], second[:, :2])).clamp(min=0)
     both = sides.prod(1)
     union = (first[:, 2:] - first[:, :2]).prod(1) + (second[:, 2:] - second[:, :2]).prod(1) - both

@@ -76,15 +76,32 @@ def serve(tritonserver, tmp_path_factory):
     return start
 
 
+HEADS = ["simcc", pytest.param("graph_pcnn", marks=pytest.mark.torch)]
+"""Parameters of `repository`, for tests that run on other networks too."""
+
+
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory):
-    """A repository of the hand-made networks; the default one has 17 keypoints."""
+def repository(request, tmp_path_factory):
+    """A repository of the hand-made detector and `spots`, of 17 keypoints: hand-made, or a tiny Graph-PCNN."""
     folder = tmp_path_factory.mktemp("networks")
-    pose = save_pose_network(folder / "spots.onnx")
+    if getattr(request, "param", "simcc") == "simcc":
+        save_pose_network(folder / "spots.onnx")
+    else:
+        pytest.importorskip("torch", reason="needs PyTorch")
+        from export.families.graph_pcnn.export import export_onnx
+        from tests.tiny_networks import graph_pcnn_network
+
+        export_onnx(graph_pcnn_network("resnet", input_size=(192, 256)), folder / "spots.onnx")
     detector = save_detector(folder / "red_cells.onnx")
     output = tmp_path_factory.mktemp("repository")
-    build_repository([pose], detector, output)
+    build_repository([folder / "spots.onnx"], detector, output)
     return output
+
+
+@pytest.fixture(scope="session")
+def rounding(repository):
+    """How far another composition of a batch may move keypoints and scores; the hand-made network computes exactly."""
+    return 0 if (repository / "decode_simcc").is_dir() else 1e-3
 
 
 @pytest.fixture(scope="session")

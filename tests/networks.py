@@ -142,6 +142,22 @@ def save_bottom_up_network(path: Path, short_side: int = 128) -> Path:
     return path
 
 
+def save_heatmap_network(
+    path: Path, keypoints: int = 17, size: tuple[int, int] = (192, 256), batch: str = "batch"
+) -> Path:
+    """Write a file whose heat maps are weighted sums of the colours, at a quarter of the crop's size."""
+    width, height = size
+    text = f"""
+    <ir_version: 8, opset_import: ["": 17]>
+    warm (float[{batch},3,{height},{width}] input)
+        => (float[{batch},{keypoints},{height // 4},{width // 4}] output) {{
+        mixed = Conv(input, colours)
+        output = MaxPool<kernel_shape=[4,4], strides=[4,4]>(mixed)
+    }}"""
+    colours = np.random.default_rng(1).normal(size=(keypoints, 3, 1, 1)).astype(np.float32)
+    return save_graph(text, {"colours": colours}, path)
+
+
 def graph_of(served):
     """Return the only graph of a served pose file."""
     (graph,) = served.graphs.values()

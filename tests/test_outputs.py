@@ -13,13 +13,13 @@ from tests.networks import save_detector, save_pose_network
 COMMANDS = {command.name: command for command in commands()}
 # options that name a file; every other output is a folder and has a test below
 FILES = {
-    ("benchmarks report", "chart"),
+    ("benchmarks chart", "output"),
     ("export onnx", "output"),
     ("server", "health_file"),
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
     ("tests.deploy.rollout", "output"),
-    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stages", "sweep", "threshold")),
+    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stages", "threshold")),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
 PAIRS = [
@@ -28,7 +28,7 @@ PAIRS = [
     for output in command.options(output_path)
     for read in command.options(input_path)
 ]
-SAYS_OUTPUT = ("--out", "--output", "--json", "--results", "--save-results", "--chart", "--raw", "--cache", "--log")
+SAYS_OUTPUT = ("--out", "--output", "--json", "--results", "--save-results", "--raw", "--cache", "--log")
 
 
 @pytest.fixture(autouse=True)
@@ -126,11 +126,6 @@ def accuracy(folder, tmp_path, monkeypatch):
     return run("synthetic.accuracy", out=folder)
 
 
-def gate(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("synthetic.gate.need", lambda *_: None)
-    return run("synthetic.gate", out=folder, pose=tmp_path / "none", detector=tmp_path / "none")
-
-
 def train(folder, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="training needs PyTorch")
     arguments = ["detector", "--out", str(folder / "out"), "--cache", str(folder), "--scenes", "2", "--steps", "0"]
@@ -160,10 +155,6 @@ def load(folder, tmp_path, monkeypatch):
     return COMMANDS["benchmarks load"].status(["steady", "--url", "x", "--output", str(folder), "--raw", str(folder)])
 
 
-def report(folder, tmp_path, monkeypatch):
-    return run("benchmarks report", results=folder)
-
-
 def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
@@ -172,10 +163,8 @@ FOLDERS = {  # option -> function above, and its exit status
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
     ("benchmarks load", "raw"): (load, 1),
-    ("benchmarks report", "results"): (report, 0),
     ("demo", "out"): (demo, 1),
     ("synthetic.accuracy", "out"): (accuracy, 1),
-    ("synthetic.gate", "out"): (gate, 1),
     ("synthetic.train", "cache"): (train, 0),
     ("synthetic.train", "out"): (train, 0),
     ("deploy.backends", "folder"): (backends, 2),
@@ -202,7 +191,6 @@ def test_foreign_files_in_a_folder_are_kept(tmp_path, monkeypatch, start, code):
 CLAIMED = {  # function above -> an entry that its command replaces
     demo: "people.json",
     accuracy: "cpu",
-    gate: "histogram.json",
     repository: "detector",
 }
 
@@ -216,9 +204,3 @@ def test_a_foreign_entry_is_not_replaced(tmp_path, monkeypatch, capsys, start, e
     (message,) = capsys.readouterr().err.splitlines()[-1:]
     assert message.startswith("error: ") and entry in message
     assert snapshot(tmp_path / "folder") == {str(theirs.relative_to(tmp_path / "folder")): b"mine"}
-
-
-def test_a_chart_does_not_overwrite_a_result(tmp_path, capsys):
-    (tmp_path / "compare.json").write_text("{}")
-    assert run("benchmarks report", results=tmp_path, chart=tmp_path / "compare.json") == 2
-    assert (tmp_path / "compare.json").read_text() == "{}" and not (tmp_path / "report.md").exists()

@@ -2,22 +2,20 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy.typing as npt
 
 from cigpose_client import _protocol as protocol
 from cigpose_client._connection import DEFAULT_URL, Tls, grpc_headers, transport_arguments
-from cigpose_client._errors import PoseClientError
+from cigpose_client._errors import DeadlineExceeded, PoseClientError
 from cigpose_client._image import ArrayFormat, Image, checked_format, encoded
 from cigpose_client._info import info_call
 from cigpose_client._protocol import AnyOptions, Options, as_options
 from cigpose_client._retry import Call, Limit, Retry, Sleep, call
 
-if TYPE_CHECKING:
-    from tritonclient.grpc import InferResult
-
 DEFAULT_TIMEOUT_S = 30.0
+_LEARN_S = 1.0  # for the name of the keypoint set, which is asked for once
 
 
 class BaseClient:
@@ -71,6 +69,7 @@ class BaseClient:
         self._array_format = checked_format(array_format)
         self._max_boxes = max_boxes
         self._transport = transport or self._connect(transport_arguments(url, tls))
+        self._set_name: str | None = None  # until it is known
         self._retries = 0
         self._lock = threading.Lock()
 
@@ -87,19 +86,19 @@ class BaseClient:
     def _pose_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
         limit, options = self._limit(timeout_s), self._or_own(options)
         request = protocol.pose_request(self.model, encoded(image, self._array_format), options)
-        return self._infer(request, protocol.parse_poses, limit)
+        return self._infer_poses(request, limit)
 
     def _detection_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
         limit, options = self._limit(timeout_s), self._or_own(options)
         request = protocol.detection_request(self.model, encoded(image, self._array_format), options)
-        return self._infer(request, protocol.parse_detections, limit)
+        return self._infer_detections(request, limit)
 
     def _boxes_calls(self, image: Image, boxes: npt.ArrayLike, timeout_s: float | None) -> list[Call]:
         limit = self._limit(timeout_s)
         runs = protocol.split_boxes(protocol.checked_boxes(boxes), self._max_boxes)
         picture = encoded(image, self._array_format)
         requests = [protocol.boxes_request(self.model, picture, run) for run in runs]
-        return [self._infer(request, protocol.parse_poses, limit) for request in requests]
+        return [self._infer_poses(request, limit) for request in requests]
 
     def _info_call(self, timeout_s: float | None) -> Call:
         limit = self._limit(timeout_s)
@@ -111,9 +110,28 @@ class BaseClient:
         except PoseClientError:
             return False
 
-    def _infer(self, request: dict[str, Any], parse: "Callable[[InferResult], Any]", limit: Limit) -> Call:
+    def _infer_detections(self, request: dict[str, Any], limit: Limit) -> Call:
+        return protocol.parse_detections((yield from self._call("infer", request, limit)))
+
+    def _infer_poses(self, request: dict[str, Any], limit: Limit) -> Call:
         answer = yield from self._call("infer", request, limit)
-        return parse(answer)
+        if self._set_name is None:
+            yield from self._learn_set_name(Limit(min(limit.left_s, _LEARN_S)))
+        return protocol.parse_poses(answer, self._set_name or "")
+
+    def _learn_set_name(self, limit: Limit) -> Call:
+        """Read the name of the keypoint set from the model's configuration.
+
+        A failure does not fail the call: the number of keypoints decides then. A server that does not show its
+        configuration is not asked again.
+        """
+        arguments = {"model_name": self.ensemble, "headers": self._headers}
+        try:
+            answer = yield from call("get_model_config", arguments, limit=limit, retry=None, url=self.url)
+            self._set_name = answer.config.parameters["keypoint_set"].string_value
+        except PoseClientError as error:
+            if not error.transient and not isinstance(error, DeadlineExceeded):
+                self._set_name = ""
 
     def _call(self, method: str, arguments: dict[str, Any], limit: Limit) -> Call:
         arguments = arguments | {"headers": self._headers}

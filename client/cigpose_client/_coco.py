@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cigpose_client._keypoints import find_keypoint_set
+from cigpose_client._keypoints import KeypointSet
 
 PERSON = 1
 """COCO's category id of people."""
@@ -44,6 +44,7 @@ def instance_scores(
 
 def result(
     image_id: int | str,
+    known: KeypointSet | None,
     keypoints: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     instance_score: np.float32,
@@ -57,7 +58,7 @@ def result(
         "category_id": PERSON,
         **box,
         "score": float(instance_score),
-        **{key: rows[first:end].ravel().tolist() for key, (first, end) in _fields(len(rows)).items()},
+        **{key: rows[first:end].ravel().tolist() for key, (first, end) in _fields(known, len(rows)).items()},
     }
 
 
@@ -71,9 +72,8 @@ def _xywh(bbox_xyxy: npt.NDArray[np.float64]) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-def _fields(count: int) -> dict[str, tuple[int, int]]:
+def _fields(known: KeypointSet | None, count: int) -> dict[str, tuple[int, int]]:
     """Return field -> (first row, end row) of `count` keypoints; COCO-WholeBody spreads its 133 over five fields."""
-    known = find_keypoint_set(count)
     if known is None or known.name != "coco_wholebody":
         return {"keypoints": (0, count)}
     return {FIELDS[part]: rows for part, rows in known.parts.items()}

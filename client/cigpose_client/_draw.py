@@ -17,7 +17,7 @@ Color: TypeAlias = tuple[int, int, int]
 Labels: TypeAlias = Literal["none", "index", "score"]
 
 DEFAULT_THRESHOLD = 0.3
-"""Keypoints with a lower SimCC score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
+"""Keypoints with a lower score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
 
 BOTTOM_UP_THRESHOLD = 0.05
 """The same for bottom-up networks, whose keypoint scores are products of two heights."""
@@ -125,7 +125,8 @@ def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequen
     texts = _texts(poses, options.labels) if labels is None else labels
     if len(texts) != len(poses):
         raise ValueError(f"labels: {len(texts)} texts for {len(poses)} people; give one for each")
-    runs = tuple(run for run in _runs(poses.keypoints.shape[1]) if _PART_OF[run.part] in options.parts)
+    strokes = _runs(poses.keypoints.shape[1], poses.set_name)
+    runs = tuple(run for run in strokes if _PART_OF[run.part] in options.parts)
     sizes = np.sqrt(np.prod(np.maximum(poses.bboxes[:, 2:] - poses.bboxes[:, :2], 1), axis=1))
     order = np.argsort(sizes)
     for person in order:
@@ -195,10 +196,10 @@ def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, w
 
 
 @functools.cache
-def _runs(count: int) -> tuple[_Run, ...]:
-    """Return the strokes for `count` keypoints, grouped by colour and width: this saves most calls of OpenCV."""
+def _runs(count: int, set_name: str) -> tuple[_Run, ...]:
+    """Return the strokes of a keypoint set, grouped by colour and width: this saves most calls of OpenCV."""
     looks: dict[tuple[str, str, int], list[tuple[int, ...]]] = {}
-    for part, side, rows in _strokes(find_keypoint_set(count), count):
+    for part, side, rows in _strokes(find_keypoint_set(count, set_name), count):
         looks.setdefault((part, side, len(rows)), []).append(rows)
     return tuple(_Run(np.array(group), part, side) for (part, side, _), group in looks.items())
 

@@ -37,17 +37,13 @@ class Person(Detection):
 
     Attributes:
         keypoints: (K, 2) x, y in pixels of the upright picture.
-        keypoint_scores: (K,) SimCC peak heights.
+        keypoint_scores: (K,) heights of the network's peaks.
+        keypoint_names: K names; empty when the keypoint set is unknown.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
-
-    @property
-    def keypoint_names(self) -> tuple[str, ...]:
-        """K names; empty when the keypoint set is unknown."""
-        known = find_keypoint_set(len(self.keypoints))
-        return known.names if known else ()
+    keypoint_names: tuple[str, ...]
 
     def __getitem__(self, name: str) -> tuple[float, float, float]:
         if name not in self.keypoint_names:
@@ -114,11 +110,13 @@ class Poses(Detections):
 
     Attributes:
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
-        keypoint_scores: (N, K) SimCC peak heights: about 0 to 1, not probabilities, may be negative.
+        keypoint_scores: (N, K) heights of the network's peaks: about 0 to 1, not probabilities, may be negative.
+        set_name: name of the keypoint set, as the server states it; empty when it states none.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
+    set_name: str = ""
 
     if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
 
@@ -130,12 +128,13 @@ class Poses(Detections):
         def __iter__(self) -> Iterator[Person]: ...
 
     def _person(self, row: int) -> Person:
-        return Person(self.bboxes[row], float(self.bbox_scores[row]), self.keypoints[row], self.keypoint_scores[row])
+        score, names = float(self.bbox_scores[row]), self.keypoint_names
+        return Person(self.bboxes[row], score, self.keypoints[row], self.keypoint_scores[row], names)
 
     @property
     def keypoint_set(self) -> KeypointSet | None:
-        """The keypoint set with K keypoints; None when no known set has that many."""
-        return find_keypoint_set(self.keypoints.shape[1])
+        """The keypoint set called `set_name`, or without a name the set with K keypoints; None when it is unknown."""
+        return find_keypoint_set(self.keypoints.shape[1], self.set_name)
 
     @property
     def keypoint_names(self) -> tuple[str, ...]:
@@ -165,7 +164,7 @@ class Poses(Detections):
         boxes = self.bboxes if bbox else [None] * len(self)
         ranks = self.bbox_scores if score == "bbox" else self.instance_scores
         people = zip(self.keypoints, self.keypoint_scores, ranks, boxes, strict=True)
-        return [_coco.result(image_id, *person) for person in people]
+        return [_coco.result(image_id, self.keypoint_set, *person) for person in people]
 
     def to_supervision(self) -> Any:
         """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0.

@@ -110,8 +110,8 @@ def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[s
     return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _POSE_OUTPUTS, Options())
 
 
-def parse_poses(answer: "InferResult") -> Poses:
-    """Return the answer to a `pose_request` or `boxes_request`.
+def parse_poses(answer: "InferResult", set_name: str) -> Poses:
+    """Return the answer to a `pose_request` or `boxes_request` of a network with this keypoint set.
 
     Raises:
         ServerFailed: the answer violates the contract.
@@ -119,7 +119,7 @@ def parse_poses(answer: "InferResult") -> Poses:
     keypoints, scores = _floats(answer, "keypoints"), _floats(answer, "keypoint_scores")
     if keypoints.shape != (*scores.shape, 2):
         raise ServerFailed(f"keypoints of shape {keypoints.shape} do not fit scores of shape {scores.shape}")
-    return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores)
+    return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores, set_name=set_name)
 
 
 def parse_detections(answer: "InferResult") -> Detections:
@@ -158,7 +158,7 @@ def stitch(parts: list[Poses]) -> Poses:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
     }
-    return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts))
+    return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts), set_name=parts[0].set_name)
 
 
 def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], options: Options) -> dict[str, Any]:

@@ -40,6 +40,9 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         closed: which of "model-repository" and "model-config" are not shown; behind the edge proxy, both.
         bottom_up: ensembles without a twin for given boxes.
         networks: the list of networks in the configuration, separated by commas; empty for no list.
+        set_name: keypoint set in the configuration; empty for none.
+        config_failures: (status, message) to answer before the next configurations.
+        configs: ensembles whose configuration was requested.
         requests: the requests so far.
         most_at_once: largest number of concurrent requests.
     """
@@ -50,6 +53,9 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
     closed: tuple[str, ...] = ()
     bottom_up: tuple[str, ...] = ()
     networks: str = ""
+    set_name: str = ""
+    config_failures: list[tuple[grpc.StatusCode, str]] = field(default_factory=list)
+    configs: list[str] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     most_at_once: int = 0
     url: str = ""
@@ -101,12 +107,17 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
         return pb.ModelMetadataResponse(name=message.name, outputs=outputs)
 
     def ModelConfig(self, message, context):
+        self.configs.append(message.name)
         self._refuse_if_closed("model-config", context)
+        if self.config_failures:
+            context.abort(*self.config_failures.pop(0))
         answer = pb.ModelConfigResponse()
         answer.config.parameters["network"].string_value = "network of " + message.name
         answer.config.parameters["max_persons"].string_value = str(self.max_boxes)
         kind = "bottom_up" if message.name in self.bottom_up else "top_down"
         answer.config.parameters["kind"].string_value = kind
+        if self.set_name:
+            answer.config.parameters["keypoint_set"].string_value = self.set_name
         if self.networks:
             answer.config.parameters["networks"].string_value = self.networks
         return answer

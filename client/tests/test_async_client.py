@@ -32,7 +32,9 @@ def test_answers_match_the_synchronous_client(server, client):
     async def use(other):
         return await other.estimate(b"3"), await other.detect(b"2"), await other.estimate_boxes(b"x", [[0, 0, 9, 9]])
 
+    server.set_name = "another_with_133"
     poses, detections, given = run(server, use)
+    assert poses.keypoint_set is given.keypoint_set is None
     np.testing.assert_array_equal(poses.keypoints, client.estimate(b"3").keypoints)
     assert (len(detections), len(given)) == (2, 1)
 

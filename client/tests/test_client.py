@@ -6,6 +6,7 @@ import pytest
 from cigpose_client import AsyncPoseClient, DeadlineExceeded, Options, Overloaded, PoseClient, RequestRejected, Tls
 from cigpose_client.__main__ import main
 from cigpose_client._connection import DEFAULT_URL
+from grpc import StatusCode
 
 from client.tests.fake_server import OVERLOADED, FakeServer, start
 
@@ -21,6 +22,40 @@ def test_estimate_returns_the_arrays_of_the_contract(client, server):
     assert poses.keypoint_set.name == "coco_wholebody"
     assert poses.keypoint_names[0] == "nose"
     assert server.requests[0].picture == b"3"
+
+
+@pytest.mark.parametrize(("name", "found"), [("coco", "coco"), ("", "coco"), ("another_with_17", None)])
+def test_the_server_names_the_keypoint_set(server, name, found):
+    """A set with as many keypoints as COCO's is not taken for COCO's."""
+    server.set_name = name
+    with PoseClient(server.url, model="body") as client:
+        poses = [client.estimate(b"1"), client.estimate_boxes(b"1", np.ones((40, 4))), client.estimate(b"1")[:1]]
+    for answer in poses:
+        assert (answer.keypoint_set.name if answer.keypoint_set else None) == found
+        assert (answer[0].keypoint_names[:1] == ("nose",)) == (found == "coco")
+        assert answer.keypoint_names == answer[0].keypoint_names
+
+
+def test_the_keypoint_set_is_asked_for_once_and_not_for_boxes(client, server):
+    client.detect(b"1")
+    assert server.configs == []
+    for _ in range(3):
+        client.estimate(b"1")
+    client.estimate_boxes(b"1", [[0, 0, 9, 9]])
+    assert server.configs == ["pose"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "asked"),
+    [((StatusCode.PERMISSION_DENIED, "closed"), 1), ((StatusCode.UNAVAILABLE, "later"), 2)],
+)
+def test_without_a_configuration_the_number_of_keypoints_decides(server, failure, asked):
+    """A server that does not show its configuration is not asked again, one that is busy is."""
+    server.set_name, server.config_failures = "another_with_17", [failure]
+    with PoseClient(server.url, model="body") as client:
+        assert client.estimate(b"1").keypoint_set.name == "coco"
+        client.estimate(b"1")
+    assert server.configs == ["pose_body"] * asked
 
 
 def test_an_empty_answer_is_float32(client):

@@ -1,5 +1,6 @@
 import itertools
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -46,6 +47,14 @@ def test_every_edge_is_visible(points):
     for a, b in poses.keypoint_set.edges:
         x, y = poses.keypoints[0, [a, b]].mean(axis=0).round().astype(int)
         assert drawn[y - 1 : y + 2, x - 1 : x + 2].any()
+
+
+def test_a_named_set_decides_over_the_number_of_keypoints():
+    """Without a skeleton, only the dots are drawn."""
+    poses = one_person(17)
+    dots = draw_poses(canvas(), replace(poses, set_name="another_with_17"))
+    assert painted(dots).sum() < painted(draw_poses(canvas(), poses)).sum()
+    np.testing.assert_array_equal(draw_poses(canvas(), replace(poses, set_name="coco")), draw_poses(canvas(), poses))
 
 
 def test_draw_poses_copies_the_picture():

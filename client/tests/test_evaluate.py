@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from cigpose_client import Poses, keypoint_sets
 from cigpose_client.__main__ import main
-from cigpose_client.evaluation import Dataset, evaluate, load_dataset, published, without_duplicates
+from cigpose_client.evaluation import (
+    Dataset,
+    evaluate,
+    keypoint_similarities,
+    load_dataset,
+    published,
+    without_duplicates,
+)
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -128,6 +135,19 @@ def test_pycocotools_missing_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
     with pytest.raises(ModuleNotFoundError, match=r"cigpose-client\[evaluate\]"):
         evaluate(dataset(17), [], set_of(17))
+
+
+def test_similarity_equals_that_of_pycocotools():
+    rng = np.random.default_rng(0)
+    truth = np.column_stack((rng.uniform(0, 100, (17, 2)), rng.integers(0, 3, 17)))
+    found = (truth[:, :2] + rng.normal(0, 3, (17, 2))).astype(np.float32)
+    labelled, known = truth[:, 2] > 0, keypoint_sets()["coco"]
+    run = COCOeval(iouType="keypoints")
+    person = {"keypoints": truth.ravel().tolist(), "area": 3000.0, "num_keypoints": int(labelled.sum())}
+    run._gts[1, 1] = [person | {"bbox": [0, 0, 100, 100], "ignore": 0, "iscrowd": 0}]
+    run._dts[1, 1] = [{"keypoints": np.column_stack((found, np.ones(17))).ravel().tolist(), "score": 1.0}]
+    each = keypoint_similarities(found, truth[:, :2], 3000.0, known.sigmas)
+    assert each[labelled].mean() == pytest.approx(run.computeOks(1, 1).item(), abs=1e-6)
 
 
 def test_duplicates_lose_to_the_better_score():

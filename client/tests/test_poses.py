@@ -1,4 +1,5 @@
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import cigpose_client
@@ -31,6 +32,17 @@ def test_the_number_of_keypoints_selects_the_set(points, name):
     assert known is keypoint_sets()[name]
     assert len(known) == len(known.sides) == len(known.sigmas) == points
     assert all(0 <= row < points for edge in known.edges for row in edge)
+
+
+def test_the_name_of_the_set_overrules_the_number():
+    everybody = poses(points=17)
+    assert replace(everybody, set_name="coco").keypoint_set is keypoint_sets()["coco"]
+    for name in ("another_with_17", "coco_wholebody"):  # unknown; known, with another number of keypoints
+        unnamed = replace(everybody, set_name=name)
+        assert unnamed.keypoint_set is None
+        assert (unnamed.keypoint_names, unnamed[0].keypoint_names, unnamed.supervision_edges) == ((), (), [])
+    other = replace(poses(points=133), set_name="another_with_133")
+    assert list(other.to_coco(1)[0]) == ["image_id", "category_id", "bbox", "score", "keypoints"]
 
 
 def test_other_numbers_of_keypoints_have_no_names():

@@ -58,8 +58,14 @@ def keypoint_set(name: str) -> KeypointSet:
         raise ValueError(f"unknown keypoint set {name!r}; known: {', '.join(keypoint_sets())}") from None
 
 
-def find_keypoint_set(count: int) -> KeypointSet | None:
-    """Return the first 2-D keypoint set with `count` points, or None. For files that do not name their set."""
+def find_keypoint_set(count: int, name: str = "") -> KeypointSet | None:
+    """Return the keypoint set called `name`, or without a name the first 2-D set with `count` points.
+
+    None if there is no such set, or if the named one does not have `count` points.
+    """
+    if name:
+        named = keypoint_sets().get(name)
+        return named if named and len(named) == count else None
     flat = [known for known in keypoint_sets().values() if known.dimensions == 2]
     return next((known for known in flat if len(known) == count), None)
 

@@ -63,7 +63,8 @@ class TopDownNetwork:
             "max_persons": str(limit),
         }
         first = next(model for model in models if isinstance(model, TopDownNetwork))
-        crop_persons = CropPersons(_crop_name(self, first), *self.crop.size, limit, self.crop.padding)
+        crop = self.crop
+        crop_persons = CropPersons(_crop_name(self, first), *crop.size, limit, crop.padding, crop.warp)
         select_persons = SelectPersons(
             _select_name(self, first), *detector.input_size, max_persons=min(MAX_PERSONS, limit)
         )
@@ -88,4 +89,5 @@ def _crop_name(network: TopDownNetwork, first: TopDownNetwork) -> str:
         return "crop_persons"
     size = f"crop_persons_{crop.size[1]}x{crop.size[0]}"
     padding = "" if crop.padding == first.crop.padding else f"_x{crop.padding:g}"
-    return size + padding + ("" if limit == MAX_PERSONS else f"_max{limit}")
+    warp = "" if crop.warp == first.crop.warp else f"_{crop.warp}"
+    return size + padding + warp + ("" if limit == MAX_PERSONS else f"_max{limit}")

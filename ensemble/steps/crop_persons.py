@@ -21,12 +21,14 @@ class CropPersons(Step):
         input_height: height of a crop.
         max_crops: the network's `max_batch_size`, and therefore most persons in one request.
         padding: see `TopDownCrop`.
+        warp: likewise.
     """
 
     input_width: int
     input_height: int
     max_crops: int
     padding: float = TopDownCrop.padding
+    warp: str = TopDownCrop.warp
 
     weight: ClassVar[Weight] = "pixels"
     counters: ClassVar[Mapping[str, str]] = {
@@ -46,7 +48,7 @@ class CropPersons(Step):
         bboxes = request.tensors["person_boxes"]
         options = parse_parameters(request.parameters, RequestParameters(max_persons=self.max_crops))
         check_crop_count(len(bboxes), options.max_persons, self.max_crops)
-        crop = TopDownCrop((self.input_width, self.input_height), self.padding)
+        crop = TopDownCrop((self.input_width, self.input_height), self.padding, self.warp)
         centers, scales = crop.regions(bboxes)
         crops = crop.apply(request.tensors["image_bgr"], centers, scales)
         if not len(crops):

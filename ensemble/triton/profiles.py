@@ -30,7 +30,8 @@ def cpu_openvino(model: Model) -> Model:
 def cpu_bf16(model: Model) -> Model:
     """As `cpu-openvino`, but in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16).
 
-    Only the stand-in backend reads `precision`. With Triton's C++ backend, OpenVINO chooses the precision.
+    Networks of exact outputs (`ensemble/tensors.py`) stay in float32. Only the stand-in backend reads `precision`. With
+    Triton's C++ backend, OpenVINO chooses the precision.
     """
     return _on_openvino(cpu(model), "BF16")
 
@@ -66,13 +67,16 @@ def gpu(model: Model) -> Model:
 
 
 def tensorrt(model: Model) -> Model:
-    """As `gpu`, but with TensorRT engines in FP16, which are built at the first start and cached on disk."""
+    """As `gpu`, but with TensorRT engines in FP16, which are built at the first start and cached on disk.
+
+    Networks of exact outputs (`ensemble/tensors.py`) stay in float32.
+    """
     changed = gpu(model)
     if model.backend != "onnxruntime" or not _has_one_shape(model):  # an engine would be built for every new shape
         return changed
     cache = f"{_ENGINES}/{model.name}"
     parameters = {
-        "precision_mode": "FP16",
+        "precision_mode": "FP32" if _is_exact(model) else "FP16",
         "trt_layer_norm_fp32_fallback": "1",  # the sums of squares overflow FP16
         "max_workspace_size_bytes": str(2**31),  # with less, the builder skips its fastest kernels
         "trt_engine_cache_enable": "1",
@@ -112,7 +116,8 @@ def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
 def _on_openvino(model: Model, precision: str) -> Model:
     if model.trait != "person_network":
         return model
-    return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": precision}))
+    chosen = "FP32" if _is_exact(model) else precision
+    return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": chosen}))
 
 
 def _pixel_steps(model: Model, processes: int) -> Model:
@@ -125,6 +130,10 @@ def _waiting(model: Model, delay_us: int, preferred_sizes: tuple[int, ...] = ())
         return model
     batching = replace(model.batching, max_queue_delay_us=delay_us, preferred_sizes=preferred_sizes)
     return replace(model, batching=batching)
+
+
+def _is_exact(model: Model) -> bool:
+    return any(tensor.exact for tensor in model.outputs)
 
 
 def _has_one_shape(model: Model) -> bool:

@@ -13,13 +13,14 @@ from server.usage import input_path, output_path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the files and the form of the export."""
-    parser.add_argument("--checkpoint", type=input_path, required=True, help="official .pth file")
+    parser.add_argument("--checkpoint", type=input_path, required=True, help="official checkpoint (.pth, .pth.tar)")
     parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
     parser.add_argument(
         "--variant",
         choices=[name for family in families().values() for name in family.variants],
         metavar="NAME",
-        help="expected network (see `variants`; default: recognised from the checkpoint)",
+        help="expected network (see `variants`; default: recognised from the checkpoint). A graphpcnn_... starts a "
+        "Graph-PCNN from a baseline's checkpoint",
     )
     parser.add_argument("--flip-test", action="store_true", help="average with the mirrored crop; doubles the work")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=input_path,
         action="append",
         required=True,
-        help="pose network: CIGPose, any SimCC file of MMPose, or LOGO-CAP; may be repeated, the first is the default",
+        help="pose network: CIGPose, HRNet, SimpleBaseline, Graph-PCNN, LOGO-CAP, any SimCC or heat-map file of "
+        "MMPose's form; may be repeated, the first is the default",
     )
     parser.add_argument(
         "--detector",
@@ -28,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(
-        "--flip-test", action="store_true", help="average every pose with that of the mirrored crop; doubles the work"
+        "--flip-test",
+        action="store_true",
+        help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN: at `export onnx` only)",
     )
     overrides = parser.add_argument_group("overrides for files without this metadata (an error names the missing ones)")
     overrides.add_argument(
@@ -38,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--simcc-outputs",
         type=_names,
         metavar="X,Y",
-        help="names of the pose outputs along x and y, for files whose names and shapes leave it open",
+        help="names of the outputs along x and y, for SimCC files whose names and shapes leave it open",
     )
     overrides.add_argument(
         "--detector-size", type=_size, metavar="WIDTHxHEIGHT", help="input size, for detector files that leave it open"

@@ -105,8 +105,9 @@ def _pytorch(arguments: argparse.Namespace, network: Network, inputs: list[Answe
         raise ValueError(f"{error}; PyTorch reads checkpoints: pip install -r requirements/torch.txt") from error
     torch.set_num_threads(1)  # as `export onnx` does
     checkpoint = read_checkpoint(arguments.checkpoint)
-    original = exporter_of(checkpoint).original(checkpoint, network)
+    original = exporter_of(checkpoint, network.source.get("family")).original(checkpoint, network)
     names = [tensor.name for tensor in network.outputs]
     samples = [original.prepare(sample) for sample in inputs]
     answers = [answers_of(original.module, sample, names) for sample in samples]
-    return answers, original.clearest(samples, arguments.crops)
+    together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
+    return answers, original.clearest(together, arguments.crops)

@@ -20,6 +20,9 @@ FAMILIES = (  # the first family that recognises a file serves it
     "cigpose",
     "logocap",
     "simcc",
+    "graph_pcnn",
+    "hrnet",
+    "heatmaps",
 )
 
 
@@ -75,10 +78,10 @@ def families() -> dict[str, Family]:
     return {name: import_module(f"{__name__}.{name}").FAMILY for name in FAMILIES}
 
 
-def facts(keypoints: int, input_size: tuple[int, int], parameters: int, accuracy: str) -> str:
-    """Return the facts that `export variants` prints after a network's name; `parameters` is their number."""
-    size = f"{input_size[1]}x{input_size[0]}"
-    return f"{keypoints:>3} points {size:>8} {parameters / 1e6:5.1f} M  {accuracy}"
+def facts(keypoints: int, input_size: tuple[int, int], parameters: int | None, accuracy: str) -> str:
+    """Return the facts that `export variants` prints after a network's name; `parameters` is their number, if known."""
+    size, millions = f"{input_size[1]}x{input_size[0]}", f"{parameters / 1e6:5.1f} M" if parameters else ""
+    return f"{keypoints:>3} points {size:>8} {millions:7}  {accuracy}"
 
 
 def serve_pose_file(path: Path, options: PoseOptions | None = None) -> Served:

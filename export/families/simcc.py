@@ -10,6 +10,7 @@ from ensemble.networks import SimCC
 from export import graph_edit
 from export.families import Family, PoseOptions, Served
 from export.families.top_down import CropFile, check_metadata, read_crop_file, serve_crop_file
+from export.flip import mirrored_columns
 
 OUTPUTS = ("simcc_x", "simcc_y")
 Rows = dict[str, tuple[int, int]]  # output name -> (K, bins)
@@ -33,8 +34,8 @@ def serve(path: Path, model: onnx.ModelProto, options: PoseOptions) -> Served:
     x, y = _order(path, rows, file.size, options.outputs)
     bins = rows[x][1], rows[y][1]
     check_metadata(file, {"split_ratio": bins[0] / file.size[0]})
-    outputs = dict(zip(OUTPUTS, (x, y), strict=True))
-    return serve_crop_file(file, SimCC(bins), rows[x][0], options, outputs=outputs, mirrored={x})
+    outputs, columns = dict(zip(OUTPUTS, (x, y), strict=True)), {x: mirrored_columns(bins[0])}
+    return serve_crop_file(file, SimCC(bins), rows[x][0], options, outputs=outputs, columns=columns)
 
 
 FAMILY = Family("simcc", serve, "crops [batch, 3, H, W] -> two SimCC rows [batch, K, bins]", is_simcc)

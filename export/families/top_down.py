@@ -1,6 +1,6 @@
 """Serving of top-down files, shared by their families: the input is a normalised crop, in served form a uint8 one."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import compose, helper
 
-from ensemble.geometry import Size, TopDownCrop
+from ensemble.geometry import WARPS, Size, TopDownCrop
 from ensemble.keypoints import keypoint_set, keypoint_set_of_length
 from ensemble.networks import Head
 from ensemble.pipelines.top_down import TopDownNetwork
@@ -18,13 +18,14 @@ from export import graph_edit, metadata, network_file
 from export.families import PoseOptions, Served
 from export.flip import with_flip_test
 
-MEAN = (123.675, 116.28, 103.53)  # RGB, for pixels 0..255, as in the training of MMPose's networks
+MEAN = (123.675, 116.28, 103.53)  # of channels R, G, B of pixels 0..255, as in the training of MMPose's networks
 STD = (58.395, 57.12, 57.375)
+CHANNEL_ORDERS = ("rgb", "bgr")
 
 
 @dataclass(frozen=True)
 class CropFile:
-    """A pose file with one input, crops [batch, 3, H, W] of normalised RGB.
+    """A pose file with one input, normalised crops [batch, 3, H, W].
 
     Attributes:
         path: path of the file, for messages and provenance.
@@ -39,6 +40,39 @@ class CropFile:
     meta: Mapping[str, Any]
     size: Size
     answers: Mapping[str, NDArray[np.generic]]
+
+    @property
+    def crop(self) -> TopDownCrop:
+        """Geometry of the crops. Heat maps in UDP's form come from UDP's crops unless the metadata says otherwise."""
+        (padding,) = self.numbers("padding", (TopDownCrop.padding,))
+        usual = "udp" if self.meta.get("decoding") == "udp" else "affine"
+        return TopDownCrop(self.size, padding, self.choice("warp", WARPS, usual))
+
+    def choice(self, key: str, known: Sequence[str], usual: str) -> str:
+        """Return the metadata's value of a key, `usual` where there is none. Raises ValueError for an unknown one."""
+        value = self.meta.get(key, usual)
+        if value not in known:
+            raise ValueError(f"{self.path}: the metadata says {key} {value!r}; known: {', '.join(known)}")
+        return str(value)
+
+    def numbers(self, key: str, usual: Sequence[float], above: float = 0) -> tuple[float, ...]:
+        """Return the metadata's number or numbers of a key, `usual` where there are none.
+
+        Raises:
+            ValueError: they are not as many finite numbers as the usual ones, or one is not above `above`.
+        """
+        values = np.ravel(self.meta.get(key, usual))
+        if (
+            len(values) != len(usual)
+            or values.dtype.kind not in "if"
+            or not np.all((values > above) & (values < np.inf))
+        ):
+            expected = f"{len(usual)} above {above:g}" if above > -np.inf else f"{len(usual)}"
+            raise ValueError(
+                f"{self.path}: the metadata says {key} {self.meta[key]!r}; it must be numbers, {expected}, "
+                f"such as {', '.join(map(str, usual))}"
+            )
+        return tuple(values.tolist())
 
 
 def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> CropFile:
@@ -62,7 +96,7 @@ def serve_crop_file(
     options: PoseOptions,
     *,
     outputs: Mapping[str, str],
-    mirrored: Collection[str] = (),
+    columns: Mapping[str, Sequence[int]] | None = None,
 ) -> Served:
     """Fold layout, colour order, mean and standard deviation (the metadata's, else MMPose's) into the graph.
 
@@ -75,7 +109,8 @@ def serve_crop_file(
         count: number K of keypoints.
         options: options of the command; only `flip_test` is used.
         outputs: name in served form -> name in the file.
-        mirrored: outputs of the file whose last axis runs along x, which the flip test reverses.
+        columns: outputs of the file whose last axis runs along x, with their columns in the flip test (see
+            `with_flip_test`).
 
     Raises:
         ValueError: the metadata contradicts the file, no keypoint set fits, or the flip test is not possible.
@@ -90,9 +125,9 @@ def serve_crop_file(
     if options.flip_test:
         _refuse_flip_test(file, merges)
         shapes = {name: file.answers[name].shape for name in outputs.values()}
-        flipped = with_flip_test(opened, shapes, mirrored, keypoint_set(named_set).flip_indices)
+        flipped = with_flip_test(opened, shapes, columns or {}, keypoint_set(named_set).flip_indices)
         served, source = _fold(file, flipped, outputs), source | {"flip_test": "True"}
-    model = TopDownNetwork(file.path.stem, named_set, TopDownCrop(file.size), head, source=source, **limit)
+    model = TopDownNetwork(file.path.stem, named_set, file.crop, head, source=source, **limit)
     return Served(model, {model.name: served})
 
 
@@ -131,16 +166,15 @@ def _fold(file: CropFile, model: onnx.ModelProto, outputs: Mapping[str, str]) ->
     model = compose.add_prefix(model, "network/")
     inner = model.graph.input[0].name
     nodes = graph_edit.uint8_input(model, "crops", "bgr", file.size)
-    channels = graph_edit.constant(model, "rgb_of_bgr", [2, 1, 0])
+    order = file.choice("channel_order", CHANNEL_ORDERS, "rgb")
+    if order == "rgb":
+        swap = graph_edit.constant(model, "rgb_of_bgr", [2, 1, 0])
+        nodes.append(helper.make_node("Gather", ["bgr", swap], ["rgb"], axis=1))
     mean, std = (
-        graph_edit.constant(model, f"{name}_rgb", np.array(file.meta.get(name, known), np.float32).reshape(1, 3, 1, 1))
-        for name, known in (("mean", MEAN), ("std", STD))
+        graph_edit.constant(model, name, np.array(values, np.float32).reshape(1, 3, 1, 1))
+        for name, values in (("mean", file.numbers("mean", MEAN, -np.inf)), ("std", file.numbers("std", STD)))
     )
-    nodes += [
-        helper.make_node("Gather", ["bgr", channels], ["rgb"], axis=1),
-        helper.make_node("Sub", ["rgb", mean], ["centered"]),
-        helper.make_node("Div", ["centered", std], [inner]),
-    ]
+    nodes += [helper.make_node("Sub", [order, mean], ["centered"]), helper.make_node("Div", ["centered", std], [inner])]
     graph_edit.insert_first(model, nodes)
     for name, inside in outputs.items():
         model.graph.node.append(helper.make_node("Identity", [f"network/{inside}"], [name]))

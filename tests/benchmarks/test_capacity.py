@@ -49,14 +49,14 @@ def test_the_tail_of_one_core_is_exponential():
     assert server.latency_ms(80.0)[1] == pytest.approx(10 / 0.2 * 2.7726, rel=1e-3)
 
 
-def test_replicas_stay_below_the_target_load_with_one_to_spare():
-    told = answer(Server(servers=2, demand_ms=66.0, alone_ms=70.0), 200)
-    assert told["replicas"] == 11  # 200 / (0.7 * 30.3) = 9.43, rounded up, and one more
-    assert told["cores_or_gpus"] == 22
-    assert told["load_of_a_replica"] < 0.7
+def test_replicas_stay_below_the_target_load_and_one_is_spare():
+    plan = answer(Server(servers=2, demand_ms=66.0, alone_ms=70.0), 200)
+    assert plan["replicas"] == 11  # 200 / (0.7 * 30.3) = 9.43, rounded up, and one more
+    assert plan["cores_or_gpus"] == 22
+    assert plan["load_of_a_replica"] < 0.7
 
 
-def test_the_command_reads_what_was_measured(tmp_path, capsys):
+def test_the_command_reads_measured_stages(tmp_path, capsys):
     path = tmp_path / "stages.json"
     assert main(["--stages", str(path)]) == 1
     assert "python -m benchmarks stages" in capsys.readouterr().err

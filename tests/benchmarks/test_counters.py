@@ -4,10 +4,7 @@ import pytest
 
 from benchmarks.closed_loop import Load
 from benchmarks.counters import Counters, Executions, _counters, since
-from benchmarks.observed import Observed
-from benchmarks.processes import FRONT
-from benchmarks.stages import NETWORK, left_over_ms, summary
-from benchmarks.sweep import rise
+from benchmarks.stages import FRONT, NETWORK, Observed, remainder_ms, summary
 
 
 def duration(count, milliseconds):
@@ -43,7 +40,7 @@ def test_rows_per_execution_weigh_every_execution():
 
 
 def test_stages_account_for_all_processor_time():
-    load = Load(10.0, 6, 3.0, [0.1, 0.1], 0.2)
+    load = Load(10.0, 3.0, [0.1, 0.1])
     counted = {"net": Counters(2, 4.0, 120.0, 2.0, {3: Executions(2, 122.0)}), "decode_image": Counters(2, 0.0, 6.0)}
     found = summary(
         Observed(load, counted, {"net": 0.11, "decode_image": 0.006, FRONT: 0.01, "accept": 0.0}, 0.02), "net"
@@ -52,12 +49,5 @@ def test_stages_account_for_all_processor_time():
     assert found["stages"][NETWORK]["compute_ms"] == 60
     assert found["stages"][NETWORK]["rows_per_execution"] == 3
     assert found["server_cpu_ms"] == pytest.approx((110 + 6 + 10) / 2)
-    assert left_over_ms(found) == pytest.approx(100 - 60 - 2 - 3)
+    assert remainder_ms(found) == pytest.approx(100 - 60 - 2 - 3)
     assert found["people_per_picture"] == 3
-
-
-@pytest.mark.parametrize(
-    ("times", "worst"), [([10, 9, 8], 1.0), ([10, 8, 10], 1.25), ([10, 12, 9, 9.9], 1.2), ([5], 1.0)]
-)
-def test_the_rise_is_from_the_least_so_far(times, worst):
-    assert rise(times) == pytest.approx(worst)

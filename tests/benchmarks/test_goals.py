@@ -2,16 +2,16 @@ import json
 
 import pytest
 
-from benchmarks import goals
+from benchmarks import goals, results
 from benchmarks.__main__ import COMMANDS
 from benchmarks.everything import plan
 from ensemble.triton.profiles import PROFILES
 
-FOUND = {"compare": {"a": {"rate": 30.0}, "b": {"rate": 10.0}, "none": {"rate": None}}}
+RECORDED = {"compare": {"a": {"rate": 30.0}, "b": {"rate": 10.0}, "none": {"rate": None}}}
 
 
 def judged(**goal):
-    return goals.judge({"goal": "g", "file": "compare", "value": ["a", "rate"], **goal}, FOUND)
+    return goals.judge({"goal": "g", "file": "compare", "value": ["a", "rate"], **goal}, RECORDED)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_goal_is_met_within_its_limits(goal, measured, met):
 @pytest.mark.parametrize(
     "goal", [{"file": "other"}, {"value": ["c", "rate"]}, {"value": ["none", "rate"]}, {"over": ["c", "rate"]}]
 )
-def test_what_was_not_measured_is_not_met(goal):
+def test_a_goal_without_a_measurement_is_not_met(goal):
     verdict = judged(**goal, at_least=0)
     assert (verdict.met, verdict.word) == (False, "not measured")
 
@@ -43,15 +43,15 @@ def test_every_goal_is_judged_by_a_file_that_the_plan_writes(tmp_path):
     assert {entry["file"] for entry in entries} <= written
     for entry in entries:
         assert {"at_least", "at_most"} & entry.keys()
-    for line in plan("cpu", tmp_path, quick=True):
+    for line in [*plan("cpu", tmp_path, quick=True), *plan("cpu", results.FOLDER, quick=False)]:
         assert line[0] in COMMANDS
 
 
 def test_every_contender_of_the_goals_is_compared():
     from benchmarks.compare import _CONTENDERS, LOOP, SERVICE
 
-    names = {LOOP, SERVICE} | {"{}, {} callers".format(*it.split(":")) for it in _CONTENDERS}
+    names = {LOOP, SERVICE} | {"{}, {} callers".format(*each.split(":")) for each in _CONTENDERS}
     for entry in json.loads(goals._FILE.read_text()):
         for path in (entry["value"], entry.get("over", [])):
             assert path[:1] != ["contenders"] or path[1] in names
-    assert {it.split(":")[0] for it in _CONTENDERS} <= PROFILES.keys()
+    assert {each.split(":")[0] for each in _CONTENDERS} <= PROFILES.keys()

@@ -16,7 +16,7 @@ def test_every_scenario_is_sound(scenario):
     assert scenario.limits
 
 
-def test_the_shapes_of_load_are_all_there():
+def test_every_shape_of_load_has_a_scenario():
     assert {"steady", "step", "spike", "overload"} <= scenarios().keys()
     assert any(share > 1 for _, share in scenarios()["overload"].rates)
 
@@ -32,7 +32,7 @@ def test_arrivals_have_the_stated_rates_one_after_the_other():
     assert scenario.arrivals(10) == arrivals
 
 
-def test_pictures_follow_the_mix_and_some_are_cut_off():
+def test_pictures_follow_the_mix_and_some_are_truncated():
     scenario = Scenario(
         "s", "", {"0": 0.5, "1": 0.5}, {}, callers=1, sizes={"640": 0.5, "320": 0.5}, corrupt_share=0.25
     )
@@ -55,7 +55,7 @@ def test_a_larger_picture_shows_the_same_scene():
     assert np.abs(again.astype(int) - small).mean() < 8
 
 
-def test_the_verdict_names_what_is_over_its_limit():
+def test_the_verdict_names_each_exceeded_limit():
     scenario = Scenario("s", "", {}, {"p99_ms": 100, "failed_share": 0.0})
     assert scenario.verdict({"p99_ms": 100, "failed_share": 0}) == []
     assert scenario.verdict({"p99_ms": 101, "failed_share": 0.5}) == [
@@ -64,5 +64,5 @@ def test_the_verdict_names_what_is_over_its_limit():
     ]
 
 
-def test_nothing_answered_is_no_success():
+def test_without_an_answer_the_verdict_fails():
     assert Scenario("s", "", {}, {"p99_ms": 100}).verdict({"p99_ms": float("nan")})

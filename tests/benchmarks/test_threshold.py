@@ -26,18 +26,18 @@ def test_more_instances_wait_less_at_the_same_load():
 
 
 @pytest.mark.parametrize("load", [-0.1, 1.0, 2.0])
-def test_no_queue_settles_outside_the_capacity(load):
+def test_a_load_outside_the_capacity_is_an_error(load):
     with pytest.raises(ValueError, match="no mean waiting time"):
         threshold.waiting_ms(20, load)
 
 
-def test_the_formula_is_near_what_was_measured_on_one_server():
+def test_the_formula_is_near_the_waits_measured_on_one_server():
     """Poisson arrivals at one instance of 20.6 ms; waiting times from the server's own counters."""
     for load, measured_ms in ((0.21, 2.9), (0.41, 8.2), (0.62, 15.1), (0.72, 32.8), (0.82, 50.7)):
         assert threshold.waiting_ms(20.6, load) == pytest.approx(measured_ms, rel=0.3)
 
 
-def test_each_request_of_a_batch_counts_the_batchs_time():
+def test_service_time_is_the_mean_of_executions_not_requests():
     assert threshold.service(METRICS, "net") == (10.5, 2)
 
 
@@ -46,7 +46,7 @@ def test_counters_without_executions_are_refused():
         threshold.service(METRICS, "nobody")
 
 
-def test_the_command_writes_what_the_checks_read(tmp_path, capsys):
+def test_the_command_writes_the_file_of_the_checks(tmp_path, capsys):
     metrics, output = tmp_path / "metrics", tmp_path / "measured.json"
     metrics.write_text(METRICS)
     command = [f"--metrics={metrics.as_uri()}", "--model=net", "--machine=here", f"--output={output}"]

@@ -4,7 +4,9 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
+from cigpose_client import PoseClient
 from cigpose_client.__main__ import main
 
 from export.repository import build_repository
@@ -44,6 +46,13 @@ def test_info_lists_every_network(launcher, capsys):
         ("pose_whole-133", "whole-133", 133),
         ("pose_body-17", "body-17", 17),
     ]
+
+
+@pytest.mark.parametrize(("model", "name"), [("pose", "coco_wholebody"), ("body-17", "coco")])
+def test_answers_name_their_keypoint_set(launcher, model, name):
+    with PoseClient(launcher.grpc_url, model=model, timeout_s=30) as client:
+        poses = client.estimate_boxes(np.zeros((40, 60, 3), np.uint8), [(0, 0, 30, 40)])
+    assert poses.set_name == name and poses.keypoint_set.name == name
 
 
 def test_check_asks_every_network(check):

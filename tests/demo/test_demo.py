@@ -2,13 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from demo.__main__ import main
+from demo.scenes import compare, write_scenes
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
-
-pytestmark = pytest.mark.server
 
 
 @pytest.fixture
@@ -17,6 +17,7 @@ def networks(tritonserver, tmp_path):
     return ["--pose", str(pose), "--detector", str(detector)]
 
 
+@pytest.mark.server
 def test_it_runs_again_and_again_in_a_folder_of_ones_own(networks, tmp_path, capsys):
     folder, photo = tmp_path / "mine", tmp_path / "photo.png"
     folder.mkdir()
@@ -34,6 +35,7 @@ def test_it_runs_again_and_again_in_a_folder_of_ones_own(networks, tmp_path, cap
     assert drawn.is_file()
 
 
+@pytest.mark.server
 def test_a_network_that_is_none_is_one_sentence(networks, tmp_path, capsys):
     (tmp_path / "text.onnx").write_text("no network")
     assert main(["--pose", str(tmp_path / "text.onnx"), *networks[2:], "--out", str(tmp_path / "out")]) == 1
@@ -41,3 +43,30 @@ def test_a_network_that_is_none_is_one_sentence(networks, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([*networks, "--profile", "cpux"])
     assert "cpu-latency" in capsys.readouterr().err
+
+
+def test_answers_are_compared_with_the_rendered_people(tmp_path):
+    scenes = write_scenes(tmp_path)
+    assert [scene.jpeg for scene in scenes] == [path.read_bytes() for path in sorted(tmp_path.iterdir())]
+    assert scenes[0].people and not scenes[2].people
+    answers = [
+        {
+            "people": [
+                {
+                    "bbox": person.bbox_xyxy.tolist(),
+                    "keypoints": np.insert(np.add(person.points, (3, 4)), 2, 1, axis=1).tolist(),
+                }
+                for person in scene.people
+            ]
+        }
+        for scene in scenes
+    ]
+    count = sum(len(scene.people) for scene in scenes)
+    text = compare(answers, scenes)
+    assert text.startswith(f"{count} of {count} rendered people found") and text.endswith(": 5.0 pixels")
+    body = [
+        {"people": [person | {"keypoints": person["keypoints"][:17]} for person in answer["people"]]}
+        for answer in answers
+    ]
+    assert compare(body, scenes).endswith(": 5.0 pixels")
+    assert compare([{"people": []}] * 3, scenes) == f"0 of {count} rendered people found"

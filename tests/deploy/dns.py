@@ -1,4 +1,4 @@
-"""A DNS server for one name, so that tests can let servers join and leave a headless Service."""
+"""A DNS server for one name, with which tests let servers join and leave a headless Service."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ _TTL_S = 1
 
 @contextlib.contextmanager
 def running_dns(name: str, addresses: Callable[[], Sequence[str]]) -> Iterator[str]:
-    """Answer questions for the IPv4 addresses of `name` until the end of the block; yield where, as host:port."""
+    """Answer queries for the IPv4 addresses of `name` during the block; yield the server's host:port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
         server.settimeout(0.2)
@@ -34,7 +34,7 @@ def _serve(server: socket.socket, name: str, addresses: Callable[[], Sequence[st
 
 
 def answer(question: bytes, name: str, addresses: Sequence[str]) -> bytes:
-    """Return the reply to one question (RFC 1035, section 4), with no addresses for any other name."""
+    """Return the reply to one query (RFC 1035, section 4). Other names do not exist."""
     end = question.index(b"\0", 12) + 5  # header, labels, their final zero, type and class
     known = question[12 : end - 4] == _labels(name)
     found = addresses if known else ()

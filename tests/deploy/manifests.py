@@ -1,4 +1,4 @@
-"""What the manifests say, for programs on this machine: the server's flags, the proxy's files, Prometheus' rules."""
+"""Reads from the manifests, for programs on this machine: the server's flags, the proxy's files, Prometheus' rules."""
 
 import re
 import textwrap
@@ -13,7 +13,7 @@ def flags(*patches: str) -> list[str]:
     """Return the server flags of base/deployment.yaml and of patches below deploy/, without addresses and ports.
 
     Raises:
-        ValueError: they are not where they were.
+        ValueError: no flags were found, because the files have changed.
     """
     base = (DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
     found = re.findall(r"^ +- (--\S+)", base, re.M)
@@ -26,22 +26,22 @@ def flags(*patches: str) -> list[str]:
 
 
 def rules_text() -> str:
-    """Return the Prometheus rules: the resource's `spec:`, one level less deep."""
+    """Return the Prometheus rules: the content of the resource's `spec:`."""
     return textwrap.dedent(RULES.read_text(encoding="utf-8").partition("\nspec:\n")[2])
 
 
 def local_nginx(folder: Path, *, resolver: str, listen: str, port: int, tls: Path | None = None) -> Path:
-    """Write the edge proxy's files with other places, ports and DNS; return the path of nginx.conf.
+    """Write the edge proxy's files with other folders, ports and DNS; return the path of nginx.conf.
 
     Args:
-        folder: for the files and for what nginx writes.
-        resolver: the DNS server in place of the cluster's.
+        folder: folder for these files and for nginx's own.
+        resolver: address of the DNS server.
         listen: address and port of the proxy.
-        port: of the servers behind it.
-        tls: where tls.crt, tls.key and ca.crt lie; takes the files of edge-proxy-tls as well.
+        port: port of the servers behind it.
+        tls: folder of tls.crt, tls.key and ca.crt, to be used with the files of edge-proxy-tls; None: without TLS.
 
     Raises:
-        ValueError: a place that must be changed is not in the files any more.
+        ValueError: the files lack a text that must be replaced.
     """
     changes = {
         "/tmp/": f"{folder}/",

@@ -23,7 +23,7 @@ CLIENT = Path(sys.executable).with_name("cigpose-client")
 
 @dataclass(frozen=True)
 class Image:
-    """The image's /opt/cigpose as a folder, and the model repository that would be mounted at /models."""
+    """The image's /opt/cigpose as a folder, and the model repository, which a pod mounts at /models."""
 
     root: Path
     models: Path
@@ -39,7 +39,7 @@ class Image:
 
     @property
     def environment(self):
-        """What `ENV` sets, with this folder in place of the image's."""
+        """The environment that `ENV` sets, with this folder in place of the image's."""
         return {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -49,14 +49,14 @@ def default_flags():
 
 
 def liveness_arguments():
-    """Return what follows `cigpose-client` in the liveness probe of base/deployment.yaml."""
+    """Return the arguments of `cigpose-client` in the liveness probe of base/deployment.yaml."""
     base = (_DEPLOY / "base" / "deployment.yaml").read_text(encoding="utf-8")
     (arguments,) = re.findall(r"command: \[cigpose-client, (check[^]]*)\]", base)
     return arguments.split(", ")
 
 
 def build(folder, repository):
-    """Run the last stage's COPY lines and what lays out the backends; the packages are this environment's."""
+    """Run the last stage's COPY lines and its layout of the backends; the packages are those of this environment."""
     root = copied(DOCKERFILE, folder / "opt")
     stage = last_stage(DOCKERFILE)
     image = Image(root, shutil.copytree(repository, folder / "models", ignore=shutil.ignore_patterns("__pycache__")))
@@ -68,7 +68,7 @@ def build(folder, repository):
 
 
 def copied(dockerfile, root):
-    """Run the COPY lines of the last stage, with `root` in the place of /opt/cigpose; return it."""
+    """Run the COPY lines of the last stage with `root` in place of /opt/cigpose; return `root`."""
     for sources, target in re.findall(r"^COPY (?!--from)(.+) /opt/cigpose/(\S+)$", last_stage(dockerfile), re.M):
         for source in sources.split():
             copy(CHECKOUT / source, root / target / (Path(source).name if target.endswith("/") else ""))
@@ -76,28 +76,35 @@ def copied(dockerfile, root):
 
 
 def last_stage(dockerfile):
-    """Return the text of what becomes the image, each instruction on one line."""
+    """Return the text of the last stage, each instruction on one line."""
     return dockerfile.read_text(encoding="utf-8").split("\nFROM ")[-1].replace("\\\n", " ")
 
 
 @contextlib.contextmanager
 def running(image, port, log, flags=(), *, instead=None, wrapper=(), ready=None, timeout_s=120):
-    """Run the image's command until the end of the block, with more flags, or other ones `instead` of its own.
+    """Run the image's command during the block.
 
-    `ready` says whether it is, where a plain call cannot.
+    Args:
+        image: the image.
+        port: gRPC port.
+        log: file for the output.
+        flags: additional flags.
+        instead: flags that replace those of the image.
+        wrapper: command that runs the command.
+        ready: returns whether the server is ready; None: ask without TLS.
+        timeout_s: longest time until it is ready.
     """
     where = ["--grpc-address=127.0.0.1", f"--grpc-port={port}"]
     if not any(flag.startswith("--metrics-port=") for flag in flags):
         where.append("--allow-metrics=false")
-    prefix = f"cigpose-image-{os.getpid()}-{port}-"  # a pod has its /dev/shm to itself, this machine has not
+    prefix = f"cigpose-image-{os.getpid()}-{port}-"  # unlike a pod's, this machine's /dev/shm is shared
     where.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
     command = [*wrapper, *image.command([*(instead or default_flags()), *where, *flags])]
-    for cache in list(
-        Path(image.models).rglob("__pycache__")
-    ):  # a pod mounts the models read-only; here Python can write
+    # a pod mounts the models read-only; here, Python writes caches
+    for cache in list(Path(image.models).rglob("__pycache__")):
         shutil.rmtree(cache)
     with log.open("wb") as output:
-        place = None if wrapper else image.root  # a wrapper makes its own
+        place = None if wrapper else image.root  # a wrapper changes to its own folder
         environment = {**image.environment, "PYTHON": sys.executable}
         process = subprocess.Popen(command, cwd=place, env=environment, stdout=output, stderr=output)
         try:
@@ -129,13 +136,13 @@ def _is_ready(port):
 
 
 def instruction(name, dockerfile=DOCKERFILE):
-    """Return the list that follows an instruction, such as ENTRYPOINT."""
+    """Return the list of an instruction, such as ENTRYPOINT."""
     (value,) = re.findall(rf"^{name} (\[.*\])$", last_stage(dockerfile), re.M)
     return json.loads(value)
 
 
 def copy(source, target):
-    """Do what a COPY line does."""
+    """Copy a file or a folder, as a COPY line does."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))

@@ -15,7 +15,7 @@ from tests.deploy.manifests import rules_text
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A running one."""
+    """A running Prometheus."""
 
     url: str
 
@@ -29,7 +29,7 @@ class Prometheus:
         return [(sample["metric"], float(sample["value"][1])) for sample in data["result"]]
 
     def wait_for(self, expression, timeout_s=60):
-        """Return the samples of a query as soon as there are any."""
+        """Wait until a query has samples, and return them."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError):
@@ -41,7 +41,7 @@ class Prometheus:
 
 @contextlib.contextmanager
 def watching(servers, folder):
-    """Scrape servers each second as if they were pods of the namespace cigpose, and evaluate the rules as often."""
+    """Scrape servers and evaluate the rules every second, as if the servers were pods of the namespace cigpose."""
     targets = [
         {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "cigpose", "pod": f"pod-{number}"}}
         for number, port in enumerate(servers)

@@ -1,8 +1,8 @@
-"""`python -m tests.deploy.queueing`: the queueing formula against a server's own counters, for every stage.
+"""`python -m tests.deploy.queueing`: compares the queueing formula with a server's own counters, for every stage.
 
-Arrivals are scheduled (open loop): callers that wait for an answer before they ask again would hide the queue. One
-stage is called at a time, or the others would take the cores from it. On a machine that does other work, which holds up
-stages and callers alike, run it as `chrt --rr 5 python -m tests.deploy.queueing ...`; the result says so.
+Arrivals are scheduled (open loop): callers that wait for each answer would hide the queue. One stage is measured at a
+time, because the others would use its cores. On a machine with other load, which delays stages and callers, run it as
+`chrt --rr 5 python -m tests.deploy.queueing ...`; the result states the scheduling.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ _TRUSTED_LOAD = 0.8
 _TOLERANCE = 0.3
 _TYPICAL = 0.05
 _NEARLY = (0.85, 1.0)
-_TO_WARM_UP = 100
-_MAY_BE_LATE = 0.15  # of the service time
-_SWITCH_S = 1e-4  # between Python's threads: who answers must not keep the sender waiting
+_WARM_UP = 100  # arrivals
+_ALLOWED_DELAY = 0.15  # of sending, as a share of the service time
+_SWITCH_S = 1e-4  # between Python's threads, so that the handling of answers does not delay sending
 _PATIENCE_S = 60
 
 Inputs = list["tritonclient.grpc.InferInput"]
@@ -47,7 +47,7 @@ Inputs = list["tritonclient.grpc.InferInput"]
 
 @dataclass(frozen=True)
 class Point:
-    """One load: what arrived, what was measured, what the formula says; and how late, on average, we have sent."""
+    """One load: arrivals, measurements, the prediction of the formula, and the mean delay of sending."""
 
     arrivals_per_s: float
     service_ms: float
@@ -58,13 +58,13 @@ class Point:
 
     @property
     def error(self) -> float:
-        """Return how far the formula is from the measurement, as a fraction of the latter."""
+        """The error of the formula, as a fraction of the measurement."""
         return abs(self.formula_ms - self.queue_ms) / self.queue_ms
 
     @property
     def is_trusted(self) -> bool:
-        """Return whether the formula may be held to it: who is held up in sending cuts the tops off the stream."""
-        return self.load <= _TRUSTED_LOAD and self.late_ms <= _MAY_BE_LATE * self.service_ms
+        """Whether the point is valid: late sends flatten bursts."""
+        return self.load <= _TRUSTED_LOAD and self.late_ms <= _ALLOWED_DELAY * self.service_ms
 
 
 def point(before: Mapping[str, float], after: Mapping[str, float], duration_s: float, late_ms: float = 0.0) -> Point:
@@ -78,11 +78,11 @@ def point(before: Mapping[str, float], after: Mapping[str, float], duration_s: f
 
 
 def typical_arrivals(load: float, service_ms: float, count: int) -> NDArray[np.float64]:
-    """Return times in seconds of Poisson arrivals, the first sequence that has the mean wait of all such.
+    """Return times of Poisson arrivals in seconds: the first random sequence with a typical mean wait.
 
-    A few hundred arrivals may by chance wait half as long again. So a sequence is put through a queue of exactly that
-    service time, and taken when its wait there is the formula's within 5 %: what is left to be off is the server. So it
-    must be at a somewhat shorter time as well, since the server's is not known to the millisecond.
+    The mean wait of a few hundred arrivals may be half as long again by chance. So each sequence is simulated in a
+    queue with exactly this service time, and used if its mean wait is that of the formula within 5 %. Then only the
+    server can deviate. The same must hold for a shorter service time, because the server's is known roughly only.
     """
     services = [(service_ms * factor, waiting_ms(service_ms * factor, load * factor)) for factor in _NEARLY]
     for seed in itertools.count():
@@ -109,14 +109,14 @@ class Stage:
     metrics_url: str
 
     def measure(self, count: int) -> list[Point]:
-        """Return one point for each load, of so many arrivals."""
+        """Return one point for each load, each of `count` arrivals."""
         alone_ms = self._play(_LEISURELY).service_ms
-        # a core that comes from doing nothing is slower
-        busy_ms = self._play(typical_arrivals(0.5, alone_ms, _TO_WARM_UP)).service_ms
+        # a core is slower after it was idle
+        busy_ms = self._play(typical_arrivals(0.5, alone_ms, _WARM_UP)).service_ms
         return [self._play(typical_arrivals(load, busy_ms, count)) for load in _LOADS]
 
     def _play(self, arrivals: NDArray[np.float64]) -> Point:
-        """Send a request at each time, wait for all answers, and return what the counters say of them."""
+        """Send a request at each time, wait for all answers, and return the point from the counters."""
         before = self._read()
         ends: queue.SimpleQueue[Any] = queue.SimpleQueue()
         started, late_s = time.perf_counter(), 0.0
@@ -133,7 +133,7 @@ class Stage:
         return point(before, after, float(arrivals[-1]), late_s / len(arrivals) * 1e3)
 
     def _counted(self, requests: float) -> dict[str, float]:
-        """Return the counters as soon as they count so many requests: Triton answers first, and counts then."""
+        """Wait until `requests` are counted, and return the counters: Triton counts a request after its answer."""
         deadline = time.monotonic() + _PATIENCE_S
         while (found := self._read())["requests"] < requests:
             if time.monotonic() > deadline:
@@ -164,7 +164,7 @@ def _quick_switches() -> Iterator[None]:
 
 
 def measure(repository: Path, count: int) -> Iterator[tuple[str, list[Point]]]:
-    """Yield every stage with its points."""
+    """Yield the name of every stage with its points."""
     with tempfile.TemporaryDirectory(prefix="cigpose-capacity-") as folder:
         configs = stages.simplify(repository, Path(folder) / "models")
         options = ServerOptions(Path(folder) / "models", grpc_port=free_port(), metrics_port=free_port())
@@ -181,10 +181,10 @@ def measure(repository: Path, count: int) -> Iterator[tuple[str, list[Point]]]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print a line each, write the results; return 1 when the formula is off at a load it is trusted for."""
+    """Measure, print each point, write the results; return 1 when the formula is wrong at a valid point."""
     parser = CommandLine(prog="python -m tests.deploy.queueing", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--repository", type=input_path, required=True, help="of one pose network")
-    parser.add_argument("--arrivals", type=int, default=500, help="for each load (default: %(default)s)")
+    parser.add_argument("--repository", type=input_path, required=True, help="repository with one pose network")
+    parser.add_argument("--arrivals", type=int, default=500, help="arrivals for each load (default: %(default)s)")
     parser.add_argument("--output", type=output_path, help="file for the results (JSON)")
     options = parser.parse_args(argv)
     machine, found = describe(), {}
@@ -194,8 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for seen in points:
             print(f"{name:30} {json.dumps(asdict(seen))}", flush=True)
     if options.output:
-        told = {name: [asdict(seen) for seen in points] for name, points in found.items()}
-        result = {"machine": machine, "real_time": is_real_time, "arrivals": options.arrivals, "stages": told}
+        rows = {name: [asdict(seen) for seen in points] for name, points in found.items()}
+        result = {"machine": machine, "real_time": is_real_time, "arrivals": options.arrivals, "stages": rows}
         write_file(options.output, json.dumps(result, indent=2) + "\n")
     missed = [*misses(found)]
     for miss in missed:
@@ -204,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def misses(found: Mapping[str, Sequence[Point]]) -> Iterator[str]:
-    """Yield where the formula is off at a load it is trusted for."""
+    """Yield a sentence for each valid point at which the formula is wrong."""
     for name, points in found.items():
         trusted = [seen for seen in points if seen.is_trusted]
         for seen in trusted:

@@ -1,11 +1,11 @@
 """`python -m tests.deploy.rollout`: two servers behind the edge proxy; one is drained and restarted under load.
 
-The proxy runs the very nginx.conf of the component `edge-proxy`. A small DNS server stands in for the cluster's: it
-answers with the ready servers' addresses, as a headless Service does. The servers are the pod's: its entry point, its
-flags, a repository with a manifest. So a pod that leaves takes its real way: out of the DNS, preStop while it serves
-on, SIGTERM, end; then a new one starts, gets ready, and joins.
+The proxy runs the nginx.conf of the component `edge-proxy`. A small DNS server replaces the cluster's: it answers with
+the addresses of the ready servers, as a headless Service does. The servers run the pod's entry point with its flags, on
+a repository with a manifest. So a pod leaves as in a cluster: it is removed from the DNS, serves during preStop, gets
+SIGTERM and ends. Then a new one starts, gets ready, and joins.
 
-Also measured: a SIGTERM without any warning, under our client, which balances by itself and tries again.
+A SIGTERM without warning is measured, too, with our client, which balances by itself and retries.
 """
 
 import contextlib
@@ -45,24 +45,24 @@ NAME = "cigpose-pods.cigpose.svc.cluster.local"
 
 @dataclass(frozen=True)
 class Plan:
-    """One run's times in seconds, and its load."""
+    """Settings of one run: repository, load, and times in seconds."""
 
     repository: Path
     callers: int = 4
     steady_s: float = 4.0
-    steady_calls: int = 600  # shared at random, as nginx does, 300 each are 300 +- 12: a ratio of 1.3 is no chance
+    steady_calls: int = 600  # at random, 300 for each server are 300 +- 12, so chance does not reach a ratio of 1.3
     prestop_s: float = 15.0  # as in the Deployment
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one run."""
+    """The result of one run."""
 
     path: str
     calls: int
     failed: int
     retries: int
-    balance: float  # the busier server's calls over the other's, while both served
+    balance: float  # calls of the busier server, divided by the other's, while both served
     failures: dict[str, int]
 
 
@@ -89,7 +89,7 @@ def drained(plan: Plan, folder: Path) -> Result:
 
 
 def abrupt(plan: Plan, folder: Path) -> Result:
-    """SIGTERM one of two servers without warning, under our client's own balancing and retries."""
+    """Stop one of two servers without warning; our client balances and retries."""
     port = _common_port()
     with contextlib.ExitStack() as stack:
         kept = stack.enter_context(_server(plan, 0, port, folder))
@@ -107,13 +107,13 @@ def abrupt(plan: Plan, folder: Path) -> Result:
 
 @dataclass(frozen=True)
 class _Server:
-    """One of the two, as a process of its own: forking here, while gRPC's threads run, is not safe."""
+    """One of the two servers, a separate process: forking here, while gRPC's threads run, is not safe."""
 
     metrics_url: str
     process: "subprocess.Popen[bytes]"
 
     def stop(self) -> None:
-        """SIGTERM, and wait for the end."""
+        """Send SIGTERM and wait for the end."""
         self.process.terminate()
         self.process.wait(60)
 
@@ -124,7 +124,7 @@ def _server(plan: Plan, number: int, port: int, folder: Path) -> Iterator[_Serve
     models = shutil.copytree(plan.repository, place / "models", ignore=shutil.ignore_patterns("__pycache__"))
     manifest.write(models)
     backends = find_installation().make_backends(place / "backends")
-    shm = f"{place.parent.name}-{place.name}-"  # a pod has its /dev/shm to itself, this machine has not
+    shm = f"{place.parent.name}-{place.name}-"  # unlike a pod's, this machine's /dev/shm is shared
     moved = {"=/models": f"={models}", "=/opt/cigpose/backends": f"={place / 'backends'}"}
     flags = [_moved(flag, moved) for flag in manifests.flags("overlays/cpu/deployment.yaml")]
     flags = [flag for flag in flags if backends or not flag.startswith("--backend-directory=")]
@@ -159,7 +159,7 @@ def _is_ready(url: str) -> bool:
 
 @contextlib.contextmanager
 def proxy(folder: Path, dns: str, port: int, tls: Path | None = None) -> Iterator[str]:
-    """Run the edge proxy in front of the servers that a DNS server names, and yield its address."""
+    """Run the edge proxy in front of the servers of a DNS server, and yield its address."""
     url = f"127.0.0.1:{free_port()}"
     conf = local_nginx(folder, resolver=dns, listen=url, port=port, tls=tls)
     command = [tools.need("nginx"), "-e", "/dev/stderr", "-c", str(conf), "-g", "daemon off;"]
@@ -175,7 +175,7 @@ def proxy(folder: Path, dns: str, port: int, tls: Path | None = None) -> Iterato
 
 @contextlib.contextmanager
 def _calling(plan: Plan, url: str, retry: Retry | None) -> Iterator[tuple[Account, list[PoseClient]]]:
-    """Call all the time, each caller with a connection of its own, until the end of the block."""
+    """Call without pause during the block, each caller with its own connection."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(PoseClient(url, timeout_s=20, retry=retry)) for _ in range(plan.callers)]
         questions = [partial(_ask, client) for client in clients]
@@ -231,7 +231,7 @@ def _wait_until(condition: Callable[[], bool], timeout_s: float, complaint: str)
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run all, print a line each, write the results; return 1 when a goal is missed."""
+    """Run everything, print each result, write the results; return 1 when a goal is missed."""
     parser = CommandLine(prog="python -m tests.deploy.rollout", description=__doc__.splitlines()[0])
     parser.add_argument("--repository", type=input_path, required=True)
     parser.add_argument("--runs", type=int, default=5, help="drained restarts (default: 5)")
@@ -254,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def misses(results: Sequence[Result]) -> Iterator[str]:
     """Yield the goals that were missed."""
     for result in results:
-        # our client shares calls in turn, and may try again; the proxy shares them at random, and none may fail
+        # our client takes turns and may retry; the proxy distributes at random, and no call may fail
         allowed, balance = (0.005 * result.calls, 1.1) if "round_robin" in result.path else (0, 1.3)
         if result.failed > allowed:
             yield f"{result.path}: {result.failed} of {result.calls} calls failed"

@@ -1,7 +1,7 @@
-"""Every stage of a repository by itself: one instance, one request an execution, and a request that keeps it busy.
+"""Every stage of a repository by itself: one instance, one request per execution, and a request that keeps it busy.
 
-That is what the queueing formula speaks of. In service, networks merge requests that wait together; a merged batch
-takes less time than its parts, so the formula errs on the safe side there.
+The queueing formula is valid for such stages. In service, networks merge queued requests. A merged batch takes less
+time than its parts, so there the formula predicts longer waits than the real ones.
 """
 
 import math
@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
-# "admit_picture" and "await_turn" have no work of their own; "accept_boxes" works for a millisecond, whatever it is
-# asked, so its queue would be the operating system's; "decode_simcc" is as quick with its rows as a caller with sending
-# them.
+# "admit_picture" and "await_turn" compute nothing. "accept_boxes" takes a millisecond for any request, so its queue
+# would depend on the operating system. "decode_simcc" is as fast as a caller can send its inputs.
 LEFT_OUT = ("accept_boxes", "admit_picture", "await_turn", "decode_simcc")
 _PROFILE = "cpu"  # networks of one thread
 
-# Some tens of milliseconds for one core, each:
+# Each of these sizes takes one core some tens of milliseconds.
 _SIZE = (1500, 1000)  # of a picture, (w, h)
 _CROPPED_SIZE = (600, 400)
 _PERSONS = 32
 _CROPS = 2
-_MANY = 1000  # of what is not bounded
-_BOXES = 700  # none overlaps another, so each is held against all after it
+_UNBOUNDED = 1000  # size assumed for a dynamic axis
+_BOXES = 700  # without overlaps, so that each is compared with all later ones
 
 
 def simplify(repository: Path, folder: Path) -> dict[str, Any]:
@@ -66,8 +65,8 @@ def requests(configs: Mapping[str, Any]) -> dict[str, list["tritonclient.grpc.In
 
 
 def smallest_output(config: Any) -> "tritonclient.grpc.InferRequestedOutput":
-    """Return what to ask a stage for: it computes all, and the answers' way back is not what is measured."""
-    sizes = {output.name: math.prod(_MANY if dim < 0 else dim for dim in output.dims) for output in config.output}
+    """Return the smallest output to request: a stage computes all of them, and the transfer is not measured."""
+    sizes = {output.name: math.prod(_UNBOUNDED if dim < 0 else dim for dim in output.dims) for output in config.output}
     return tritonclient.grpc.InferRequestedOutput(min(sizes, key=lambda name: sizes[name]))
 
 
@@ -79,7 +78,7 @@ def _tensors(detector: Any, network: Any) -> dict[str, NDArray[Any]]:
     candidates = detector.output[0].dims[0]
     return {
         "image": np.array([cv2.imencode(".jpg", noise)[1].tobytes()], object),
-        "ticket": np.zeros(2, np.int64),  # of no gate: nobody waits for it
+        "ticket": np.zeros(2, np.int64),  # an invalid ticket, which the gate ignores
         "letterboxed": random.integers(0, 255, (1, *detector.input[0].dims), np.uint8),
         "boxes": _tiles(candidates, detector.input[0].dims[0]),
         "scores": (np.arange(candidates) < _BOXES).astype(np.float32),

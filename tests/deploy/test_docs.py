@@ -1,4 +1,4 @@
-"""What docs/deploy.md and docs/runbook.md name exists."""
+"""Files, modules and alerts that docs/deploy.md and docs/runbook.md name exist."""
 
 import re
 
@@ -12,7 +12,7 @@ _PAGES = ("deploy.md", "runbook.md")
 
 
 @pytest.mark.parametrize("page", _PAGES)
-def test_links_and_files_are_there(page):
+def test_linked_and_named_files_exist(page):
     text = (_DOCS / page).read_text(encoding="utf-8")
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     files = re.findall(r"(?<![\w./-])((?:deploy|docs|weights)/[\w./-]+\.\w+)", text)
@@ -23,14 +23,14 @@ def test_links_and_files_are_there(page):
 
 
 @pytest.mark.parametrize("page", _PAGES)
-def test_the_modules_of_its_commands_are_there(page):
+def test_the_modules_of_its_commands_exist(page):
     modules = set(re.findall(r"python -m ([\w.]+)", (_DOCS / page).read_text(encoding="utf-8"))) - {"pytest"}
     places = [CHECKOUT / module.replace(".", "/") for module in modules]
     assert modules
     assert [place for place in places if not place.is_dir() and not place.with_suffix(".py").is_file()] == []
 
 
-def test_the_runbook_has_a_section_for_every_alert_and_for_no_other():
+def test_the_runbook_has_one_section_for_each_alert():
     alerts = re.findall(r"- alert: (\w+)", rules_text())
     sections = re.findall(r"^## (Cigpose\w+)$", (_DOCS / "runbook.md").read_text(encoding="utf-8"), re.M)
     assert sections == alerts

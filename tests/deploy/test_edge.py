@@ -1,4 +1,4 @@
-"""The edge proxy's own configuration in front of real servers, with TLS and without."""
+"""The edge proxy's configuration in front of real servers, with TLS and without."""
 
 import shutil
 
@@ -50,14 +50,14 @@ def test_health_passes(edge, call):
         lambda client: client.unload_model("pose"),
     ],
 )
-def test_nothing_else_does(edge, call):
+def test_other_calls_are_rejected(edge, call):
     with tritonclient.grpc.InferenceServerClient(edge) as client:
         with pytest.raises(tritonclient.grpc.InferenceServerException, match="not open to callers") as refused:
             call(client)
     assert "PERMISSION_DENIED" in str(refused.value.status())
 
 
-def test_a_body_over_the_limit_is_refused_and_the_next_call_is_served(edge):
+def test_a_body_over_the_limit_is_rejected_and_the_next_call_served(edge):
     with PoseClient(edge, timeout_s=30, retry=None) as client:
         with pytest.raises(PoseClientError):
             client.estimate(b"\xff\xd8\xff" + bytes(40_000_000))
@@ -72,7 +72,7 @@ def test_a_picture_near_the_servers_own_limit_passes(edge):
 
 
 def _secret(folder):
-    """Make what the proxy mounts, and beside it the files of the server, of a caller, and of a stranger."""
+    """Make the files that the proxy mounts, and those of the server, a caller, and a foreign caller."""
     certificates.make(folder)
     for made, mounted in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("ca.pem", "ca.crt")):
         shutil.copyfile(folder / made, folder / mounted)
@@ -96,7 +96,7 @@ def running_port(secret, serve, repository):
 
 @pytest.fixture(scope="module")
 def encrypted(secret, running_port, tmp_path_factory):
-    """The proxy before it."""
+    """The address of the proxy in front of that server."""
     with (
         running_dns(rollout.NAME, lambda: ["127.0.0.1"]) as dns,
         rollout.proxy(tmp_path_factory.mktemp("edge"), dns, running_port, tls=secret) as url,
@@ -111,13 +111,13 @@ def test_inference_passes_through_tls_on_both_sides(encrypted, secret):
 
 
 @pytest.mark.parametrize("files", [None, ("ca.pem", None, None), ("ca.pem", "stranger.key", "stranger.pem")])
-def test_callers_without_a_certificate_of_ours_do_not_pass(encrypted, secret, files):
+def test_callers_without_our_certificate_are_rejected(encrypted, secret, files):
     tls = Tls(*(name and secret / name for name in files)) if files else None
     with PoseClient(encrypted, tls=tls, timeout_s=3, retry=None) as client, pytest.raises(PoseClientError):
         client.estimate_boxes(np.zeros((40, 60, 3), np.uint8), [(0, 0, 30, 40)])
 
 
-def test_servers_of_another_authority_get_no_call(encrypted, running_port, tmp_path, tmp_path_factory):
+def test_servers_of_a_foreign_authority_get_no_call(encrypted, running_port, tmp_path, tmp_path_factory):
     other = _secret(tmp_path_factory.mktemp("other"))
     tls = Tls(other / "ca.pem", other / "client.key", other / "client.pem")
     with (

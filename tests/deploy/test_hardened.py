@@ -1,4 +1,4 @@
-"""The CPU image's steps under the pod's security context, without an engine: mounts and setpriv do the same."""
+"""The CPU image's steps under the pod's security context, without a container engine: by mounts and setpriv."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.deploy import plain_folder
 
 pytestmark = pytest.mark.server
 _SCRIPT = Path(__file__).with_name("hardened.sh")
-_LOOK = """
+_PROBE = """
 import json, os, pathlib
 def writable(place):
     try:
@@ -37,22 +37,22 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def hardened(tmp_path_factory, tritonserver, repository):
-    """The image, and what to put before a command."""
+    """The image, its paths inside, and the command that wraps others."""
     mount = ["unshare", "--mount", "--ipc", "--propagation", "private", "mount", "-t", "tmpfs", "tmpfs", "/srv"]
     if os.geteuid() or not shutil.which("setpriv") or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("needs root that may mount, unshare and setpriv")
     if sys.prefix.startswith(("/tmp/", "/srv/", "/dev/shm/")):
-        pytest.skip(f"{sys.prefix} lies where the pod's own folders are put: no Python would be left")
+        pytest.skip(f"{sys.prefix} is in a folder that the pod's folders replace")
     image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
     image.models.chmod(0o755)
     inside = plain_folder.Image("/srv/opt", "/srv/models")
     return image, inside, [str(_SCRIPT), str(image.root), str(image.models)]
 
 
-def test_the_surroundings_are_the_pods(hardened):
+def test_the_security_context_is_that_of_the_pod(hardened):
     *_, wrapper = hardened
     environment = {**os.environ, "PYTHON": sys.executable}
-    command = [*wrapper, sys.executable, "-c", _LOOK]
+    command = [*wrapper, sys.executable, "-c", _PROBE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout)
     assert seen["uid"] == 10001

@@ -39,7 +39,7 @@ def container(image, tmp_path_factory):
         yield process, f"127.0.0.1:{port}"
 
 
-def test_the_images_pins_are_the_projects(image):
+def test_the_images_pin_the_projects_versions(image):
     def pins(path):
         return set(re.findall(r"^(\S+==\S+)", path.read_text(encoding="utf-8"), re.M))
 
@@ -50,7 +50,7 @@ def test_the_images_pins_are_the_projects(image):
 
 
 @pytest.mark.parametrize("dockerfile", [plain_folder.DOCKERFILE, _GPU], ids=lambda path: path.name)
-def test_the_first_stage_copies_what_the_wheel_needs(dockerfile, tmp_path):
+def test_the_first_stage_copies_the_files_of_the_wheel(dockerfile, tmp_path):
     """The client links to files of `ensemble/`."""
     first = dockerfile.read_text(encoding="utf-8").split("\nFROM ")[1]
     ignored = Path(f"{dockerfile}.dockerignore").read_text(encoding="utf-8").split()
@@ -64,7 +64,7 @@ def test_the_first_stage_copies_what_the_wheel_needs(dockerfile, tmp_path):
         assert {"cigpose_client/_keypoints.py", "cigpose_client/keypoint_sets.json"} <= {*archive.namelist()}
 
 
-def test_it_answers(container):
+def test_the_cpu_image_serves(container):
     picture = np.zeros((40, 60, 3), np.uint8)
     with PoseClient(container[1], timeout_s=30) as client:
         poses = client.estimate_boxes(picture, [(0, 0, 30, 40)])
@@ -90,11 +90,11 @@ def test_the_administrative_api_is_closed(container, call):
 
 @pytest.fixture
 def models(image, tmp_path):
-    """The repository as it was sealed: the servers above have left compiled Python in theirs."""
+    """The repository as it was sealed, without the compiled Python of the servers above."""
     return shutil.copytree(image.models, tmp_path / "models", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def test_what_the_init_container_copies_is_what_was_sealed(models, tmp_path):
+def test_the_init_container_copies_the_sealed_repository(models, tmp_path):
     base = (plain_folder.CHECKOUT / "deploy" / "base" / "deployment.yaml").read_text(encoding="utf-8")
     (command,) = re.findall(r"image: cigpose-models\n +command: \[(.*)\]", base)
     repository = tmp_path / "repository"
@@ -107,7 +107,7 @@ def test_what_the_init_container_copies_is_what_was_sealed(models, tmp_path):
 
 @pytest.fixture
 def gpu_image(tmp_path):
-    """The GPU image's own files; a program that tells its arguments stands for NVIDIA's tritonserver."""
+    """The GPU image's own files. A program that prints its arguments replaces NVIDIA's tritonserver."""
     root, server = plain_folder.copied(_GPU, tmp_path / "opt"), tmp_path / "bin" / "tritonserver"
     server.parent.mkdir()
     server.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
@@ -122,7 +122,7 @@ def gpu_image(tmp_path):
     return start
 
 
-def test_the_gpu_image_starts_the_server_on_path_with_a_lock(gpu_image, models):
+def test_the_gpu_image_starts_the_server_on_path_and_locks_it(gpu_image, models):
     flags, done = gpu_image(models)
     assert done.returncode == 0, done.stderr
     *given, lock = json.loads(done.stdout)
@@ -137,7 +137,7 @@ def test_the_gpu_image_does_not_start_on_a_changed_repository(gpu_image, models)
     assert "pose/config.pbtxt was changed" in done.stderr
 
 
-def test_the_gpu_image_keeps_the_backends_in_use_alone(tmp_path):
+def test_the_gpu_image_keeps_only_the_backends_in_use(tmp_path):
     server = tmp_path / "opt" / "tritonserver"
     for kept in ("backends/onnxruntime", "backends/python", "bin", "lib"):
         (server / kept).mkdir(parents=True)
@@ -161,7 +161,7 @@ def test_a_changed_repository_does_not_start(image, tmp_path):
 
 
 @pytest.mark.parametrize("step", _STEPS)
-def test_the_liveness_probe_tells_a_dead_step_from_a_living_server(image, tmp_path, step):
+def test_the_liveness_probe_detects_a_dead_step(image, tmp_path, step):
     port = free_port()
     with plain_folder.running(image, port, tmp_path / "server.log") as process:
         assert _probe(port).returncode == 0
@@ -172,11 +172,11 @@ def test_the_liveness_probe_tells_a_dead_step_from_a_living_server(image, tmp_pa
         assert [_probe(port).returncode for _ in range(2)] == [1, 1]
         with tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client:
             assert client.is_server_ready(), "this is why an inference is needed"
-        process.kill()  # its own end would wait half a minute for the dead step
-    assert _probe(port).returncode == 1, "nobody listens any more"
+        process.kill()  # SIGTERM would wait half a minute for the dead step
+    assert _probe(port).returncode == 1, "the server has ended"
 
 
-def test_the_guides_way_to_kill_a_step_finds_its_processes(container):
+def test_the_guides_kill_command_finds_the_steps_processes(container):
     guide = (plain_folder.CHECKOUT / "docs" / "deploy.md").read_text(encoding="utf-8")
     (command,) = re.findall(r"sh -c '(kill -9 [^']*)'", guide)
     assert command.startswith("kill -9 $(")

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from cigpose_client import Options, PoseClient, RequestRejected
 
-from server.exposition import render
 from server.health import Health
 from server.process import free_port
 from tests.deploy import plain_folder, tools
 from tests.deploy.manifests import rules_text
 from tests.deploy.prometheus import watching
+from tests.server.test_exposition import page_of
 
 pytestmark = pytest.mark.server
 _MONITORING = plain_folder.CHECKOUT / "deploy" / "components" / "monitoring"
 _METRIC = re.compile(r"\b(?:nv|cigpose|kube|container)_\w+|\bup\b")
 
-# Written by others than the server, or on machines with a GPU only (source: Triton's documentation of its metrics).
+# Metrics of other programs, or of machines with a GPU (source: Triton's documentation of its metrics).
 _ELSEWHERE = {
     "container_memory_working_set_bytes": "cAdvisor",
     "kube_horizontalpodautoscaler_spec_max_replicas": "kube-state-metrics",
@@ -45,7 +45,7 @@ def queries():
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory, repository, tritonserver):
-    """A server under a little load, refused pictures among it, and a Prometheus that watches."""
+    """A server under light load with some invalid pictures, and a Prometheus that scrapes it."""
     if not tools.find("prometheus"):
         pytest.skip("no prometheus here; `python -m tests.deploy.tools` fetches it")
     image = plain_folder.build(tmp_path_factory.mktemp("image"), repository)
@@ -94,26 +94,26 @@ def test_every_metric_of_rules_and_dashboard_exists(watched):
     assert set(_METRIC.findall(text)) - exposed == set(_ELSEWHERE)
 
 
-def test_refused_pictures_burn_no_budget(watched):
+def test_rejected_pictures_do_not_burn_the_budget(watched):
     prometheus, scrape = watched
     assert re.search(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} [1-9]', scrape, re.M)
     assert prometheus.query("cigpose:fault_ratio:rate5m")[0][1] == pytest.approx(0, abs=0.001)
 
 
-def test_refused_pictures_are_no_full_queue(watched):
+def test_rejected_pictures_do_not_count_as_overload(watched):
     prometheus, _ = watched
     assert prometheus.query("cigpose:unserved:rate5m")[0][1] == pytest.approx(0, abs=0.01)
 
 
-def test_a_refused_picture_counts_twice_on_its_ensemble(watched):
-    """The rules halve the failures of ensembles because of this; a server that counts once needs another rule."""
+def test_a_rejected_picture_counts_twice_on_its_ensemble(watched):
+    """Therefore the rules halve the failures of ensembles. A server that counts once needs another rule."""
     _, scrape = watched
     (failures,) = re.findall(r'^nv_inference_request_failure{model="pose",reason="OTHER".*} (\d+)', scrape, re.M)
     refused = re.findall(r"^cigpose_pictures_refused_total{.*} (\d+)", scrape, re.M)
     assert int(failures) == 2 * sum(map(int, refused))
 
 
-def test_all_is_well_so_no_alert_fires(watched):
+def test_no_alert_fires_on_a_healthy_server(watched):
     prometheus, _ = watched
     assert prometheus.query('ALERTS{alertstate="firing"}') == []
 
@@ -122,7 +122,7 @@ def test_prometheus_reads_the_watchdogs_page():
     if not tools.find("promtool"):
         pytest.skip("no promtool here; `python -m tests.deploy.tools` fetches it")
     name = 'a "network" of C:\\'
-    page = render(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
+    page = page_of(Health(ready=True, models=("detector", name), broken={name: "dead"}, recoveries={"detector": 2}))
     done = subprocess.run([tools.need("promtool"), "check", "metrics"], input=page, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 

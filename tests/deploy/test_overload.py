@@ -17,8 +17,8 @@ from tests.pictures import encode
 from tests.triton import image_input
 
 pytestmark = pytest.mark.server
-_AT_ONCE = 500  # many more than the queue holds, and sent much faster than answered
-_CALLERS = 48  # of one request each at all times; a handful keeps this server busy
+_BURST = 500  # requests: many more than the queue holds, sent much faster than answered
+_CALLERS = 48  # each with one request at a time; a few of them saturate this server
 _DURATION_S = 60
 _PROBE_PERIOD_S = 20  # as in the Deployment
 _PROBE_TIMEOUT_S = 15
@@ -58,14 +58,14 @@ def test_the_liveness_probe_stays_green_under_overload(tmp_path, tritonserver, r
         assert np.median(delays_s) > 1, "this was no overload"
 
 
-def test_whom_a_full_server_turns_away_is_counted(serve, repository):
-    """The rules `cigpose:unserved` and `cigpose:faults` rest on this."""
+def test_rejections_of_a_full_server_are_counted(serve, repository):
+    """The rules `cigpose:unserved` and `cigpose:faults` depend on this."""
     inputs, ends = [image_input(encode(np.zeros((720, 1280, 3), np.uint8)))], queue.SimpleQueue()
     with serve(repository, metrics=True, profile="cpu") as running:
         with InferenceServerClient(running.grpc_url) as client:
-            for _ in range(_AT_ONCE):
+            for _ in range(_BURST):
                 client.async_infer("pose", inputs, lambda result, error: ends.put(error))
-            errors = [ends.get(timeout=60) for _ in range(_AT_ONCE)]
+            errors = [ends.get(timeout=60) for _ in range(_BURST)]
         with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
             scrape = answer.read().decode()
     refused = [error for error in errors if error]
@@ -77,7 +77,7 @@ def test_whom_a_full_server_turns_away_is_counted(serve, repository):
 
 
 def _probe(port):
-    """Run what the kubelet runs; it takes a probe that is late for a failure."""
+    """Run the probe as the kubelet does, for which a late probe is a failure."""
     command = [plain_folder.CLIENT, *plain_folder.liveness_arguments(), f"--url=127.0.0.1:{port}"]
     with contextlib.suppress(subprocess.TimeoutExpired):
         return subprocess.run(command, timeout=_PROBE_TIMEOUT_S).returncode

@@ -9,7 +9,7 @@ def test_quantities(quantity, count):
 
 
 @pytest.mark.parametrize("quantity", ["", "4GiB", "-1", "1.5Gi"])
-def test_what_is_no_quantity_is_refused(quantity):
+def test_an_invalid_quantity_is_an_error(quantity):
     with pytest.raises(ValueError, match="no quantity"):
         pods.bytes_of(quantity)
 

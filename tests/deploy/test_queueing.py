@@ -24,7 +24,7 @@ def misses(*points):
     return list(queueing.misses({"good": [GOOD] * 3, "net": points}))
 
 
-def test_points_above_the_load_or_sent_late_prove_nothing():
+def test_points_at_high_load_or_sent_late_do_not_count():
     assert misses(GOOD, GOOD, GOOD, queueing.Point(25, 20, 0.9, 10, 99, 1)) == []
     assert misses(GOOD, GOOD, GOOD, queueing.Point(25, 20, 0.5, 10, 5, 1)) == [
         "net: at a load of 0.5 the formula is off by 50%"
@@ -35,7 +35,7 @@ def test_points_above_the_load_or_sent_late_prove_nothing():
 
 
 @pytest.mark.parametrize("load", [0.2, 0.75])
-def test_arrivals_are_such_that_chance_does_not_decide(load):
+def test_arrivals_have_the_mean_wait_of_the_formula(load):
     arrivals = queueing.typical_arrivals(load, 20, 400)
     free_at, waits = 0.0, []
     for arrival in arrivals:
@@ -45,7 +45,7 @@ def test_arrivals_are_such_that_chance_does_not_decide(load):
     assert np.diff(arrivals).std() == pytest.approx(np.diff(arrivals).mean(), rel=0.2), "exponential, not regular"
 
 
-def test_the_recorded_check_misses_nothing_at_any_stage():
+def test_the_recorded_check_passes_at_every_stage():
     recorded = json.loads(_RECORDED.read_text(encoding="utf-8"))
     found = {name: [queueing.Point(**seen) for seen in points] for name, points in recorded["stages"].items()}
     assert len(found) == 5
@@ -54,7 +54,7 @@ def test_the_recorded_check_misses_nothing_at_any_stage():
 
 @pytest.mark.server
 def test_every_stage_is_measured_at_every_load(repository, tritonserver, tmp_path):
-    """Not how well: a handful of arrivals on a busy machine tells nothing of that."""
+    """The accuracy is not checked: a few arrivals on a busy machine do not show it."""
     output = tmp_path / "queueing.json"
     queueing.main([f"--repository={repository}", "--arrivals=20", f"--output={output}"])
     measured = json.loads(output.read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def test_every_stage_is_measured_at_every_load(repository, tritonserver, tmp_pat
         assert [point["arrivals_per_s"] > 0 and point["service_ms"] > 0 for point in points] == [True] * 4
 
 
-def test_a_stage_by_itself_has_one_instance_and_merges_nothing(repository, tmp_path):
+def test_a_simplified_stage_has_one_instance_and_no_batching(repository, tmp_path):
     configs = stages.simplify(repository, tmp_path / "models")
     assert {group.count for config in configs.values() for group in config.instance_group} == {1}
     assert not any(config.HasField("dynamic_batching") for config in configs.values())

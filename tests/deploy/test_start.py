@@ -4,14 +4,14 @@ from deploy import start
 from server import access
 
 
-def test_the_repository_is_named_once():
+def test_the_repository_must_be_given_once():
     assert str(start.repository(["--allow-http=false", "--model-repository=/models"])) == "/models"
     for flags in ([], ["--model-repository=/a", "--model-repository=/b"]):
         with pytest.raises(ValueError, match="once"):
             start.repository(flags)
 
 
-def test_every_start_has_a_lock_of_its_own():
+def test_every_start_makes_a_new_lock():
     assert start.lock() != start.lock()
     apis, _, key = start.lock().removeprefix("--grpc-restricted-protocol=").partition(":")
     assert apis.split(",") == list(access.CLOSED_APIS)
@@ -40,5 +40,5 @@ def test_an_unknown_profile_and_missing_flags_are_wrong_usage(tmp_path, capsys):
     assert "give --model-repository=DIR once" in capsys.readouterr().err
 
 
-def test_a_prefix_of_ones_own_is_the_prefix_that_is_cleared():
+def test_regions_of_a_given_prefix_are_removed():
     assert start.region_prefix(["--backend-config=python,shm-region-prefix-name=mine"]) == "mine"

@@ -17,7 +17,7 @@ _COMPONENT = plain_folder.CHECKOUT / "deploy" / "components" / "tls" / "deployme
 
 @pytest.fixture(scope="module")
 def secret(tmp_path_factory):
-    """The mounted Secret, and beside it what a stranger has."""
+    """The mounted Secret, and the files of a foreign caller."""
     folder = certificates.make(tmp_path_factory.mktemp("tls"))
     for made, mounted in (("server.pem", "tls.crt"), ("server.key", "tls.key"), ("ca.pem", "ca.crt")):
         shutil.copyfile(folder / made, folder / mounted)
@@ -51,14 +51,14 @@ def test_the_probe_passes(probe):
 
 
 @pytest.mark.parametrize("files", [None, ("ca.pem", None, None), ("ca.pem", "stranger.key", "stranger.pem")])
-def test_callers_without_a_certificate_of_ours_do_not(probe, secret, files):
+def test_callers_without_our_certificate_are_rejected(probe, secret, files):
     tls = Tls(*(name and secret / name for name in files)) if files else None
     with PoseClient(f"localhost:{probe[1]}", tls=tls, timeout_s=3, retry=None) as client:
         with pytest.raises(ServerUnavailable):
             client.estimate(b"")
 
 
-def test_callers_with_one_do(probe, secret):
+def test_callers_with_our_certificate_pass(probe, secret):
     tls = Tls(secret / "ca.pem", secret / "client.key", secret / "client.pem")
     with PoseClient(f"localhost:{probe[1]}", tls=tls, timeout_s=30) as client:
         assert client.is_ready()

@@ -28,7 +28,7 @@ _CALLS = {  # ensemble: a request to it that goes through every step
 
 @contextlib.contextmanager
 def collector():
-    """Take OTLP over HTTP as JSON; yield its address and the spans so far."""
+    """Receive OTLP over HTTP as JSON; yield the address and the list of received spans."""
     spans = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,40 +62,40 @@ def flags(address):
 
 
 def stages(repository, ensemble):
-    """Return the models that a request to an ensemble goes through, itself among them."""
+    """Return the models that a request to an ensemble runs, and the ensemble itself."""
     text = (repository / ensemble / "config.pbtxt").read_text(encoding="utf-8")
     config = text_format.Parse(text, model_config_pb2.ModelConfig())
     return {ensemble, *(step.model_name for step in config.ensemble_scheduling.step)}
 
 
 def wait_for_trace(spans, trace_id, names, timeout_s=30):
-    """Return the spans of the caller's trace as soon as every name has one."""
+    """Wait until every name has a span in the caller's trace, and return the spans of the trace."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         mine = [span for span in spans if span["traceId"].lower() == trace_id]
         if {span["name"] for span in mine} >= names:
             return mine
         time.sleep(0.2)
-    raise AssertionError(f"of this trace no {names - {span['name'] for span in mine}}")
+    raise AssertionError(f"this trace lacks {names - {span['name'] for span in mine}}")
 
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory, tritonserver, repository):
-    """Where a server with the component's flags listens, and the spans that it has sent."""
+    """The address of a server with the component's flags, and the spans that it has sent."""
     folder, port = tmp_path_factory.mktemp("traced"), free_port()
     image = plain_folder.build(folder, repository)
     with collector() as (address, spans), plain_folder.running(image, port, folder / "log", flags(address)):
         yield f"127.0.0.1:{port}", spans
 
 
-def test_every_stage_is_in_one_of_the_calls(repository):
+def test_the_calls_cover_every_stage(repository):
     models = {path.parent.name for path in repository.glob("*/config.pbtxt")}
     of_networks = {name for name in models if name.startswith("pose_") and name not in _CALLS}
     assert set().union(*(stages(repository, ensemble) for ensemble in _CALLS)) == models - of_networks
 
 
 @pytest.mark.parametrize("ensemble", _CALLS)
-def test_a_callers_trace_id_reaches_the_collector_from_every_stage(traced, repository, ensemble):
+def test_every_stage_sends_a_span_with_the_callers_trace_id(traced, repository, ensemble):
     url, spans = traced
     trace_id = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01"}

@@ -1,4 +1,4 @@
-"""The sizes in the manifests against the arithmetic that their comments claim."""
+"""The sizes in the manifests agree with the arithmetic in their comments."""
 
 import math
 import re
@@ -34,8 +34,8 @@ def test_a_gpu_pod_has_one_instance_of_a_network():
     assert {model.instances.count for model in models} == {1}
 
 
-def test_engines_are_kept_where_the_component_mounts_a_volume():
-    """One folder below it, at most: ONNX Runtime makes the last folder of the path, and none above it."""
+def test_engines_are_written_to_the_mounted_volume():
+    """At most one folder below it: ONNX Runtime creates the last folder of the path only."""
     networks = [PROFILES["tensorrt"](model) for model in _models() if model.backend == "onnxruntime"]
     kept = {value for model in networks for key, value in model.gpu_accelerator.parameters.items() if "_path" in key}
     assert len(kept) == len(networks), "one folder each: two builders must not write one file"

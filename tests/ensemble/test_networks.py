@@ -7,6 +7,7 @@ from ensemble.networks import Coordinates, Detector, Heatmaps, SimCC
 from ensemble.pipelines import pipelines
 from ensemble.pipelines.top_down import TopDownNetwork
 from ensemble.triton.model import Model
+from ensemble.triton.profiles import PROFILES
 from ensemble.triton.render import render
 
 DETECTOR = Detector((416, 416), 3549)
@@ -17,6 +18,7 @@ HEADS = {
     "dark": Heatmaps((24, 32), "dark"),
     "udp": Heatmaps((24, 32), "udp", 17),
     "points": Coordinates((24, 32)),
+    "two-stages": Coordinates((24, 32), coarse=True),
 }
 NETWORKS = [TopDownNetwork(name, "coco", CROP, head) for name, head in HEADS.items()]
 
@@ -27,7 +29,7 @@ def test_the_decoder_takes_all_that_the_network_answers(network):
         *_, member, decoder = pipeline.members
         answers, taken = ({tensor.name for tensor in each} for each in (member.outputs, decoder.inputs))
         assert taken - answers == {"centers", "scales"}
-        assert answers < taken
+        assert answers - taken == ({"coarse_keypoints"} if network.name == "two-stages" else set())
 
 
 def test_networks_of_several_heads_go_into_one_repository():
@@ -40,4 +42,17 @@ def test_networks_of_several_heads_go_into_one_repository():
     assert set(HEADS) < names
     outputs = {model.name: [(tensor.name, tensor.dims) for tensor in model.outputs] for model in models}
     assert outputs["quarter"] == [("heatmaps", (17, 32, 24))]
+    assert [name for name, _ in outputs["two-stages"]] == ["grid_keypoints", "coarse_keypoints", "grid_scores"]
     assert outputs["points"] == [("grid_keypoints", (17, 2)), ("grid_scores", (17,))]
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_coordinates_are_computed_in_float32_in_every_profile(name):
+    (model,) = (m for m in render(pipelines(NETWORKS, DETECTOR)) if m.name == name)
+    precisions = {
+        accelerator.parameters.get("precision", accelerator.parameters.get("precision_mode"))
+        for profile in ("cpu-bf16", "cpu-bf16-latency", "tensorrt")
+        for accelerator in (PROFILES[profile](model).cpu_accelerator, PROFILES[profile](model).gpu_accelerator)
+        if accelerator
+    }
+    assert precisions == ({"FP32"} if isinstance(HEADS[name], Coordinates) else {"BF16", "FP16"})

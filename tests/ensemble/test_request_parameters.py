@@ -49,7 +49,3 @@ def test_unknown_names_are_refused():
 def test_tritons_own_parameters_are_ignored():
     given = {"priority": 1, "timeout": 5, "sequence_id": 3, "triton_enable_empty_final_response": True}
     assert parse_parameters(given, DEFAULTS) == DEFAULTS
-
-
-def test_defaults_come_from_a_config():
-    assert RequestParameters.from_config({"max_persons": "4", "input_width": "416"}).max_persons == 4

@@ -59,21 +59,10 @@ def tiny_variant():
 
 @pytest.fixture(scope="session")
 def randomized():
-    """Return a function that gives a network seeded weights and statistics, so that outputs differ between crops."""
-    import torch
+    """See `tests.tiny_networks.randomized`."""
+    from tests.tiny_networks import randomized
 
-    def fill_in(network, seed=0):
-        generator = torch.Generator().manual_seed(seed)
-        for name, value in network.state_dict().items():
-            if value.is_floating_point():
-                noise = torch.rand(value.shape, generator=generator)
-                fan_in = value[0].numel() if value.ndim > 1 else 1
-                value.copy_(0.5 + noise if value.ndim == 1 else (2 * noise - 1) * (6 / fan_in) ** 0.5)
-                if name.endswith(("bias", "running_mean")):
-                    value.copy_(noise - 0.5)
-        return network
-
-    return fill_in
+    return randomized
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Reading checkpoints: every format with exact values; all other files are rejected."""
 
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,10 +10,20 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export.checkpoint import Checkpoint, exporter_of, load_variant, read_checkpoint  # noqa: E402
 from export.families.cigpose import export as cigpose  # noqa: E402
+from export.families.graph_pcnn import export as graph_pcnn  # noqa: E402
+from export.families.hrnet import export as hrnet  # noqa: E402
+from tests.tiny_networks import graph_pcnn_network, heatmap_network  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
-SIZES = {"small": 4, "large": 8}
+
+@dataclass(frozen=True)
+class Size:
+    name: str
+    size: int
+
+
+SIZES = (Size("small", 4), Size("large", 8))
 FLAVOURS = ["published_legacy", "published_legacy_numpy1", "runner_epoch", "runner_epoch_legacy", "runner_epoch_numpy1"]
 
 
@@ -24,6 +35,10 @@ def state():
 def network(size):
     torch.manual_seed(size)
     return torch.nn.Sequential(torch.nn.Linear(3, size), torch.nn.BatchNorm1d(size))
+
+
+def of_size(variant):
+    return network(variant.size)
 
 
 def assert_same(found, state):
@@ -133,31 +148,28 @@ def test_a_missing_file_is_an_os_error(tmp_path):
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_the_variant_is_told_by_names_and_shapes_and_its_weights_are_loaded(tmp_path):
-    for size in SIZES.values():
-        state = network(size).state_dict()
-        found = load_variant(Checkpoint(tmp_path / "a.pth", state), SIZES, network)
+def test_names_and_shapes_identify_the_variant(tmp_path):
+    for size in SIZES:
+        state = network(size.size).state_dict()
+        variant, found = load_variant(Checkpoint(tmp_path / "a.pth", state), SIZES, of_size)
+        assert variant is size
         assert_same(found.state_dict(), state)
         assert not found.training
 
 
-def test_variants_of_one_architecture_are_told_apart_by_the_files_name_or_by_the_caller(tmp_path):
-    twins = {"one": {"size": 4, "name": "one"}, "other": {"size": 4, "name": "other"}}
-
-    def build(variant):
-        found = network(variant["size"])
-        found.name = variant["name"]
-        return found
-
-    state = network(4).state_dict()
-    assert load_variant(Checkpoint(tmp_path / "other-1a2b.pth", state), twins, build).name == "other"
-    assert load_variant(Checkpoint(tmp_path / "other-1a2b.pth", state), twins, build, "one").name == "one"
-    assert load_variant(Checkpoint(tmp_path / "weights.pth", state), twins, build).name == "one"
+def test_the_files_name_or_the_caller_decides_between_equal_variants(tmp_path):
+    twins, state = (Size("one", 4), Size("other", 4)), network(4).state_dict()
+    for file_name, asked, expected in (
+        ("other-1a2b.pth", None, "other"),
+        ("other-1a2b.pth", "one", "one"),
+        ("weights.pth", None, "one"),
+    ):
+        assert load_variant(Checkpoint(tmp_path / file_name, state), twins, of_size, asked)[0].name == expected
 
 
 def test_another_variant_than_asked_for_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.pth: this file is large, you asked for small"):
-        load_variant(Checkpoint(tmp_path / "a.pth", network(8).state_dict()), SIZES, network, "small")
+        load_variant(Checkpoint(tmp_path / "a.pth", network(8).state_dict()), SIZES, of_size, "small")
 
 
 @pytest.mark.parametrize("asked", [None, "small"])
@@ -165,13 +177,35 @@ def test_missing_unknown_and_misshapen_entries_are_listed(tmp_path, asked):
     changed = {**network(4).state_dict(), "extra": torch.zeros(1), "0.weight": torch.zeros(3, 3)}
     del changed["1.bias"]
     with pytest.raises(ValueError, match=r"a\.pth: not the entries of small; ") as caught:
-        load_variant(Checkpoint(tmp_path / "a.pth", changed), SIZES, network, asked)
+        load_variant(Checkpoint(tmp_path / "a.pth", changed), SIZES, of_size, asked)
     assert "missing: 1.bias; unknown: extra; of another shape: 0.weight (3, 3) instead of (4, 3)" in str(caught.value)
 
 
-def test_entries_or_variant_identify_the_family(tmp_path, state, tiny_network):
-    assert exporter_of(Checkpoint(tmp_path, tiny_network().state_dict())) is cigpose
+@pytest.fixture(scope="module")
+def of_families(tiny_network):
+    """A checkpoint's entries for each family that reads checkpoints."""
+    return {
+        cigpose: tiny_network().state_dict(),
+        hrnet: heatmap_network("hrnet").state_dict(),
+        graph_pcnn: graph_pcnn_network("resnet").state_dict(),
+    }
+
+
+def test_entries_identify_the_family_also_when_one_is_missing(tmp_path, of_families):
+    for exporter, entries in of_families.items():
+        assert exporter_of(Checkpoint(tmp_path, entries)) is exporter
+        for missing in exporter.KEYS:
+            rest = {name: value for name, value in entries.items() if name != missing}
+            assert exporter_of(Checkpoint(tmp_path, rest)) is exporter
+
+
+def test_the_variant_decides_where_two_families_read_a_checkpoint(tmp_path, state, of_families):
     assert exporter_of(Checkpoint(tmp_path, state), "cigpose-m_coco_256x192") is cigpose
+    for variant, exporter in (("pose_hrnet_w32_256x192", hrnet), ("graphpcnn_hrnet_w32_256x192", graph_pcnn)):
+        assert exporter_of(Checkpoint(tmp_path, of_families[hrnet]), variant) is exporter
+    assert exporter_of(Checkpoint(tmp_path, of_families[hrnet]), "graph_pcnn") is graph_pcnn  # the family's own name
+    with pytest.raises(ValueError, match="networks of heatmaps come from ONNX files, not from checkpoints"):
+        exporter_of(Checkpoint(tmp_path, state), "heatmaps")
 
 
 def test_a_checkpoint_of_no_family_is_rejected_with_known_entries(tmp_path, state):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from tests import runtimes
-from tests.export.seams.files import save_heatmap_network, save_lifter, save_people_network
-from tests.networks import save_detector, save_pose_network
+from tests.export.seams.files import save_lifter, save_people_network
+from tests.networks import save_detector, save_heatmap_network, save_pose_network
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters
 

@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tests.conftest import HEADS
 from tests.pictures import encode, noise_picture, picture_with_persons
 from tests.triton import call, counters
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.parametrize("repository", HEADS, indirect=True)]
 
 SHAPES = {
     "bboxes": ("N", 4),
@@ -118,7 +119,7 @@ def test_other_bytes_are_rejected_with_a_clear_message(server, encoded):
     assert not any(word in failure.message().lower() for word in ("traceback", ".py", "/", "cv2", "opencv", "numpy"))
 
 
-def test_concurrent_requests_do_not_change_an_answer(server):
+def test_concurrent_requests_do_not_change_an_answer(server, rounding):
     pictures = [
         encode(picture_with_persons([(5 + 3 * i, 7 * j + 3) for i in range(n % 5)], seed=n))
         for j, n in enumerate([*range(4)] * 4)
@@ -129,10 +130,10 @@ def test_concurrent_requests_do_not_change_an_answer(server):
             together = list(pool.map(lambda picture: call(server, "pose", picture), pictures))
         for answer, single in zip(together, alone, strict=True):
             for name in SHAPES:
-                np.testing.assert_array_equal(answer[name], single[name])
+                np.testing.assert_allclose(answer[name], single[name], rtol=0, atol=rounding)
 
 
-def test_a_bad_request_does_not_affect_its_batch(server):
+def test_a_bad_request_does_not_affect_its_batch(server, rounding):
     good, bad = encode(picture_with_persons([(10, 10)])), b"no picture"
     expected = call(server, "pose", good)
     with ThreadPoolExecutor(16) as pool:
@@ -141,7 +142,7 @@ def test_a_bad_request_does_not_affect_its_batch(server):
         if i % 2:
             assert answer.status() == "StatusCode.INVALID_ARGUMENT"
         else:
-            np.testing.assert_array_equal(answer["keypoints"], expected["keypoints"])
+            np.testing.assert_allclose(answer["keypoints"], expected["keypoints"], rtol=0, atol=rounding)
 
 
 def test_requests_are_batched(server):

@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from cigpose_client import keypoint_sets
+from cigpose_client.evaluation import keypoint_similarities
 
 from export.repository import build_repository
-from synthetic.photos import object_keypoint_similarity
 from tests.triton import call
 
 pytestmark = pytest.mark.server
@@ -44,6 +45,13 @@ def xyxy(annotation):
     return [x, y, x + width, y + height]
 
 
+def similarity(keypoints, annotation):
+    """Return the object keypoint similarity over the labelled ones of COCO's 17 keypoints."""
+    truth = np.array(annotation["keypoints"], float).reshape(-1, 3)
+    each = keypoint_similarities(keypoints, truth[:, :2], annotation["area"], keypoint_sets()["coco"].sigmas)
+    return each[truth[:, 2] > 0].mean()
+
+
 def iou(box, boxes):
     top_left, bottom_right = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     overlap = np.prod(np.clip(bottom_right - top_left, 0, None), axis=1)
@@ -68,7 +76,7 @@ def test_keypoints_of_real_people_in_given_boxes(photo_server, photos):
         labelled = [a for a in annotations if a["num_keypoints"]]
         bboxes = np.array([xyxy(a) for a in labelled], np.float32)
         keypoints = call(photo_server, "pose_from_boxes", encoded, bboxes)["keypoints"]
-        similarities += map(object_keypoint_similarity, keypoints, labelled)
+        similarities += map(similarity, keypoints, labelled)
     assert len(similarities) == 12
     assert np.mean(similarities) >= 0.88
 
@@ -81,6 +89,6 @@ def test_keypoints_of_real_people_in_detected_boxes(photo_server, photos):
         for annotation in annotations:
             overlaps = iou(np.array(xyxy(annotation), float), answer["bboxes"])
             if annotation["num_keypoints"] and overlaps.max() >= 0.5:
-                similarities.append(object_keypoint_similarity(answer["keypoints"][overlaps.argmax()], annotation))
+                similarities.append(similarity(answer["keypoints"][overlaps.argmax()], annotation))
     assert found == 11
     assert np.mean(similarities) >= 0.90

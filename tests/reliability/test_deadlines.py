@@ -160,7 +160,7 @@ def test_a_caller_who_hangs_up_costs_no_further_step(server, delays, crowded, ri
     right(server)
 
 
-def test_of_a_crowd_that_hangs_up_only_those_on_their_way_are_computed(server, crowded, right):
+def test_of_callers_that_hang_up_only_running_requests_are_computed(server, crowded, right):
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
         before = work(server)
         crowd = Crowd(client, crowded[0])

@@ -1,4 +1,4 @@
-"""A clock, a machine's processes and a tritonserver that do as a test of the watchdog says."""
+"""A clock, a machine's processes and a tritonserver, controlled by a test of the watchdog."""
 
 import itertools
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ PID = 42
 
 
 def fake_clock(monkeypatch):
-    """Time that passes only in sleep, and a machine with one process of each model.
+    """Return a clock that advances only in sleep, on a machine with one process of each model.
 
     `later` holds (seconds, action); a process computes for the share `busy` of its time; `jitter` replaces chance.
     """
@@ -46,18 +46,18 @@ def fake_clock(monkeypatch):
 
 
 class Server:
-    """A server that answers canaries as the test says, and notes what it is asked to do."""
+    """A server that answers canaries as the test states, and records the calls."""
 
     def __init__(self, clock):
         self.control = self.client = self
         self.process = SimpleNamespace(pid=PID, poll=lambda: None)
         self.options = SimpleNamespace(repository="models")
         self.models = ["step", "pose", "network"]
-        self.answers = []  # statuses of the next canaries; then all is well
+        self.answers = []  # statuses of the next canaries; later ones succeed
         self.silent = False
-        self.busy = itertools.count(1)  # the network has answered real requests at every look
+        self.busy = itertools.count(1)  # the network has answered real requests at every check
         self.success = 0  # the step's
-        self.looks, self.canaries, self.unanswered, self.reloads, self.loaded, self.told = [], [], [], [], [], []
+        self.checks, self.canaries, self.unanswered, self.reloads, self.loaded, self.reports = [], [], [], [], [], []
         self.cannot_load, self.gone = {}, []
         self._clock = clock
 
@@ -72,7 +72,7 @@ class Server:
         return config
 
     def executions(self):
-        self.looks.append(self._clock.passed())
+        self.checks.append(self._clock.passed())
         return {"step": self.success, "network": next(self.busy)}
 
     def async_infer(self, model, inputs, callback, client_timeout):

@@ -3,7 +3,7 @@ import urllib.request
 
 import pytest
 
-from server.exposition import exposition, render
+from server.exposition import exposition
 from server.health import Health
 from server.process import free_port
 
@@ -13,8 +13,15 @@ def fetch(port):
         return answer.read().decode()
 
 
+def page_of(health):
+    port = free_port()
+    with exposition("127.0.0.1", port) as show:
+        show(health)
+        return fetch(port)
+
+
 def test_every_model_has_counters_from_the_start():
-    page = render(Health(ready=True, models=("a", "b")))
+    page = page_of(Health(ready=True, models=("a", "b")))
     for name in ("model_broken", "model_recoveries_total", "network_updates_total", "network_update_failed"):
         assert f'cigpose_{name}{{model="a"}} 0.0\n' in page and f'cigpose_{name}{{model="b"}} 0.0\n' in page
     assert "\ncigpose_server_healthy 1.0\n" in page

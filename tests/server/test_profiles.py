@@ -36,6 +36,18 @@ def test_a_profile_equals_the_in_process_runtime(serve, repository, alone, profi
         np.testing.assert_array_equal(answer["keypoints"], keypoints)
 
 
+@pytest.mark.torch
+@pytest.mark.parametrize("repository", ["graph_pcnn"], indirect=True)
+def test_graph_pcnn_stays_in_float32_where_others_are_in_bfloat16(serve, repository, alone):
+    pytest.importorskip("openvino")
+    encoded = encode(picture_with_persons([(5, 5), (20, 30), (40, 12)]))
+    _, _, keypoints, keypoint_scores, _ = alone.estimate(encoded)
+    with serve(repository, profile="cpu-bf16") as server:
+        answer = call(server, "pose", encoded)
+    np.testing.assert_allclose(answer["keypoints"], keypoints, rtol=0, atol=1e-2)
+    np.testing.assert_allclose(answer["keypoint_scores"], keypoint_scores, rtol=0, atol=1e-4)
+
+
 def test_memory_does_not_grow_with_varying_batch_sizes(serve, repository):
     """ONNX Runtime's memory patterns would add half as much memory: each new batch size leaves a gap."""
     chance = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What the watchdog concludes, without a server."""
+"""The conclusions of the watchdog, without a server."""
 
 import itertools
 
@@ -21,29 +21,29 @@ def server(clock):
 
 
 def watch(server, clock, seconds, updates=0):
-    """Watch for some seconds, with as many updates in the first moments; return what is known then."""
+    """Watch for some seconds, with this number of updates at the start; return the health."""
     health, wishes, end = Health(ready=True), [True] * updates, clock.now + seconds
-    told = server.told
-    dog = Watchdog(server, health, lambda: told.append((clock.passed(), dict(health.broken))))
+    reports = server.reports
+    dog = Watchdog(server, health, lambda: reports.append((clock.passed(), dict(health.broken))))
     dog.run(lambda: clock.now >= end, lambda: bool(wishes and wishes.pop()))
     return health
 
 
-def test_all_but_ensembles_are_watched(server, clock):
+def test_all_models_but_ensembles_are_watched(server, clock):
     server.models = ["step", "pose", "network", "another"]
     assert watch(server, clock, 1).models == ("another", "network", "step")
 
 
-def test_a_quiet_watchdog_says_every_few_seconds_that_all_is_well(server, clock):
+def test_health_is_reported_every_few_seconds(server, clock):
     watch(server, clock, 12)
-    assert server.told == [(5.25, {}), (10.5, {})]
+    assert server.reports == [(5.25, {}), (10.5, {})]
 
 
-def test_a_dead_process_is_replaced_at_once(server, clock, caplog):
+def test_a_dead_process_is_replaced_immediately(server, clock, caplog):
     clock.later = [(3, lambda: clock.stubs.pop(7)), (10, lambda: clock.stubs.pop(9))]
     found = watch(server, clock, 60)
     assert server.reloads == [(3, "step"), (11, "step")], "the second time after a second"
-    assert server.told[:2] == [(3, {"step": "process 7 has died"}), (3, {})]
+    assert server.reports[:2] == [(3, {"step": "process 7 has died"}), (3, {})]
     assert (found.recoveries, found.is_well, clock.killed) == ({"step": 2}, True, [])
     assert caplog.messages == [
         "step is broken: process 7 has died; loading it again (1 of 5)",
@@ -61,7 +61,7 @@ def test_the_processes_beside_a_dead_one_are_ended_20_s_later(server, clock):
 
 
 @pytest.mark.parametrize(("jitter", "first_s", "period_s"), [(min, 0, 3.75), (max, 5, 6.25)])
-def test_canaries_come_every_five_seconds_more_or_less(server, clock, jitter, first_s, period_s):
+def test_canaries_are_sent_about_every_five_seconds(server, clock, jitter, first_s, period_s):
     clock.jitter = jitter
     watch(server, clock, 25)
     after_answer = period_s + 0.25  # a canary's answer is seen a moment later
@@ -73,10 +73,10 @@ def test_a_model_with_real_requests_gets_no_canary(server, clock, jitter, first_
     clock.jitter, server.models = jitter, ["network"]
     watch(server, clock, 25)
     assert server.canaries == []
-    assert server.looks[:3] == [first_s + n * period_s for n in range(3)]
+    assert server.checks[:3] == [first_s + n * period_s for n in range(3)]
 
 
-def test_a_model_that_the_statistics_do_not_know_gets_a_canary(server, clock):
+def test_a_model_without_statistics_gets_a_canary(server, clock):
     server.executions = dict
     watch(server, clock, 3)
     assert server.canaries == [(2.5, "step"), (2.5, "network")]
@@ -92,13 +92,13 @@ def test_without_statistics_nothing_is_concluded(server, clock):
     assert server.canaries == [(10, "step")]
 
 
-def test_a_canary_is_waited_for(server, clock):
+def test_no_canary_is_sent_while_one_is_unanswered(server, clock):
     server.silent = True
     watch(server, clock, 60)
     assert server.canaries == [(2.5, "step")]
 
 
-def test_a_canary_from_before_a_reload_says_nothing(server, clock):
+def test_a_canary_from_before_a_reload_is_ignored(server, clock):
     server.silent = True
 
     def answer():
@@ -111,16 +111,16 @@ def test_a_canary_from_before_a_reload_says_nothing(server, clock):
     assert server.canaries[1][0] == 4
 
 
-def test_two_faults_in_a_row_are_the_models_and_the_second_is_asked_for_soon(server, clock):
+def test_two_consecutive_faults_break_a_model(server, clock):
     server.answers = ["INTERNAL", "INTERNAL"]
     assert watch(server, clock, 60).recoveries == {"step": 1}
     assert server.canaries[:2] == [(2.5, "step"), (3.75, "step")]
-    assert server.told[0] == (4, {"step": "[StatusCode.INTERNAL] no luck"})
-    assert clock.killed == [(4, 7)], "what hangs in a process would keep its model from being unloaded"
+    assert server.reports[0] == (4, {"step": "[StatusCode.INTERNAL] no luck"})
+    assert clock.killed == [(4, 7)], "a hanging request would block the unloading"
 
 
 @pytest.mark.parametrize("between", [None, "INVALID_ARGUMENT", "UNAVAILABLE"])
-def test_one_fault_may_be_a_requests(server, clock, between):
+def test_a_single_fault_does_not_break_a_model(server, clock, between):
     server.answers = ["INTERNAL", between] * 2
     assert watch(server, clock, 60).recoveries == {}
     assert server.answers == []
@@ -136,7 +136,7 @@ def test_a_fault_before_real_answers_is_forgotten(server, clock):
 @pytest.mark.parametrize("status", ["DEADLINE_EXCEEDED", "UNAVAILABLE"])
 @pytest.mark.parametrize(("share", "recoveries"), [(0.5, {}), (0.02, {"step": 1}), (0.0, {"step": 1})])
 def test_late_and_working_is_busy_late_and_idle_is_hung(server, clock, status, share, recoveries):
-    """A process that does nothing still takes some time for its own housekeeping."""
+    """An idle process uses a little processor time, too."""
     server.answers, clock.busy = [status] * 7, {7: share, 8: 1.0}
     assert watch(server, clock, 60).recoveries == recoveries
     assert [stub for _, stub in clock.killed] == [7] * len(recoveries)
@@ -145,7 +145,7 @@ def test_late_and_working_is_busy_late_and_idle_is_hung(server, clock, status, s
 def test_a_model_is_hung_after_more_than_20_s(server, clock):
     server.answers, clock.jitter = ["DEADLINE_EXCEEDED"] * 6, lambda least, most: 0.95 * bool(least)
     watch(server, clock, 30)  # late at 0.25, 5.25, ..., 25.25
-    assert (25.25, {"step": "no answer and no work for 25 s"}) in server.told
+    assert (25.25, {"step": "no answer and no work for 25 s"}) in server.reports
 
 
 def test_late_between_answers_is_busy(server, clock):
@@ -153,13 +153,13 @@ def test_late_between_answers_is_busy(server, clock):
     assert watch(server, clock, 120).recoveries == {}
 
 
-def test_late_while_others_are_answered_is_busy(server, clock):
+def test_late_canaries_beside_real_answers_are_busy(server, clock):
     server.answers = ["DEADLINE_EXCEEDED"] * 1000
     server.executions = lambda: {"step": int(clock.now) // 12, "network": next(server.busy)}
     assert watch(server, clock, 120).recoveries == {}
 
 
-def test_a_model_that_keeps_breaking_asks_for_a_restart(server, clock):
+def test_a_model_that_keeps_breaking_needs_a_restart(server, clock):
     server.answers = ["INTERNAL"] * 1000
     with pytest.raises(RestartNeeded, match=r"^step keeps breaking: \[StatusCode.INTERNAL\] no luck$"):
         watch(server, clock, 300)
@@ -169,19 +169,19 @@ def test_a_model_that_keeps_breaking_asks_for_a_restart(server, clock):
     assert (pauses_s, server.loaded) == ([1, 2, 4, 8], ["step"] * 5)
 
 
-def test_a_server_that_has_ended_asks_for_a_restart(server, clock):
+def test_a_server_that_has_ended_needs_a_restart(server, clock):
     server.process.poll = lambda: -6
     with pytest.raises(RestartNeeded, match=r"^tritonserver ended with -6$"):
         watch(server, clock, 60)
 
 
-def test_a_model_that_cannot_be_loaded_asks_for_a_restart(server, clock):
+def test_a_model_that_cannot_be_loaded_needs_a_restart(server, clock):
     server.answers, server.cannot_load = ["NOT_FOUND"] * 2, {"step": "no such file"}
     with pytest.raises(RestartNeeded, match=r"^step cannot be loaded again: no such file$"):
         watch(server, clock, 60)
 
 
-def test_a_model_that_does_not_come_back_whole_asks_for_a_restart(server, clock):
+def test_a_model_that_is_not_ready_after_a_reload_needs_a_restart(server, clock):
     server.answers, server.gone = ["INTERNAL"] * 2, ["pose", "network"]
     with pytest.raises(RestartNeeded, match=r"^step was loaded again, but pose, network did not come back$"):
         watch(server, clock, 60)
@@ -201,22 +201,22 @@ def test_an_update_loads_networks_and_forgets_their_old_processes(server, clock,
     found = watch(server, clock, 30, updates=2)
     assert server.loaded == ["network"] * 2
     assert (found.updates, found.failed_updates, found.recoveries) == ({"network": 2}, {}, {})
-    assert server.told[:2] == [(0, {}), (0.25, {})]
-    assert caplog.messages == ["network is served anew", "every network is as in models"] * 2
+    assert server.reports[:2] == [(0, {}), (0.25, {})]
+    assert caplog.messages == ["network was updated", "every network is as in models"] * 2
 
 
-def test_a_failed_update_leaves_the_present_network_watched_and_updates_the_others(server, clock, caplog):
+def test_a_failed_update_keeps_the_present_network_watched(server, clock, caplog):
     server.models, server.cannot_load = ["network", "another"], {"network": "no graph"}
     clock.stubs[7] = "another"
     clock.later = [(3, lambda: clock.stubs.pop(8))]
     with pytest.raises(RestartNeeded, match="no graph"):
         watch(server, clock, 30, updates=1)
     assert server.loaded == ["another"]
-    assert "not updated, the present networks serve on: network: no graph" in caplog.messages
+    assert "not updated, the present networks stay: network: no graph" in caplog.messages
     assert not any("every network" in message for message in caplog.messages)
 
 
-def test_a_failed_update_is_known_until_the_next(server, clock):
+def test_a_failed_update_is_reported_until_the_next(server, clock):
     server.cannot_load = {"network": "no graph"}
     found = watch(server, clock, 1, updates=1)
     assert (found.updates, found.failed_updates, found.is_well) == ({}, {"network": "no graph"}, True)
@@ -225,8 +225,8 @@ def test_a_failed_update_is_known_until_the_next(server, clock):
     assert (found.updates, found.failed_updates) == ({"network": 1}, {})
 
 
-def test_a_repository_that_was_tampered_with_is_not_loaded(server, clock, caplog):
+def test_a_changed_repository_is_not_loaded(server, clock, caplog):
     clock.manifest = ["network/1/model.onnx was changed"]
     watch(server, clock, 30, updates=1)
     assert server.loaded == []
-    assert caplog.messages == ["not updated, the present networks serve on: network/1/model.onnx was changed"]
+    assert caplog.messages == ["not updated, the present networks stay: network/1/model.onnx was changed"]

@@ -9,11 +9,11 @@ from export import graph_edit  # noqa: E402
 from synthetic.crops import training_crop  # noqa: E402
 from synthetic.dataset import _render, collect  # noqa: E402
 from synthetic.detector_task import DetectorTask  # noqa: E402
-from synthetic.network_files import export_detector, export_pose, raw_yolox  # noqa: E402
+from synthetic.network_files import export_detector, export_pose  # noqa: E402
 from synthetic.pose_losses import as_distribution, divergence, simcc_labels  # noqa: E402
-from synthetic.pose_task import POSE, PoseTask, normalized  # noqa: E402
+from synthetic.pose_task import POSE, PoseTask  # noqa: E402
 from synthetic.trainer import Schedule, Trainer, resume, save  # noqa: E402
-from synthetic.yolox import SmallYolox, cells  # noqa: E402
+from synthetic.yolox import cells  # noqa: E402
 from synthetic.yolox_losses import assign, decode_boxes, intersection_over_union  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -64,30 +64,6 @@ def test_resumed_training_goes_on_exactly(make_task, tmp_path) -> None:
             assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_training_begins_with_the_function_of_an_export(tmp_path, data, monkeypatch) -> None:
-    monkeypatch.setattr("synthetic.network_files.POSE", TINY)
-    monkeypatch.setattr("synthetic.network_files.SIZE", 128)
-    for export, task in (
-        (export_pose, lambda seed: PoseTask(data, seed=seed, batch_size=4, variant=TINY)),
-        (export_detector, lambda seed: DetectorTask(data, seed=seed, batch_size=2, size=128)),
-    ):
-        trained = Trainer(task(3), Schedule(steps=10, warmup=1))
-        for step in range(4):
-            trained.train_step(trained.task.batch(step))
-        export(trained, tmp_path / "trained.onnx")
-        other = task(4)
-        other.start(tmp_path / "trained.onnx")
-        export(Trainer(other, Schedule(steps=10)), tmp_path / "again.onnx")
-        wanted, got = (
-            graph_edit.cpu_session(graph_edit.load(tmp_path / name)) for name in ("trained.onnx", "again.onnx")
-        )
-        batch = other.batch(0)
-        images = normalized(batch["crops"]) if "crops" in batch else batch["images"].permute(0, 3, 1, 2).float()
-        inputs = {wanted.get_inputs()[0].name: images.numpy()}
-        for ours, theirs in zip(got.run(None, inputs), wanted.run(None, inputs), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-2 * np.abs(theirs).max())
-
-
 def test_batches_depend_on_the_step_alone(make_task) -> None:
     first, second = make_task(), make_task()
     first.batch(0)
@@ -135,17 +111,19 @@ def test_boxes_decode_as_yolox_does() -> None:
     assert intersection_over_union(boxes[:1], boxes[:1]).item() == pytest.approx(1.0)
 
 
-def test_exported_detector_has_yolox_raw_form(tmp_path) -> None:
-    torch.manual_seed(0)
-    network = SmallYolox().eval()
-    model = raw_yolox(network, 128)
+def test_exported_detector_has_yolox_raw_form(data, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("synthetic.network_files.SIZE", 128)
+    trainer = Trainer(DetectorTask(data, seed=0, batch_size=2, size=128), Schedule(steps=10))
+    trainer.train_step(trainer.task.batch(0))
+    export_detector(trainer, tmp_path / "detector.onnx")
+    network, model = trainer.averaged.module.eval(), graph_edit.load(tmp_path / "detector.onnx")
     assert [value.name for value in (*model.graph.input, *model.graph.output)] == ["images", "output"]
     images = torch.rand(3, 3, 128, 128) * 255
     (rows,) = graph_edit.cpu_session(model).run(None, {"images": images.numpy()})
     assert rows.shape == (3, 16 * 16 + 8 * 8 + 4 * 4, 6)
     assert (rows[..., 4:] > 0).all() and (rows[..., 4:] < 1).all()
     with torch.no_grad():
-        np.testing.assert_allclose(rows, network(images).numpy(), atol=1e-4)
+        np.testing.assert_allclose(rows, network(images).numpy(), atol=2e-2)  # the weights are stored in float16
 
 
 @pytest.mark.slow

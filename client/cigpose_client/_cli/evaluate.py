@@ -97,7 +97,7 @@ def _given(args: argparse.Namespace, dataset: Dataset) -> tuple[str, str, list[E
 def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, str, list[Entry] | None]:
     """Return the network's name, its boxes and the results in the order of the annotations; None after Ctrl-C.
 
-    What arrives is written to the file of results at once, so that nothing is lost when the run ends early.
+    Results are written on arrival, so that nothing is lost when the run ends early.
     """
     given = _top_down(args, dataset)  # reads the file of boxes before the server is asked
     with arguments.connect(args) as client:
@@ -161,7 +161,7 @@ def _keypoint_set(results: list[Entry]) -> KeypointSet:
         ValueError: there are none, or they are of no known set.
     """
     if not results:
-        raise ValueError("nobody was found in any picture, so there is nothing to evaluate")
+        raise ValueError("no person was found in any picture, so there is nothing to evaluate")
     points = count_keypoints(results[0])
     known = find_keypoint_set(points)
     if known is None:

@@ -6,16 +6,18 @@ The state machine, with the bounds of `Bounds`:
 2. CALM becomes OVERLOADED when requests have been rejected for a full queue for a second, or when callers hang up: when
    three requests that got their turn after waiting for a quarter of a second turn out to be abandoned, with the queue
    never empty between them.
-3. OVERLOADED: the queue is bounded by its delay instead. A request is rejected when those before it will take longer
-   than `delay`, at the pace of the last answers. One that has waited for half as long again is rejected at its turn:
-   its caller has gone, or will have before the answer, and those behind it still have time.
+3. OVERLOADED: the queue is bounded by its delay instead. A request is rejected when those before it, queued and in
+   work, will take longer than `delay` at the pace of the last answers. One place in the queue always remains. A
+   request that has waited for half as long again is rejected at its turn: its caller has gone, or will have before the
+   answer, and those behind it still have time.
 4. `delay` begins at two seconds, so a server recovers within that time when the load ends.
 5. Each abandoned request multiplies `delay` by 0.8, each answer by 1.01 (up to two seconds). So about one turn in
    twenty goes to an abandoned request, whatever deadlines the callers have and do not state.
 6. OVERLOADED becomes CALM when the queue has been empty for a second. A queue of less than a quarter of a second does
    not count: with light traffic, every request passes through an otherwise empty queue.
-7. In both states, the number in work follows Little's law: twice the pace times the time that a request takes when it
-   is nearly alone, within bounds. That keeps every instance busy. More would only share the processors.
+7. In both states, the number in work follows Little's law: one and a half times the pace times the time that a
+   request takes when it is nearly alone, within bounds. That keeps every instance busy. More would only share the
+   processors.
 8. The pace is that of the last 32 answers, counted only while requests queue.
 
 The order is first in, first out throughout.
@@ -27,7 +29,7 @@ from statistics import median
 
 _REMEMBERED = 32
 _KNOWN = 4  # answers before the pace counts as known
-_SLACK = 2.0  # times the number that Little's law asks for
+_SLACK = 1.5  # times the number that Little's law asks for, so that a finished one is replaced without a gap
 _DELAY_S = 2.0
 _LEAST_DELAY_S = 0.05
 _ABANDONED, _ANSWERED = 0.8, 1.01
@@ -76,7 +78,7 @@ class Overload:
         """Return how many requests may be in the queue and in work together."""
         pace = self._pace(now) if self._overloaded else None
         most = self._bounds.in_work + self._bounds.waiting
-        return most if pace is None else min(self.in_work(now) + max(round(pace * self._delay_s), 1), most)
+        return most if pace is None else min(max(round(pace * self._delay_s), self.in_work(now) + 1), most)
 
     def too_old(self, waited_s: float, now: float) -> bool:
         """Return whether a request has waited for so long that its turn would be wasted."""

@@ -19,8 +19,8 @@ class AdmitPicture(Step):
     """Encoded picture -> a place in the queue; an overloaded server rejects here, before it has done any work.
 
     Attributes:
-        min_in_flight: lower bound of the pictures in work, whatever the gate has measured. 4 are enough for two CPU
-            sessions while two more pictures are decoded and cropped.
+        min_in_flight: lower bound of the pictures in work, whatever the gate has measured. With 3, two CPU sessions are
+            busy while another picture is decoded and cropped. Decision 22 has the measured throughput.
         max_in_flight: most pictures in work. With three people each, 16 hold 48 crops: enough for two CPU sessions
             that prefer batches of 8. More would queue beyond the point where they can still be rejected.
         max_waiting: most pictures in the queue; the next one is rejected. With 64, up to 64 concurrent callers are
@@ -29,7 +29,7 @@ class AdmitPicture(Step):
     """
 
     name: str = "admit_picture"
-    min_in_flight: int = 4
+    min_in_flight: int = 3
     max_in_flight: int = 16
     max_waiting: int = 64
 

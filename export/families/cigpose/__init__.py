@@ -13,7 +13,7 @@ from export.families.cigpose.variants import BENCHMARKS, SOURCE, VARIANTS, Varia
 
 def _facts(variant: Variant) -> str:
     accuracy = f"AP {variant.average_precision} on {BENCHMARKS[variant.keypoint_set]}, with flip test ({SOURCE})"
-    return facts(variant.num_keypoints, variant.input_size, variant.parameters or 0, accuracy)
+    return facts(variant.num_keypoints, variant.input_size, variant.parameters, accuracy)
 
 
 FAMILY = Family(

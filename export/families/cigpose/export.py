@@ -1,34 +1,31 @@
 """Exports CIGPose to ONNX with a dynamic batch axis. The result is compared with PyTorch before it is written."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
 from ensemble.networks import Network
 from export.checkpoint import Checkpoint, load_variant
-from export.comparison import Answers
 from export.families.cigpose.forms import FlipTested, HalfBackbone
-from export.families.cigpose.network import CigPose, example_crops
+from export.families.cigpose.network import CigPose
 from export.families.cigpose.variants import VARIANTS, Variant
+from export.families.crops import INPUT, example_crops, normalised
 from export.families.simcc import OUTPUTS
 from export.families.top_down import MEAN, STD
-from export.flip import with_flip_test
-from export.onnx_export import ExportOptions, ExportReport, Original, Tensors, save_compared, trace
+from export.flip import mirrored_columns, with_flip_test
+from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
 
 KEYS = ("backbone.stem.0.conv.weight", "head.final_layer.weight", "head.cls_gx.weight", "head.cls_gy.weight")
-_INPUT = "input"
 _CROPS, _INEXACT_CROPS = 6, 24  # 24 crops include a decision that reduced precision changes
 
 
 def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
     """Write an official checkpoint as ONNX; see `export_onnx`."""
-    return export_onnx(load_variant(checkpoint, VARIANTS, CigPose, options.variant), output, options)
+    _, network = load_variant(checkpoint, VARIANTS.values(), CigPose, options.variant)
+    return export_onnx(network, output, options)
 
 
 def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = None) -> ExportReport:
@@ -52,13 +49,14 @@ def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = No
         raise ValueError(f"{variant.name} is in training mode; call eval() first")
     form = HalfBackbone(network) if options.precision == "fp16" else network
     shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
-    model = trace(form, {_INPUT: example_crops(variant, 2)}, shapes)
+    model = trace(form, {INPUT: example_crops(variant, 2)}, shapes)
     if options.flip_test:
-        model = with_flip_test(model, shapes, OUTPUTS[:1], keypoint_set(variant.keypoint_set).flip_indices)
+        columns = {OUTPUTS[0]: mirrored_columns(variant.bins[0])}
+        model = with_flip_test(model, shapes, columns, keypoint_set(variant.keypoint_set).flip_indices)
     exact = options.precision == "fp32"
     crops = decided_crops(network, _CROPS) if exact else example_crops(variant, _INEXACT_CROPS)
     whole = _with_flip_test(network, options.flip_test)
-    return save_compared(model, path, _description(variant), whole, {_INPUT: crops}, options)
+    return save_compared(model, path, _description(variant), whole, {INPUT: crops}, options)
 
 
 def original(checkpoint: Checkpoint, network: Network) -> Original:
@@ -68,17 +66,15 @@ def original(checkpoint: Checkpoint, network: Network) -> Original:
         ValueError: it is no CIGPose checkpoint, or its input size is another one (the message states both).
     """
     stated = network.source.get("variant")
-    found = load_variant(checkpoint, VARIANTS, CigPose, stated if stated in VARIANTS else None)
+    variant, found = load_variant(checkpoint, VARIANTS.values(), CigPose, stated if stated in VARIANTS else None)
     height, width, _ = network.inputs[0].dims
-    name, size = found.variant.name, found.variant.input_size
+    size = variant.input_size
     if size != (width, height):
-        raise ValueError(f"{checkpoint.path} is {name}, for crops of {size}; {network.name} takes {(width, height)}")
+        raise ValueError(
+            f"{checkpoint.path} is {variant.name}, for crops of {size}; {network.name} takes {(width, height)}"
+        )
     whole = _with_flip_test(found, network.source.get("flip_test") == "True")
-
-    def clearest_of(samples: Sequence[Tensors], count: int) -> NDArray[np.intp]:
-        return np.asarray(clearest(found, torch.cat([sample[_INPUT] for sample in samples]), count))
-
-    return Original(whole, _normalised, clearest_of)
+    return Original(whole, normalised, lambda inputs, count: clearest(found, inputs[INPUT], count).numpy())
 
 
 def decided_crops(network: CigPose, count: int) -> Tensor:
@@ -105,12 +101,6 @@ def _gaps(network: CigPose, crops: Tensor) -> Tensor:
 
 def _with_flip_test(network: CigPose, flip_test: bool) -> nn.Module:
     return FlipTested(network, network.variant.keypoint_set) if flip_test else network
-
-
-def _normalised(served: Answers) -> dict[str, Tensor]:
-    """Return the network's input for uint8 BGR `crops`."""
-    rgb = torch.from_numpy(served["crops"][..., ::-1].copy()).permute(0, 3, 1, 2).float()
-    return {_INPUT: (rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)}
 
 
 def _description(variant: Variant) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The whole network: `build(variant)` gives a module whose `state_dict` has the official names, order and shapes."""
 # mypy: disallow-subclassing-any=False
 
-import torch
 from torch import Tensor, nn
 
 from export.families.cigpose.backbone import CspNext
@@ -53,12 +52,3 @@ def build(variant: Variant) -> CigPose:
                 nn.init.zeros_(module.bias)
     network.eval()
     return network
-
-
-def example_crops(variant: Variant, count: int, seed: int = 0) -> Tensor:
-    """Return `count` random crops (count, 3, H, W) float32 of the magnitude of pictures, fixed for a seed."""
-    width, height = variant.input_size
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn((count, 3, height // 16, width // 16), generator=generator)
-    fine = torch.randn((count, 3, height, width), generator=generator)
-    return nn.functional.interpolate(coarse, size=(height, width), mode="nearest") + 0.3 * fine

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from ensemble.keypoints import keypoint_set
 from export.families.graph_pcnn.network import GraphPcnn, Keypoints
 from export.families.graph_pcnn.refinement import guided_points
-from export.families.hrnet.forms import merged, mirrored_columns
+from export.families.hrnet.forms import merged
 from export.families.hrnet.variants import STRIDE
+from export.flip import mirrored_columns
 
 _OF_STAGE2 = re.compile(r"/(loc_|gpr|fc|cls|reg)")  # in the names of nodes, which are those of the modules
 
@@ -40,6 +41,7 @@ class FlipTested(nn.Module):
     def __init__(self, network: GraphPcnn) -> None:
         super().__init__()
         self.network = network
+        self.variant = network.variant
         self.across = (network.variant.baseline.input_size[0] - 1) / STRIDE
         partners = keypoint_set(network.variant.baseline.keypoint_set).flip_indices
         self.register_buffer("partners", torch.tensor(partners), persistent=False)

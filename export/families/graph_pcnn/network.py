@@ -12,7 +12,6 @@ from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet.network import HeatmapNetwork, build
 
 COPY = "loc_"  # before the names of the parts that stage 2 has a second time
-OUTPUTS = ("keypoints", "coarse_keypoints", "scores")
 
 
 class Keypoints(NamedTuple):
@@ -66,6 +65,11 @@ class GraphPcnn(nn.Module):
     def stage1(self) -> HeatmapNetwork:
         """Return the baseline alone; its parts are this network's."""
         return self._stage1[0]
+
+    @property
+    def trained(self) -> bool:
+        """Return whether stage 2 moves keypoints; on top of a baseline it starts with offsets of zero."""
+        return bool(self.reg.weight.any() or self.reg.bias.any())
 
     @property
     def size(self) -> tuple[int, int]:

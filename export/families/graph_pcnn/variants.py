@@ -6,6 +6,7 @@ from ensemble.keypoints import keypoint_set
 from export.families.hrnet import variants as baselines
 
 SOURCE = "arXiv 2007.10599"
+OUTPUTS = ("keypoints", "coarse_keypoints", "scores")  # of exported files: after stage 2, after stage 1
 NO_WEIGHTS = "no public weights of stage 2 exist; a baseline's checkpoint starts both stages, then it must be trained"
 LIMBS = "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 5-7 6-8 7-9 8-10 1-2 0-1 0-2 1-3 2-4 3-5 4-6"  # COCO's 19
 GRAPHS = ("full", "ones", "none")

@@ -7,3 +7,19 @@ operations. The licence of the published *weights* is their publishers' to state
 
 `variants` needs no PyTorch; the others do.
 """
+
+from export.families import Family, facts, heatmaps
+from export.families.hrnet.variants import BENCHMARK, VARIANTS, Variant
+
+
+def _facts(variant: Variant) -> str:
+    accuracy = f"AP {variant.average_precision} on {BENCHMARK}; weights: {variant.weights}"
+    return facts(17, variant.input_size, variant.parameters, accuracy)
+
+
+FAMILY = Family(
+    "hrnet",
+    heatmaps.serve,
+    variants={name: _facts(variant) for name, variant in VARIANTS.items()},
+    checkpoints="export.families.hrnet.export",
+)

@@ -2,20 +2,20 @@
 # mypy: disallow-subclassing-any=False
 
 import copy
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ensemble.keypoints import keypoint_set
 from export.families.hrnet.variants import Variant
+from export.flip import mirrored_columns
 
 
 class FlipTested(nn.Module):
     """Average the heat maps of a crop and of its mirror image, both in one pass of twice the batch."""
 
     def __init__(self, network: nn.Module, variant: Variant, shift: bool = True) -> None:
-        """Wrap `network`, whose heat maps are those of the variant; see `mirrored_columns` for `shift`."""
+        """Wrap `network`, whose heat maps are those of the variant; see `export.flip.mirrored_columns` for `shift`."""
         super().__init__()
         self.network = network
         partners = keypoint_set(variant.keypoint_set).flip_indices
@@ -34,20 +34,6 @@ class FlipTested(nn.Module):
 def merged(heatmaps: Tensor, mirrored: Tensor, partners: Tensor, columns: Tensor) -> Tensor:
     """Return the mean of heat maps (B, K, h, w) and of those of the mirrored crops, set back in place."""
     return (heatmaps + mirrored[:, partners][..., columns]) * 0.5
-
-
-def mirrored_columns(width: int, shift: bool) -> Sequence[int]:
-    """Return which column of a mirrored heat map belongs at each column: (w,).
-
-    Args:
-        width: w, cells.
-        shift: one column to the right, as all but UDP networks need it, since their mirror image is off by nearly a
-            cell; column 0 keeps its value.
-
-    Source: the official `flip_back` and SHIFT_HEATMAP; MMPose 1.3.2, flip_heatmaps.
-    """
-    backwards = range(width - 1, -1, -1)
-    return [width - 1, *backwards[:-1]] if shift else list(backwards)
 
 
 class Half(nn.Module):

@@ -2,8 +2,7 @@
 
 from typing import TypeAlias
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ensemble.keypoints import keypoint_set
 from export.families.hrnet.hrnet import PoseHrnet
@@ -30,12 +29,3 @@ def of_architecture(architecture: Architecture, keypoints: int) -> HeatmapNetwor
     if isinstance(architecture, Resnet):
         return PoseResnet(architecture, keypoints)
     return PoseHrnet(architecture, keypoints)
-
-
-def example_crops(variant: Variant, count: int, seed: int = 0) -> Tensor:
-    """Return `count` different crops (count, 3, H, W) float32 of a picture's magnitude, the same for the same seed."""
-    width, height = variant.input_size
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.randn((count, 3, height // 16, width // 16), generator=generator)
-    fine = torch.randn((count, 3, height, width), generator=generator)
-    return nn.functional.interpolate(coarse, size=(height, width), mode="nearest") + 0.3 * fine

@@ -9,7 +9,7 @@ _COARSEST = 32  # crop pixels per cell of the coarsest feature map; the crop's s
 _SIZE = re.compile(r"(?<![0-9A-Za-z])(\d{2,4})x(\d{2,4})(?!\d)")  # height x width; not the `d256x3` of training configs
 
 SOURCE = "github.com/leoxiaobin/deep-high-resolution-net.pytorch and github.com/microsoft/human-pose-estimation.pytorch"
-BENCHMARK = "COCO val2017, boxes of a detector with person AP 56.4, with flip test"
+BENCHMARK = "COCO val2017, boxes of a detector with person AP 56.4, with flip test"  # of all figures in this table
 _WEIGHTS = {  # where the publishers keep them; both folders are linked from the repositories of SOURCE
     "resnet": "https://drive.google.com/drive/folders/13_wJ6nC7my1KKouMkQMqyr9r1ZnLnukP",
     "hrnet": "https://drive.google.com/drive/folders/1hOTihvbyIxsm5ygDpbUuJ7O_tzv4oXjC",
@@ -82,6 +82,7 @@ class Variant:
         keypoint_set: name of an `ensemble.keypoints` set.
         channel_order: of the crop: `rgb` or `bgr`, with mean and standard deviation of RGB in either case, since the
             official ResNets were fed OpenCV's BGR like that.
+        parameters: number of parameters.
         average_precision: published AP on BENCHMARK, in per cent.
         weights: where the publisher keeps them.
     """
@@ -91,6 +92,7 @@ class Variant:
     input_size: tuple[int, int]
     keypoint_set: str = "coco"
     channel_order: str = "rgb"
+    parameters: int | None = None
     average_precision: float | None = None
     weights: str = ""
 
@@ -140,7 +142,7 @@ def size_in_name(name: str) -> tuple[int, int] | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _published(architecture: Architecture, height: int, average_precision: float) -> Variant:
+def _published(architecture: Architecture, height: int, parameters: int, average_precision: float) -> Variant:
     width = height * 3 // 4
     resnet = isinstance(architecture, Resnet)
     return Variant(
@@ -148,24 +150,25 @@ def _published(architecture: Architecture, height: int, average_precision: float
         architecture=architecture,
         input_size=(width, height),
         channel_order="bgr" if resnet else "rgb",
+        parameters=parameters,
         average_precision=average_precision,
         weights=_WEIGHTS["resnet" if resnet else "hrnet"],
     )
 
 
-ARCHITECTURES: tuple[Architecture, ...] = (
-    Resnet((3, 4, 6, 3)),
-    Resnet((3, 4, 23, 3)),
-    Resnet((3, 8, 36, 3)),
-    Hrnet(32),
-    Hrnet(48),
+_TABLE: tuple[tuple[Architecture, int, dict[int, float]], ...] = (  # parameters; AP by height of the crop
+    (Resnet((3, 4, 6, 3)), 33_999_697, {256: 70.4, 384: 72.2}),
+    (Resnet((3, 4, 23, 3)), 52_991_825, {256: 71.4, 384: 73.6}),
+    (Resnet((3, 8, 36, 3)), 68_635_473, {256: 72.0, 384: 74.3}),
+    (Hrnet(32), 28_536_113, {256: 74.4, 384: 75.8}),
+    (Hrnet(48), 63_595_745, {256: 75.1, 384: 76.3}),
 )
-_PRECISION = {256: (70.4, 71.4, 72.0, 74.4, 75.1), 384: (72.2, 73.6, 74.3, 75.8, 76.3)}
+ARCHITECTURES = tuple(architecture for architecture, _, _ in _TABLE)
 VARIANTS = {
     entry.name: entry
     for entry in (
-        _published(architecture, height, _PRECISION[height][index])
-        for index, architecture in enumerate(ARCHITECTURES)
-        for height in (256, 384)
+        _published(architecture, height, parameters, average_precision)
+        for architecture, parameters, precisions in _TABLE
+        for height, average_precision in precisions.items()
     )
 }

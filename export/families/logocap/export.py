@@ -4,7 +4,6 @@
 """
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ensemble.tensors import FITTED
 from export import graph_edit, metadata
 from export.checkpoint import Checkpoint, load_variant
 from export.comparison import PRECISIONS, Answers, difference, joined
+from export.families.crops import INPUT, normalised
 from export.families.logocap import OUTPUTS
 from export.families.logocap.forms import FlipTested, HalfDense, Stages, filter_weights
 from export.families.logocap.network import LogoCap
@@ -29,7 +29,6 @@ from export.half_weights import store_half
 from export.onnx_export import EXPORTER, ExportOptions, ExportReport, Original, Tensors, trace_graph
 
 KEYS = ("backbone.conv1.weight", "final_layer_reg.bias", "joints_mlp.4.weight_")
-_INPUT = "input"
 _SIZES = ((256, 320), (448, 256))  # (height, width) of the pictures on which an export is compared
 _CLEAR = 1e-4  # relative gap between values that decide something, above which rounding cannot change the decision
 _NOTHING = 1e-12
@@ -38,7 +37,7 @@ _MEDIAN = 0.1  # centre score in the middle of the candidates of a compared pict
 
 def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
     """Write an official checkpoint as ONNX; see `export_onnx`."""
-    return export_onnx(load_variant(checkpoint, VARIANTS, LogoCap, options.variant), output, options)
+    return export_onnx(load_variant(checkpoint, VARIANTS.values(), LogoCap, options.variant)[1], output, options)
 
 
 def export_onnx(network: LogoCap, path: Path, options: ExportOptions | None = None) -> ExportReport:
@@ -75,10 +74,12 @@ def export_onnx(network: LogoCap, path: Path, options: ExportOptions | None = No
 def original(checkpoint: Checkpoint, network: Network) -> Original:
     """Return the network from which a served one was exported."""
     stated = network.source.get("variant")
-    found = FlipTested(load_variant(checkpoint, VARIANTS, LogoCap, stated if stated in VARIANTS else None))
+    asked = stated if stated in VARIANTS else None
+    found = FlipTested(load_variant(checkpoint, VARIANTS.values(), LogoCap, asked)[1])
 
-    def clearest(samples: Sequence[Tensors], count: int) -> NDArray[np.intp]:
-        margins = np.concatenate([_margins(stages_of(found, sample[_INPUT])).min(axis=1) for sample in samples])
+    def clearest(inputs: Tensors, count: int) -> NDArray[np.intp]:
+        pictures = inputs[INPUT].split(1)
+        margins = np.concatenate([_margins(stages_of(found, picture)).min(axis=1) for picture in pictures])
         return np.sort(np.argsort(-margins)[:count])
 
     return Original(found, _normalised, clearest)
@@ -94,7 +95,7 @@ def example_picture(height: int, width: int, seed: int = 0) -> Tensor:
 
 def _traced(form: FlipTested) -> onnx.ModelProto:
     picture = example_picture(128, 192)
-    model = trace_graph(form, {_INPUT: picture}, OUTPUTS, {_INPUT: {2: "height", 3: "width"}})
+    model = trace_graph(form, {INPUT: picture}, OUTPUTS, {INPUT: {2: "height", 3: "width"}})
     with torch.no_grad():
         answers = form(picture)
     del model.graph.output[:]  # the exporter may not have inferred the shapes
@@ -130,7 +131,7 @@ def _compared(whole: FlipTested, model: onnx.ModelProto, options: ExportOptions)
         session = graph_edit.cpu_session(_with_center_bias(model, raised))
         stages = stages_of(whole, picture)
         expected = {name: value.numpy() for name, value in zip(OUTPUTS, stages.people, strict=True)}
-        found = dict(zip(OUTPUTS, session.run(OUTPUTS, {_INPUT: picture.numpy()}), strict=True))
+        found = dict(zip(OUTPUTS, session.run(OUTPUTS, {INPUT: picture.numpy()}), strict=True))
         pairs.append((expected, aligned(expected, found, _margins(stages) > _CLEAR)))
     before, after = (joined(each) for each in zip(*pairs, strict=True))
     bound = PRECISIONS[options.precision] if options.max_difference is None else options.max_difference
@@ -198,6 +199,4 @@ def _margins(stages: Stages) -> NDArray[np.float64]:
 
 def _normalised(served: Answers) -> dict[str, Tensor]:
     """Return the network's input for a uint8 BGR picture."""
-    rgb = torch.from_numpy(served[FITTED.name][..., ::-1].copy()).permute(2, 0, 1).float()
-    scaled = (rgb - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)
-    return {_INPUT: scaled[None]}
+    return normalised({"crops": served[FITTED.name][None]})

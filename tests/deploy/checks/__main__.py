@@ -1,6 +1,6 @@
-"""`python -m tests.deploy.checks`: render everything and check it; exit code 0 only when nothing is wrong.
+"""`python -m tests.deploy.checks`: renders and checks all manifests; exit code 0 only without problems.
 
-Runs with the Python of `python -m tests.deploy.tools`: out/deploy/tools/venv/bin/python -m tests.deploy.checks
+It runs with the Python of `python -m tests.deploy.tools`: out/deploy/tools/venv/bin/python -m tests.deploy.checks
 """
 
 import argparse
@@ -16,11 +16,18 @@ from tests.deploy.checks.mutants import MUTANTS, mutant
 from tests.deploy.checks.pods import Object
 from tests.deploy.checks.render import VARIANTS, render, render_folder
 
-_CHECKOV = ("cpu", "gpu", "gpu-keda", "gpu+tls+tracing", "gpu+tensorrt", "gpu-keda+tls")  # all files, in few runs
+_CHECKOV = (
+    "cpu",
+    "gpu",
+    "gpu-keda",
+    "gpu+tls+tracing",
+    "gpu+tensorrt",
+    "gpu-keda+tls",
+)  # few runs that cover all files
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run every check, also after one has failed."""
+    """Run every check, even after a failure."""
     options = _parse(argv)
     rendered = {variant: render(variant) for variant in VARIANTS}
     yours = {str(folder): render_folder(folder) for folder in options.overlays}
@@ -56,7 +63,7 @@ def _mutants(variant: str, objects: Sequence[Object], known: frozenset[str]) -> 
 
 
 def _rejected(objects: Sequence[Object], known: frozenset[str]) -> bool:
-    """A policy may also stumble over what only the schemas should see; they are asked first."""
+    """Return whether a check rejects the objects. Schemas run first, because policies may raise on invalid objects."""
     if schemas.problems(objects, ("1.32",)):
         return True
     return bool(_all(objects, known, ()))
@@ -76,8 +83,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--server-python", default=".venv/bin/python", help="Python with tritonserver (default: %(default)s)"
     )
-    parser.add_argument("--release", action="store_true", help="placeholders for images are an error")
-    parser.add_argument("overlays", nargs="*", type=Path, metavar="OVERLAY", help="folders of yours, to check as well")
+    parser.add_argument("--release", action="store_true", help="treat placeholders for images as errors")
+    parser.add_argument(
+        "overlays", nargs="*", type=Path, metavar="OVERLAY", help="your own overlays, which are checked, too"
+    )
     return parser.parse_args(argv)
 
 

@@ -1,6 +1,6 @@
-// Reads JSON objects (a list) from stdin, checks those whose kind is a custom resource, prints one problem a line.
-// The packages' validators accept fields they do not know. A proxy notes which fields a validator looks at; a field
-// that is there and was never looked at is unknown to the schema.
+// Reads a list of JSON objects from stdin, checks the custom resources, and prints one problem per line.
+// The packages' validators accept unknown fields. A proxy records the fields that a validator reads. A present field
+// that was never read is unknown to the schema.
 import { pathToFileURL } from "node:url";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-"""The overlays that docs/deploy.md shows are rendered and checked like ours."""
+"""Renders and checks the overlays in docs/deploy.md like the project's own."""
 
 import os
 import re
@@ -14,11 +14,11 @@ from tests.deploy.checks.render import render_text
 from tests.deploy.manifests import DEPLOY
 
 _PAGE = DEPLOY.parent / "docs" / "deploy.md"
-_CHECKOUT = "../cigpose/"  # what the page calls it
+_CHECKOUT = "../cigpose/"  # the checkout's path in the page
 
 
 def problems(check: Callable[[Sequence[Object]], Iterable[str]]) -> Iterator[str]:
-    """Yield what `check` says of each; images by tag are no problem, because that is what kind needs."""
+    """Yield the problems that `check` finds in each overlay, except images by tag, which kind needs."""
     blocks = re.findall(r"^( *)```yaml\n(.*?)^\1```", _PAGE.read_text(encoding="utf-8"), re.M | re.S)
     overlays = [textwrap.dedent(block) for _, block in blocks if "kind: Kustomization" in block]
     if len(overlays) < 2:

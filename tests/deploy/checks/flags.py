@@ -1,4 +1,4 @@
-"""Every argument of tritonserver must be a flag that the pinned server knows; an unknown one ends it at once."""
+"""Every argument of tritonserver must be a flag of the pinned server, which ends on unknown flags."""
 
 import re
 import subprocess
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 from tests.deploy.checks import pods
 from tests.deploy.checks.pods import Object
 
-# Flags of newer servers than the wheel's, with the release that brought them (source: the server's release notes).
+# Flags of servers newer than the wheel's, with their first release (source: the server's release notes).
 NEWER = {"--allow-client-shm": "26.05"}
 
 
 def known_to_the_wheel(python: str) -> frozenset[str]:
-    """Return the flags in the built-in help of the tritonserver that an interpreter has installed.
+    """Return the flags in the help of the tritonserver that an interpreter has installed.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no tritonserver is installed.
     """
     script = (
         "import os, subprocess; from server.installation import find_installation as f; i = f();"
@@ -29,9 +29,9 @@ def known_to_the_wheel(python: str) -> frozenset[str]:
 
 
 def flags(objects: Sequence[Object], known: frozenset[str]) -> Iterator[str]:
-    """Yield flags that the server of this variant does not know."""
+    """Yield the flags that are unknown to the server of this variant."""
     for container in pods.servers(objects):
         allowed = known | NEWER.keys() if pods.profile(container) in pods.GPU_PROFILES else known
         for argument in container.get("args", []):
             if argument.partition("=")[0] not in allowed:
-                yield f"triton: {argument.partition('=')[0]} is no flag of its tritonserver"
+                yield f"triton: {argument.partition('=')[0]} is not a flag of its tritonserver"

@@ -1,4 +1,4 @@
-"""kserve.yaml: its own kinds have no schema here, but what becomes a pod of it has."""
+"""Checks of kserve.yaml. KServe's kinds have no schema here, but the Deployment that KServe makes of them has."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -27,12 +27,12 @@ _MUTATIONS: dict[str, Callable[[Any], object]] = {
 
 
 def problems(known: frozenset[str]) -> list[str]:
-    """Return what schemas and policies say of the pod; `known` are the flags of the wheel's server."""
+    """Return the problems of the Deployment; `known` are the flags of the wheel's server."""
     return _problems(_deployment(), known)
 
 
 def mutant_problems(known: frozenset[str]) -> Iterator[str]:
-    """Yield the mistakes that nobody notices."""
+    """Yield the mistakes that no check rejects."""
     for name, mutation in _MUTATIONS.items():
         changed = deepcopy(_deployment())
         mutation(changed["spec"]["template"]["spec"]["containers"][0])
@@ -45,13 +45,12 @@ def _problems(deployment: Object, known: frozenset[str]) -> list[str]:
     rules = (*_RULES, lambda objects: flags(objects, known))
     found = [*schemas.problems([deployment]), *policies.problems([deployment], rules)]
     found += policies.check_command(server.get("livenessProbe", {}))
-    # KServe decides where the models lie; all else that a server must be told is the same
-    told = [flag for flag in policies.server_flags([deployment]) if "--model-repository" not in flag]
-    return found + told
+    # KServe sets the path of the models; the other flags are those of every server
+    return found + [text for text in policies.server_flags([deployment]) if "--model-repository" not in text]
 
 
 def _deployment() -> Object:
-    """Return the Deployment that KServe would make of the runtime and of what uses it."""
+    """Return the Deployment that KServe makes of the ServingRuntime and the InferenceService."""
     runtime, service = yaml.safe_load_all((DEPLOY / "kserve.yaml").read_text(encoding="utf-8"))
     (container,) = runtime["spec"]["containers"]
     labels = {"app": service["metadata"]["name"]}

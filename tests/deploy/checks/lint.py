@@ -15,7 +15,7 @@ _YAML = "{extends: default, rules: {line-length: {max: 140}, document-start: dis
 
 
 def problems() -> list[str]:
-    """Return what the linters say."""
+    """Return the messages of the linters."""
     files = sorted(str(path) for path in DEPLOY.rglob("*.yaml"))
     dockerfiles = sorted(
         str(path) for path in (DEPLOY / "docker").glob("Dockerfile*") if path.suffix != ".dockerignore"
@@ -28,7 +28,7 @@ def problems() -> list[str]:
 
 
 def checkov(objects: Sequence[Object]) -> list[str]:
-    """Return what checkov says of the objects; nothing is waived."""
+    """Return checkov's messages about the objects; no check is disabled."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "objects.yaml"
         path.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
@@ -37,7 +37,7 @@ def checkov(objects: Sequence[Object]) -> list[str]:
 
 
 def _nginx() -> list[str]:
-    """Let nginx read its files, at the place and with the DNS of this machine."""
+    """Check nginx's files with nginx, with folder and DNS server of this machine."""
     with tempfile.TemporaryDirectory() as folder:
         conf = local_nginx(Path(folder), resolver="127.0.0.1", listen="127.0.0.1:8080", port=8001)
         return _run([tools.need("nginx"), "-t", "-q", "-e", "/dev/stderr", "-c", str(conf)])

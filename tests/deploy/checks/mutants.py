@@ -1,4 +1,4 @@
-"""Manifests that are wrong on purpose, one mistake each; the checks must reject every one."""
+"""Manifests with one deliberate mistake each, which the checks must reject."""
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -73,10 +73,10 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "a request below the limit": lambda o: _triton(o)["resources"]["requests"].update(memory="1Gi"),
     "no resources": lambda o: _pod(o)["initContainers"][0].pop("resources"),
     "an image by tag": lambda o: _triton(o).update(image="registry.example.com/cigpose-triton:latest"),
-    "an image of nobody's registry": lambda o: _pod(o)["initContainers"][0].update(image="cigpose-models"),
+    "an image without a registry": lambda o: _pod(o)["initContainers"][0].update(image="cigpose-models"),
     "a grace period that is too short": lambda o: _pod(o).update(terminationGracePeriodSeconds=60),
     "no preStop": lambda o: _triton(o).pop("lifecycle"),
-    "a preStop shorter than the DNS's memory": lambda o: _triton(o)["lifecycle"]["preStop"]["exec"].update(
+    "a preStop shorter than the DNS cache": lambda o: _triton(o)["lifecycle"]["preStop"]["exec"].update(
         command=["/bin/sleep", "2"]
     ),
     "no exit timeout": lambda o: _replace_flag(o, "--exit-timeout-secs"),
@@ -95,7 +95,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "a restart after one late answer": lambda o: _triton(o)["livenessProbe"].update(failureThreshold=1),
     "a dead server that is drained": lambda o: _triton(o)["livenessProbe"].pop("terminationGracePeriodSeconds"),
     "a check without time": lambda o: _triton(o)["livenessProbe"].update(timeoutSeconds=1),
-    "a check that waits for long": lambda o: _triton(o)["livenessProbe"]["exec"]["command"].remove("--timeout=4"),
+    "a check without a timeout": lambda o: _triton(o)["livenessProbe"]["exec"]["command"].remove("--timeout=4"),
     "a restart because of overload": lambda o: _triton(o)["livenessProbe"]["exec"]["command"].remove("--alive"),
     "models that can be written": lambda o: _mount(o, "/models").update(readOnly=False),
     "no /dev/shm": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/dev/shm")),
@@ -110,7 +110,7 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "clients' shared memory": lambda o: _replace_flag(o, "--allow-client-shm", "true"),
     "a response cache": lambda o: _replace_flag(o, "--cache-config", "local,size=1048576"),
     "a flag that does not exist": lambda o: _replace_flag(o, "--allow-everything", "true"),
-    "an entry point beside ours": lambda o: _triton(o).update(command=["tritonserver"]),
+    "another entry point": lambda o: _triton(o).update(command=["tritonserver"]),
     "a Service that selects nothing": lambda o: _one(o, "Service")["spec"].update(selector={"app": "cigpose"}),
     "a Service with a wrong port": lambda o: _one(o, "Service")["spec"]["ports"][0].update(targetPort="http"),
     "no headless Service": lambda o: _drop(o, "Service", "cigpose-pods"),
@@ -129,10 +129,10 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
     "a namespace without Pod Security": lambda o: _one(o, "Namespace")["metadata"].pop("labels"),
     "scaling to zero": lambda o: _one(o, "ScaledObject")["spec"].update(minReplicaCount=0),
     "no fallback": lambda o: _one(o, "ScaledObject")["spec"].pop("fallback"),
-    "silence taken for zero": lambda o: _trigger(o)["metadata"].update(ignoreNullValues="true"),
-    "a signal that nobody records": lambda o: _trigger(o)["metadata"].update(query="cigpose:queue_ms:maxx_times_pods"),
+    "missing data counted as zero": lambda o: _trigger(o)["metadata"].update(ignoreNullValues="true"),
+    "a signal that is not recorded": lambda o: _trigger(o)["metadata"].update(query="cigpose:queue_ms:maxx_times_pods"),
     "a signal that is not multiplied": lambda o: _trigger(o)["metadata"].update(query="cigpose:queue_ms:max2m"),
-    "a threshold typed in": lambda o: _trigger(o)["metadata"].update(threshold="1234"),
+    "a threshold that is not derived": lambda o: _trigger(o)["metadata"].update(threshold="1234"),
     "a metric without fallback": lambda o: _trigger(o, 1).update(metricType="Value"),
     "an alert without a runbook": lambda o: _alert(o)["annotations"].update(runbook="docs/runbook.md#nothing"),
     "an alert without severity": lambda o: _alert(o).pop("labels"),
@@ -140,22 +140,22 @@ _MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda
         o, "GRPCInferenceService/ModelReady ", "GRPCInferenceService/RepositoryModelLoad "
     ),
     "a proxy that opens everything": lambda o: _edit_nginx(o, "return 204;\n", "grpc_pass grpc://$pods:8001;\n"),
-    "a proxy that remembers pods": lambda o: _edit_nginx(o, "valid=5s", "valid=300s"),
+    "a proxy that caches pods too long": lambda o: _edit_nginx(o, "valid=5s", "valid=300s"),
     "a proxy for another namespace": lambda o: _edit_nginx(o, "cigpose-pods.cigpose.", "cigpose-pods.default."),
     "a proxy without a size limit": lambda o: _edit_nginx(o, "client_max_body_size 34m;", ""),
     "a proxy that outlives its grace": lambda o: _edit_nginx(o, "timeout 60s;  #", "timeout 90s;  #"),
-    "strangers who order traces": lambda o: _edit_nginx(o, 'grpc_set_header traceparent "";', ""),
+    "callers that request traces": lambda o: _edit_nginx(o, 'grpc_set_header traceparent "";', ""),
 }
 
 _TRACING_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tls+tracing
-    "traces that cannot leave": lambda o: _one(o, "NetworkPolicy")["spec"].update(egress=[]),
-    "a probe that speaks no TLS": lambda o: _triton(o).update(readinessProbe={"grpc": {"port": 8001}}),
+    "traces that the NetworkPolicy blocks": lambda o: _one(o, "NetworkPolicy")["spec"].update(egress=[]),
+    "a probe without TLS": lambda o: _triton(o).update(readinessProbe={"grpc": {"port": 8001}}),
     "TLS for the server alone": lambda o: _replace_flag(o, "--grpc-use-ssl-mutual", "false"),
     "a key that is not mounted": lambda o: _replace_flag(o, "--grpc-server-key", "/keys/tls.key"),
 }
 
 _TENSORRT_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tensorrt
-    "engines without a place": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/var/cache/tensorrt")),
+    "engines without a volume": lambda o: _triton(o)["volumeMounts"].remove(_mount(o, "/var/cache/tensorrt")),
     "engines that cannot be written": lambda o: _mount(o, "/var/cache/tensorrt").update(readOnly=True),
     "engines without a limit": lambda o: _volume(o, "engines").update(emptyDir={}),
     "engines that evict the pod": lambda o: _volume(o, "engines")["emptyDir"].update(sizeLimit="4Gi"),
@@ -170,8 +170,8 @@ _TENSORRT_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu+tensorrt
 _EDGE_TLS_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda+tls
     "a proxy that speaks plain text to TLS": lambda o: _edit_nginx(o, "grpcs://", "grpc://"),
     "servers that speak plain text to TLS": lambda o: _replace_flag(o, "--grpc-use-ssl", "false"),
-    "a proxy that believes every server": lambda o: _edit_nginx(o, "grpc_ssl_verify on;", ""),
-    "a proxy that believes every caller": lambda o: _edit_nginx(o, "ssl_verify_client on;", ""),
+    "a proxy that trusts every server": lambda o: _edit_nginx(o, "grpc_ssl_verify on;", ""),
+    "a proxy that trusts every caller": lambda o: _edit_nginx(o, "ssl_verify_client on;", ""),
     "a proxy that expects another name": lambda o: _edit_nginx(o, "grpc_ssl_name cigpose-pods", "grpc_ssl_name pods"),
     "a proxy without certificates": lambda o: pod_spec(_one(o, "Deployment", "cigpose-edge"))["containers"][0][
         "volumeMounts"

@@ -1,4 +1,4 @@
-"""Reading Kubernetes objects: what the policies ask of them again and again."""
+"""Access to Kubernetes objects, for the policies."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 Object: TypeAlias = dict[str, Any]
 
 GPU_PROFILES = ("gpu", "tensorrt")  # of the GPU image; see ensemble/triton/profiles.py
-ENGINES = "/var/cache/tensorrt"  # where the profile "tensorrt" keeps what it has built
+ENGINES = "/var/cache/tensorrt"  # folder of the engines of the profile "tensorrt"
 
 _UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "k": 10**3, "M": 10**6, "G": 10**9}
 
@@ -44,7 +44,7 @@ def specs(objects: Sequence[Object]) -> Iterator[tuple[str, Object]]:
 
 
 def containers(spec: Object) -> list[Object]:
-    """Return all containers of a pod, those of the start included."""
+    """Return all containers of a pod, init containers included."""
     return [*spec.get("initContainers", []), *spec["containers"]]
 
 
@@ -73,12 +73,12 @@ def command(container: Object, *path: str) -> list[str]:
 
 
 def matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Return whether a selector that says something picks these labels."""
+    """Return whether a selector selects these labels; an empty selector selects nothing."""
     return bool(selector) and selector.items() <= labels.items()
 
 
 def selected_ports(objects: Sequence[Object], selector: Mapping[str, str]) -> set[str] | None:
-    """Return the names of the ports of the pods that a selector picks; None when it picks none."""
+    """Return the names of the ports of the selected pods; None if no pod is selected."""
     picked = [
         item for item in deployments(objects) if matches(selector, item["spec"]["template"]["metadata"]["labels"])
     ]
@@ -88,7 +88,7 @@ def selected_ports(objects: Sequence[Object], selector: Mapping[str, str]) -> se
 
 
 def egress_ports(objects: Sequence[Object], policy: str) -> set[int]:
-    """Return the ports to which a NetworkPolicy lets pods out."""
+    """Return the ports of the egress rules of a NetworkPolicy."""
     rules = [rule for item in named(objects, "NetworkPolicy", policy) for rule in item["spec"].get("egress") or []]
     return {port["port"] for rule in rules for port in rule.get("ports", [])}
 
@@ -97,7 +97,7 @@ def bytes_of(quantity: str) -> int:
     """Return a Kubernetes quantity, such as 4Gi, in bytes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a quantity.
     """
     match = re.fullmatch(r"(\d+)([A-Za-z]*)", str(quantity))
     if match is None or match[2] not in _UNITS:

@@ -1,4 +1,4 @@
-"""promtool on the rules, their unit tests and the dashboard; and proof that the tests notice a broken alert."""
+"""Checks the rules, their unit tests and the dashboard with promtool, and the tests with broken rules."""
 
 import json
 import re
@@ -19,14 +19,14 @@ DASHBOARD = _CHECKOUT / "deploy" / "components" / "monitoring" / "dashboard.json
 
 
 def problems() -> list[str]:
-    """Return what promtool says of rules and tests, alerts without a test, and dashboard queries that do not parse."""
+    """Return promtool's messages on rules and tests, alerts without a test, and invalid queries of the dashboard."""
     text = rules_text()
     checked = _promtool("check", "rules", text)
     return [*checked, *([] if checked else _test(text)), *_untested(text), *_dashboard()]
 
 
 def mutant_problems() -> list[str]:
-    """Return the alerts and records whose tests still pass when the rule says something else."""
+    """Return the alerts and records whose tests still pass when the rule is changed."""
     rules = yaml.safe_load(rules_text())
     return [found for group in rules["groups"] for rule in group["rules"] for found in _survivors(rules, rule)]
 
@@ -56,7 +56,7 @@ def _untested(text: str) -> Iterator[str]:
 
 
 def _test(text: str, only: str = "") -> list[str]:
-    """Run the tests; with `only`, those that mention it (or everything, when none does)."""
+    """Run the tests; with `only`, those that mention this rule."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "rules.yaml").write_text(text, encoding="utf-8")
         names = [_write_tests(path, Path(folder), only) for path in sorted(TESTS.glob("*.yaml"))]
@@ -66,7 +66,7 @@ def _test(text: str, only: str = "") -> list[str]:
 def _write_tests(path: Path, folder: Path, only: str) -> str:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if only:
-        family = re.sub(r"(rate|mean|max)\d+\w$", "", only)  # a record may be tested through those that use it
+        family = re.sub(r"(rate|mean|max)\d+\w$", "", only)  # a record may be tested through the records that use it
         content["tests"] = [test for test in content["tests"] if family in json.dumps(test)]
     if not content["tests"]:
         return ""

@@ -1,4 +1,4 @@
-"""kustomize: overlays, and an overlay with further components, to lists of objects."""
+"""Renders overlays, with additional components, to lists of objects by kustomize."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tests.deploy.manifests import DEPLOY
 
 Object: TypeAlias = dict[str, Any]
 
-# name: (overlay, components beside its own)
+# name -> (overlay, additional components)
 VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu": ("cpu", ()),
     "gpu": ("gpu", ()),
@@ -36,7 +36,7 @@ def render(variant: str) -> list[Object]:
     """Return the objects of a variant, in kustomize's order.
 
     Raises:
-        ValueError: kustomize refuses; with what it says.
+        ValueError: kustomize failed; the text is its message.
     """
     overlay, components = VARIANTS[variant]
     folder = DEPLOY / "overlays" / overlay
@@ -44,19 +44,19 @@ def render(variant: str) -> list[Object]:
 
 
 def render_folder(folder: Path) -> list[Object]:
-    """Return the objects of an overlay anywhere.
+    """Return the objects of the overlay in any folder.
 
     Raises:
-        ValueError: kustomize refuses; with what it says.
+        ValueError: kustomize failed; the text is its message.
     """
     return [*yaml.safe_load_all(_kustomize(folder))]
 
 
 def render_text(kustomization: Callable[[Path], Object]) -> list[Object]:
-    """Return the objects of a kustomization that is made for a folder: kustomize takes relative paths only.
+    """Return the objects of a kustomization, a function of its folder: kustomize accepts relative paths only.
 
     Raises:
-        ValueError: kustomize refuses; with what it says.
+        ValueError: kustomize failed; the text is its message.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
@@ -65,7 +65,7 @@ def render_text(kustomization: Callable[[Path], Object]) -> list[Object]:
 
 
 def _with(overlay: Path, components: Sequence[str]) -> Callable[[Path], Object]:
-    """Return what makes a kustomization that adds components."""
+    """Return the kustomization of an overlay with additional components, as a function of its folder."""
     return lambda folder: {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",

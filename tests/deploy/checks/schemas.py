@@ -1,4 +1,4 @@
-"""The manifests against the schemas of several Kubernetes releases, and of the custom resources."""
+"""Checks the manifests with the schemas of several Kubernetes releases and of the custom resources."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ _CRDS = Path(__file__).with_name("crds.mjs")
 
 
 def problems(objects: Sequence[Object], releases: Sequence[str] = RELEASES) -> list[str]:
-    """Return what the schemas refuse; a kind that neither Kubernetes nor our list of custom resources knows is one."""
+    """Return the violations of the schemas. A kind without a schema is a violation."""
     own = [item for item in objects if not _is_custom(item)]
     return [found for release in releases for item in own for found in _builtin(item, release)] + _custom(
         [item for item in objects if _is_custom(item)]
@@ -23,7 +23,7 @@ def problems(objects: Sequence[Object], releases: Sequence[str] = RELEASES) -> l
 
 
 def _is_custom(item: Object) -> bool:
-    """Kubernetes' own groups have no dot, or end with k8s.io."""
+    """Return whether an object is a custom resource: Kubernetes' own groups have no dot, or end with k8s.io."""
     group = str(item["apiVersion"]).rpartition("/")[0]
     return "." in group and not group.endswith(".k8s.io")
 
@@ -36,7 +36,7 @@ def _builtin(item: Object, release: str) -> list[str]:
         where = ".".join(str(part) for part in error.path)
         return [f"{name} at {where} (Kubernetes {release}): {error.message[:200]}"]
     except kubernetes_validate.SchemaNotFoundError:
-        return [f"{name}: Kubernetes {release} knows no {item['apiVersion']} {item['kind']}"]
+        return [f"{name}: Kubernetes {release} has no {item['apiVersion']} {item['kind']}"]
     return []
 
 

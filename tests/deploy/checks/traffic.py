@@ -1,4 +1,4 @@
-"""Rules about what may reach what: Services, NetworkPolicies, the edge proxy, TLS."""
+"""Rules about connections: Services, NetworkPolicies, the edge proxy, TLS."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 from tests.deploy.checks import pods
 from tests.deploy.checks.pods import Object, deployments, flag, named, of_kind, pod_spec
 
-DNS_CACHE_S = 5  # what CoreDNS keeps of a Service's addresses unless told otherwise
+DNS_CACHE_S = 5  # CoreDNS' default for the addresses of a Service
 _OPEN_METHODS = ("ModelInfer", "ModelReady", "ModelMetadata", "ServerReady", "ServerLive")
 
 
 def services(objects: Sequence[Object]) -> Iterator[str]:
-    """Every Service and PodMonitor selects pods, and names a port of theirs; the pods have a headless one."""
+    """Require that every Service and PodMonitor selects pods and names their ports, and a headless Service."""
     for item in of_kind(objects, "Service", "PodMonitor"):
         name, spec = pods.name(item), item["spec"]
         monitor = item["kind"] == "PodMonitor"
@@ -27,11 +27,11 @@ def services(objects: Sequence[Object]) -> Iterator[str]:
             if port not in ports:
                 yield f"{name}: port {port} is not the name of a port of its pods"
     if not any(item["spec"].get("clusterIP") == "None" for item in of_kind(objects, "Service")):
-        yield "no headless Service, so gRPC clients cannot see the pods"
+        yield "a headless Service is missing, so gRPC clients cannot see the pods"
 
 
 def network(objects: Sequence[Object]) -> Iterator[str]:
-    """A NetworkPolicy for every Deployment, both ways, without a rule that lets everything through."""
+    """Require a NetworkPolicy for every Deployment in both directions, without a rule that allows everything."""
     for deployment in deployments(objects):
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         policies = [
@@ -40,7 +40,7 @@ def network(objects: Sequence[Object]) -> Iterator[str]:
             if pods.matches(item["spec"]["podSelector"].get("matchLabels", {}), labels)
         ]
         if not policies or any(set(spec.get("policyTypes", [])) != {"Ingress", "Egress"} for spec in policies):
-            yield f"{pods.name(deployment)}: a NetworkPolicy for both directions"
+            yield f"{pods.name(deployment)}: needs a NetworkPolicy for both directions"
         for spec in policies:
             for way, key in (("ingress", "from"), ("egress", "to")):
                 if any(not rule.get(key) or not rule.get("ports") for rule in spec.get(way) or []):
@@ -51,11 +51,11 @@ def network(objects: Sequence[Object]) -> Iterator[str]:
         )
         port = re.search(r":(\d+)/", url.partition("url=")[2])
         if url and int(port[1] if port else 80) not in pods.egress_ports(objects, "cigpose"):
-            yield "cigpose: the NetworkPolicy keeps traces from leaving"
+            yield "cigpose: the NetworkPolicy blocks traces"
 
 
 def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
-    """The proxy finds the pods, forgets them in time, opens only what callers need, and limits size and rate."""
+    """Require that the proxy finds pods, drops them in time, opens only what callers need, and limits size and rate."""
     conf = nginx_conf(objects)
     if not conf:
         return
@@ -63,30 +63,30 @@ def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
     if f"set $pods cigpose-pods.{namespace}.svc.cluster.local;" not in conf or not named(
         objects, "Service", "cigpose-pods"
     ):
-        yield "edge proxy: the headless Service of this namespace"
+        yield "edge proxy: must use the headless Service of this namespace"
     valid = re.search(r"^\s*resolver .* valid=(\d+)s", conf, re.M)
     if valid is None or int(valid[1]) > DNS_CACHE_S:
-        yield f"edge proxy: addresses are asked for anew every {DNS_CACHE_S} s"
+        yield f"edge proxy: must resolve addresses every {DNS_CACHE_S} s"
     opened = set(re.findall(r"location = (/\S+\.\S+/\S+) \{ include", conf))
     allowed = {f"/inference.GRPCInferenceService/{method}" for method in _OPEN_METHODS} | {
         "/grpc.health.v1.Health/Check"
     }
     if opened != allowed or re.search(r"location (/|~)[^{]*\{[^}]*(grpc_pass|include)", conf):
-        yield f"edge proxy: opens exactly {', '.join(_OPEN_METHODS)} and the health check"
+        yield f"edge proxy: must open exactly {', '.join(_OPEN_METHODS)} and the health check"
     for limit in ("client_max_body_size", "limit_req zone=", 'grpc_set_header traceparent "";'):
         if limit not in conf:
-            yield f"edge proxy: without {limit}"
+            yield f"edge proxy: lacks {limit}"
     yield from _edge_tls(objects, conf)
 
 
 def _edge_tls(objects: Sequence[Object], conf: str) -> Iterator[str]:
-    """Proxy and servers speak the same, and neither takes the other's word for who it is."""
+    """Require that proxy and servers use the same protocol, and that both verify certificates."""
     servers = any(flag(container, "--grpc-use-ssl") == "true" for container in pods.servers(objects))
     proxy = "grpc_pass grpcs://" in conf
     if servers and not proxy:
-        yield "edge proxy: the servers speak TLS, it does not; add the component edge-proxy-tls after tls"
+        yield "edge proxy: the servers use TLS, the proxy does not; add the component edge-proxy-tls after tls"
     if proxy and not servers:
-        yield "edge proxy: it speaks TLS, the servers do not; add the component tls, or leave edge-proxy-tls out"
+        yield "edge proxy: the proxy uses TLS, the servers do not; add the component tls, or remove edge-proxy-tls"
     if not proxy:
         return
     namespace = of_kind(objects, "Namespace")[0]["metadata"]["name"]
@@ -97,15 +97,15 @@ def _edge_tls(objects: Sequence[Object], conf: str) -> Iterator[str]:
         f"grpc_ssl_name cigpose-pods.{namespace}.svc.cluster.local;",
     ):
         if line not in conf:
-            yield f"edge proxy: with TLS, without {line.strip()}"
+            yield f"edge proxy: with TLS, needs {line.strip()}"
     for deployment in named(objects, "Deployment", "cigpose-edge"):
         mounts = {mount["mountPath"]: mount for mount in pod_spec(deployment)["containers"][0].get("volumeMounts", [])}
         if not mounts.get("/tls", {}).get("readOnly"):
-            yield "edge proxy: the certificates are mounted at /tls, read-only"
+            yield "edge proxy: the certificates must be mounted at /tls, read-only"
 
 
 def nginx_conf(objects: Sequence[Object]) -> str:
-    """The ConfigMap that the proxy really mounts."""
+    """Return the text of the ConfigMap that the proxy mounts; empty without a proxy."""
     for deployment in deployments(objects):
         mounted = [
             volume["configMap"]["name"] for volume in pod_spec(deployment).get("volumes", []) if "configMap" in volume
@@ -118,14 +118,14 @@ def nginx_conf(objects: Sequence[Object]) -> str:
 
 
 def tls(objects: Sequence[Object]) -> Iterator[str]:
-    """TLS is mutual, and its files are mounted."""
+    """Require mutual TLS, and that its files are mounted."""
     for container in pods.servers(objects):
         if flag(container, "--grpc-use-ssl") is None:
             continue
         if flag(container, "--grpc-use-ssl") != "true" or flag(container, "--grpc-use-ssl-mutual") != "true":
-            yield "triton: TLS asks for the client's certificate"
+            yield "triton: TLS must require the client's certificate"
         mounts: dict[str, Any] = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
         for name in ("--grpc-server-cert", "--grpc-server-key", "--grpc-root-cert"):
             folder = (flag(container, name) or "").rpartition("/")[0]
             if not mounts.get(folder, {}).get("readOnly"):
-                yield f"triton: the file of {name} is mounted, read-only"
+                yield f"triton: the file of {name} must be mounted read-only"

@@ -73,6 +73,18 @@ def test_the_network_limits_persons():
     assert models["crop_persons_256x192_max1"].parameters["max_crops"] == "1"
 
 
+def test_crops_that_differ_have_steps_of_their_own():
+    crops = [TopDownCrop((192, 256)), TopDownCrop((192, 256), 1.1), TopDownCrop((192, 256), warp="udp")]
+    networks = [TopDownNetwork(f"n{i}", "coco", crop, SimCC((384, 512))) for i, crop in enumerate(crops)]
+    models = {m.name: m for m in render(pipelines(networks, DETECTOR))}
+    found = {name: m.parameters for name, m in models.items() if name.startswith("crop_persons")}
+    assert {name: (facts["padding"], facts["warp"]) for name, facts in found.items()} == {
+        "crop_persons": ("1.25", "affine"),
+        "crop_persons_256x192_x1.1": ("1.1", "affine"),
+        "crop_persons_256x192_udp": ("1.25", "udp"),
+    }
+
+
 def test_every_ensemble_lists_the_networks_default_first():
     ensembles = [model for model in render(pipelines((BODY, WHOLE), DETECTOR)) if isinstance(model, Ensemble)]
     assert {ensemble.parameters["networks"] for ensemble in ensembles} == {"body,whole"}

@@ -27,6 +27,15 @@ def test_a_crop_for_each_box():
     assert STEP.counts({}, outputs) == {"cigpose_crops_total": 3, "cigpose_dummy_crops_total": 0}
 
 
+def test_the_crop_of_unbiased_networks():
+    step = CropPersons("crop_persons", 48, 64, 3, warp="udp")
+    box = np.array([[10, 20, 70, 120]], np.float32)
+    outputs = step.run(Request({"image_bgr": IMAGE_BGR, "person_boxes": box}, {}, frozenset()))
+    expected = TopDownCrop((48, 64), warp="udp").apply(IMAGE_BGR, outputs["centers"], outputs["scales"])
+    np.testing.assert_array_equal(outputs["crops"], expected)
+    assert CropPersons.from_settings("crop_persons", step.settings) == step
+
+
 def test_nobody_is_one_black_crop():
     _, outputs = crop(0)
     assert (outputs["crops"].shape, outputs["crops"].dtype) == ((1, 64, 48, 3), np.uint8)

@@ -10,7 +10,7 @@ POINTS = np.array([[[0, 0], [12, 16]], [[24, 32], [-6, 40]]], np.float32)  # cel
 
 
 @pytest.mark.parametrize("persons", [0, 1, 2])
-def test_points_are_placed_in_the_picture_and_the_black_crop_is_dropped(persons):
+def test_points_are_mapped_to_the_picture_without_the_black_crop(persons):
     tensors = {
         "grid_keypoints": POINTS[: max(1, persons)],
         "grid_scores": np.array([[0.5, 0.9], [0.1, -1]], np.float32)[: max(1, persons)],

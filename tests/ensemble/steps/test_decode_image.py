@@ -86,7 +86,7 @@ def test_a_picture_without_its_body_is_refused(suffix, kind):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_transparent_picture_takes_little_more_memory_than_its_pixels(dtype):
+def test_a_transparent_picture_needs_little_additional_memory(dtype):
     bgra = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, (3000, 1500, 4)).astype(dtype)
     tracemalloc.start()
     try:

@@ -46,48 +46,23 @@ def published_entries(shared):
 
 @pytest.fixture(scope="session")
 def tiny_heatmap_variant():
-    """Function: `resnet` or `hrnet` -> the smallest network with all its parts, for crops of 64 x 96."""
-    from export.families.hrnet.variants import Hrnet, Resnet, variant_of
+    """Function: `resnet`, `basic` or `hrnet` -> the smallest network with all its parts, for crops of 64 x 96."""
+    from tests.tiny_networks import heatmap_variant
 
-    architectures = {
-        "resnet": Resnet((1, 1, 2, 1), width=8, deconv=12),
-        "basic": Resnet((1, 1, 2, 1), bottleneck=False, width=8, deconv=12),
-        "hrnet": Hrnet(4, (1, 2, 1), blocks=1, stem=8, bottlenecks=1),
-    }
-    return lambda kind, input_size=(64, 96): variant_of(architectures[kind], input_size)
+    return heatmap_variant
 
 
 @pytest.fixture(scope="session")
-def tiny_heatmap_network(tiny_heatmap_variant, randomized):
+def tiny_heatmap_network():
     """Function: `resnet`, `basic` or `hrnet` -> tiny network with seeded weights, in eval mode."""
-    from export.families.hrnet.network import build
+    from tests.tiny_networks import heatmap_network
 
-    return lambda kind, **changes: randomized(build(tiny_heatmap_variant(kind, **changes)))
+    return heatmap_network
 
 
 @pytest.fixture(scope="session")
-def tiny_graph_pcnn(tiny_heatmap_variant, randomized):
+def tiny_graph_pcnn():
     """Function: `resnet`, `basic` or `hrnet` -> tiny two-stage network with seeded weights, in eval mode."""
-    from export.families.graph_pcnn.network import new
-    from export.families.graph_pcnn.variants import Variant
+    from tests.tiny_networks import graph_pcnn_network
 
-    def make(kind="hrnet", **changes):
-        sizes = {"width": 12, "hidden": 16}
-        network = randomized(new(Variant(f"tiny-{kind}", tiny_heatmap_variant(kind), **(sizes | changes))))
-        _calm(network)
-        return network
-
-    return make
-
-
-def _calm(network):
-    """Bring heat maps to about the height of trained ones, so that the gate at 0.85 opens for some keypoints."""
-    import torch
-
-    from export.families.hrnet.network import example_crops
-
-    with torch.no_grad():
-        peaks = network.maps(example_crops(network.variant.baseline, 4))[0].amax((2, 3)).mean()
-        for part in (network.final_layer, network.reg):
-            part.weight.mul_(0.85 / peaks)
-            part.bias.mul_(0.85 / peaks)
+    return graph_pcnn_network

@@ -7,19 +7,6 @@ from tests.networks import save_graph
 RED = {"red_weight": np.array([-0.5, -0.5, 0.5], np.float32).reshape(1, 3, 1, 1), "red_bias": np.float32([-120])}
 
 
-def save_heatmap_network(path, keypoints=17, size=(192, 256)):
-    """Write a file whose heat maps are weighted sums of the colours, at a quarter of the crop's size."""
-    width, height = size
-    text = f"""
-    <ir_version: 8, opset_import: ["": 17]>
-    warm (float[batch,3,{height},{width}] input) => (float[batch,{keypoints},{height // 4},{width // 4}] output) {{
-        mixed = Conv(input, colours)
-        output = MaxPool<kernel_shape=[4,4], strides=[4,4]>(mixed)
-    }}"""
-    colours = np.random.default_rng(1).normal(size=(keypoints, 3, 1, 1)).astype(np.float32)
-    return save_graph(text, {"colours": colours}, path)
-
-
 def save_people_network(path):
     """Write a file that reports the 200 reddest 8x8 cells as people, best first, with keypoints at fixed offsets."""
     text = """

@@ -1,7 +1,7 @@
 """The gate's bookkeeping under simulated load, on a virtual clock: thousands of seconds take milliseconds.
 
-`python -m tests.ensemble.triton.admission.simulation` compares ways to treat an overload and writes what came of them
-to `policies.json` beside it.
+`python -m tests.ensemble.triton.admission.simulation` compares policies for overload and writes the results to
+`policies.json` beside it.
 """
 
 import heapq
@@ -15,19 +15,19 @@ from statistics import median
 from ensemble.triton.admission.overload import Bounds, Overload
 from ensemble.triton.admission.places import Places
 
-BOUNDS = Bounds(least_in_work=4, in_work=16, waiting=64)  # of the CPU profiles
+BOUNDS = Bounds(least_in_work=3, in_work=16, waiting=64)  # of the CPU profiles
 RESULT = Path(__file__).with_name("policies.json")
-SERVERS = 2  # instances that work side by side
+SERVERS = 2  # concurrent instances
 
 
 class Simulation:
     """Callers, the gate, Triton's queue before `await_turn`, and steps that share the processors.
 
     Args:
-        pace: answers per second at most.
-        lost: share of the tickets in work that never come back.
-        newest_first: the queue's order; Triton's is the other one.
-        overload: replaces the gate's.
+        pace: largest number of answers per second.
+        lost: share of the tickets in work that are never returned.
+        newest_first: order of the queue; Triton's is first in, first out.
+        overload: class that replaces the gate's.
     """
 
     def __init__(self, pace, *, lost=0.0, newest_first=False, overload=Overload, bounds=BOUNDS, seed=0):
@@ -125,7 +125,7 @@ class Simulation:
 
 
 def overload(pace, deadline_s, *, times=10, seconds=60, seed=0, **options):
-    """Offer `times` the pace for some time after a calm beginning; return what came of it.
+    """Send `times` the pace for some time after a calm start; return the results.
 
     Returns:
         `goodput`: answers in time as a share of the pace; `late`, `rejected`: requests; `rejected_within_s`: median;
@@ -161,7 +161,7 @@ def overload(pace, deadline_s, *, times=10, seconds=60, seed=0, **options):
 
 
 class ByLength(Overload):
-    """Neither rejections nor hang-ups change anything: the queue is 64 long, whatever the pace."""
+    """The queue holds 64 requests at any pace; rejections and hang-ups change nothing."""
 
     def rejected(self, now):
         pass
@@ -174,14 +174,14 @@ class ByLength(Overload):
 
 
 class ByDelay(Overload):
-    """The queue is bounded by a delay of two seconds, which hang-ups do not change (as CoDel does)."""
+    """The queue is limited by a delay of two seconds (as in CoDel); hang-ups change nothing."""
 
     def abandoned(self, waited_s):
         pass
 
 
 class ByHangUps(Overload):
-    """The delay is learned from hang-ups alone."""
+    """Only hang-ups change the delay."""
 
     def rejected(self, now):
         pass

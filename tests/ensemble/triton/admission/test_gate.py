@@ -1,4 +1,4 @@
-"""The gate and its tickets by their messages; who may work when is in test_places.py."""
+"""The messages between the gate and its tickets. See test_places.py for the order of work."""
 
 import contextlib
 import socket
@@ -28,7 +28,7 @@ from ensemble.triton.admission.tickets import (
 
 
 class Asker:
-    """Asks for the turn of a ticket; `answer` is what came, None as long as it waits."""
+    """Asks for the turn of a ticket; `answer` is None until the answer has come."""
 
     def __init__(self, ticket, patience_s=60.0):
         self.answer = None
@@ -48,7 +48,7 @@ class Asker:
 
 
 def begin(ticket):
-    """Ask for the turn of a ticket that need not wait."""
+    """Ask for the turn of a ticket that gets it immediately."""
     assert Asker(ticket).wait() == "go"
 
 
@@ -64,13 +64,13 @@ def asking(ticket):
 
 
 def settled(gate):
-    """Wait until the gate has read what was sent to it, in order, and acted."""
-    for _ in range(2):  # it reads the second after all that follows from what came before the first
+    """Wait until the gate has handled all messages so far."""
+    for _ in range(2):  # the gate reads the second one after it has acted on everything before the first
         assert Asker(np.array([gate._key, 2**62], np.int64), patience_s=-1).wait() == EXPIRED
     return gate
 
 
-def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
+def test_turns_are_given_in_order_when_others_leave():
     gate = Gate(Bounds(1, 1, 5))
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     assert first.dtype == np.int64 and first.shape == (2,)
@@ -86,7 +86,7 @@ def test_who_asks_waits_until_another_leaves_and_turns_keep_their_order():
     assert askers[1].wait() == "go"
 
 
-def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
+def test_a_full_queue_rejects_immediately():
     gate = Gate(Bounds(1, 1, 2))
     tickets = [gate.enter() for _ in range(3)]
     with pytest.raises(TurnedAway, match="Exceeds maximum queue size of 2 pictures") as caught:
@@ -96,7 +96,7 @@ def test_who_is_too_many_is_turned_away_at_once_and_nobody_else():
     settled(gate).enter()
 
 
-def test_whose_patience_has_ended_does_not_work():
+def test_an_expired_wait_is_rejected():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second, third, late = (gate.enter() for _ in range(4))
@@ -104,19 +104,19 @@ def test_whose_patience_has_ended_does_not_work():
     asker = Asker(second, patience_s=2)
     settled(gate)
     now[0] += 2.1
-    assert Asker(late, patience_s=2).wait() == EXPIRED, "at once, though no place is free"
+    assert Asker(late, patience_s=2).wait() == EXPIRED, "immediately, though no place is free"
     leave(first)
     assert asker.wait() == EXPIRED
     assert Asker(third, patience_s=3).wait() == "go", "the place is still free"
 
 
-def test_the_text_of_a_late_turn_is_the_contracts():
+def test_the_text_of_an_expired_wait_is_that_of_the_contract():
     gate = Gate(Bounds(1, 1, 5))
     with pytest.raises(TurnedAway, match=r"^Request timeout expired: its turn did not come in time$"):
         take_turn(gate.enter(), -1)
 
 
-def test_a_place_is_given_away_when_a_ticket_is_lost():
+def test_a_lost_ticket_frees_its_place():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     lost, second = gate.enter(), gate.enter()
@@ -128,7 +128,7 @@ def test_a_place_is_given_away_when_a_ticket_is_lost():
     assert asker.wait() == "go"
 
 
-def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more():
+def test_a_paused_ticket_frees_its_place_without_another_message():
     gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
     begin(first)
@@ -137,7 +137,7 @@ def test_a_ticket_that_is_left_frees_its_place_though_nobody_says_anything_more(
         assert asker.recv(16) == GO
 
 
-def test_a_ticket_that_is_taken_up_again_keeps_its_place():
+def test_a_resumed_ticket_keeps_its_place():
     now = [100.0]
     gate = Gate(Bounds(1, 1, 5), clock=lambda: now[0])
     first, second = gate.enter(), gate.enter()
@@ -153,7 +153,7 @@ def test_a_ticket_that_is_taken_up_again_keeps_its_place():
     assert asker.wait() == "go"
 
 
-def test_the_place_of_an_asker_who_has_gone_stays_free():
+def test_the_place_of_a_closed_asker_stays_free():
     gate = Gate(Bounds(1, 1, 5), clock=lambda: 100.0)
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     begin(first)
@@ -164,7 +164,7 @@ def test_the_place_of_an_asker_who_has_gone_stays_free():
 
 
 @pytest.mark.parametrize("hand_back", [leave, hang_up])
-def test_a_ticket_that_is_handed_back_frees_its_place(hand_back):
+def test_a_returned_ticket_frees_its_place(hand_back):
     gate = Gate(Bounds(1, 1, 0))
     first = gate.enter()
     begin(first)
@@ -173,7 +173,7 @@ def test_a_ticket_that_is_handed_back_frees_its_place(hand_back):
 
 
 @pytest.mark.parametrize(("hand_back", "answer"), [(leave, "go"), (hang_up, EXPIRED)])
-def test_three_hang_ups_make_the_gate_reject_what_has_waited_for_long(hand_back, answer):
+def test_three_hang_ups_make_the_gate_reject_long_waits(hand_back, answer):
     now = [100.0]
     gate = Gate(Bounds(1, 1, 20), clock=lambda: now[0])
     tickets = [gate.enter() for _ in range(4)]
@@ -192,7 +192,7 @@ def test_a_gate_does_not_keep_its_process_alive():
     assert thread.daemon
 
 
-def test_a_thousand_leave_faster_than_anybody_asks():
+def test_a_thousand_tickets_may_be_returned_at_the_same_time():
     gate = Gate(Bounds(1000, 1000, 0))
     for ticket in [gate.enter() for _ in range(1000)]:
         leave(ticket)
@@ -200,7 +200,7 @@ def test_a_thousand_leave_faster_than_anybody_asks():
     assert len([gate.enter() for _ in range(1000)]) == 1000
 
 
-def test_who_asks_twice_works_once():
+def test_asking_twice_takes_one_place():
     """An answer may cross with the next question."""
     gate = Gate(Bounds(1, 1, 5))
     first, second = gate.enter(), gate.enter()
@@ -211,7 +211,7 @@ def test_who_asks_twice_works_once():
 
 
 @pytest.mark.parametrize("ticket", [[1, 1], [-1, -1], [2**62, 5]])
-def test_a_ticket_of_nobody_is_no_error(ticket):
+def test_a_ticket_without_a_gate_is_no_error(ticket):
     for hand_back in (leave, pause, resume, hang_up):
         hand_back(np.array(ticket, np.int64))
     started = time.monotonic()
@@ -228,7 +228,7 @@ def test_a_ticket_of_nobody_is_no_error(ticket):
         lambda key, number: MESSAGE.pack(key, ASK, number, 60.0),
         lambda key, number: MESSAGE.pack(key ^ 1, LEAVE, number, 0.0),
     ],
-    ids=["empty", "short", "zeros", "nobody to answer", "without the key"],
+    ids=["empty", "short", "zeros", "no address for the answer", "without the key"],
 )
 def test_odd_messages_change_nothing(message):
     gate = Gate(Bounds(1, 1, 0))

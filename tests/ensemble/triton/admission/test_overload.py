@@ -16,7 +16,7 @@ def test_answers_in_time_under_ten_times_the_load(pace, deadline_s):
     found = overload(pace, deadline_s)
     assert found["goodput"] >= 0.85
     assert found["rejected_within_s"] <= 0.1
-    assert found["recovery_s"] <= max(3, 5 / pace), "those in work are answered first"
+    assert found["recovery_s"] <= 3
 
 
 def test_lost_tickets_cost_little():
@@ -24,7 +24,7 @@ def test_lost_tickets_cost_little():
 
 
 @pytest.mark.parametrize("pace", [3.5, 12, 60])
-def test_sixty_four_patient_callers_in_a_loop_are_never_rejected_nor_starved(pace):
+def test_64_patient_callers_in_a_loop_are_never_rejected(pace):
     simulation = Simulation(pace)
 
     def call():
@@ -49,7 +49,7 @@ def test_a_burst_of_64_on_an_idle_server_is_answered_whole(pace):
 
 
 @pytest.mark.parametrize("light_per_s", [0, 0.5, 5])
-def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_per_s):
+def test_a_server_is_calm_again_under_a_light_load(light_per_s):
     simulation, arrivals, time = Simulation(12), random.Random(0), 0.0
     while time < 20:
         simulation.at(time, simulation.call, 5.0)
@@ -65,7 +65,7 @@ def test_a_server_that_has_little_to_do_after_an_overload_is_calm_again(light_pe
     assert {what for *_, what in simulation.outcomes[before:]} == {"answered"}
 
 
-def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
+def test_the_order_is_first_in_first_out_without_hang_ups():
     simulation = Simulation(12, bounds=Bounds(1, 1, 64))
     for number in range(40):
         simulation.at(number * 0.01, simulation.call, 30.0)
@@ -74,7 +74,7 @@ def test_the_order_is_first_in_first_out_while_nobody_hangs_up():
 
 
 @pytest.mark.parametrize("deadline_s", [5, 15])
-def test_a_pace_that_changes_by_ten_is_followed(deadline_s):
+def test_a_tenfold_change_of_the_pace_is_followed(deadline_s):
     simulation, arrivals, time = Simulation(30), random.Random(0), 0.0
     while time < 120:
         simulation.at(time, simulation.call, deadline_s)
@@ -94,12 +94,12 @@ def test_a_pace_that_changes_by_ten_is_followed(deadline_s):
     seed=st.integers(0, 5),
 )
 @settings(max_examples=30)
-def test_never_more_inside_than_allowed_and_no_ticket_is_kept_for_ever(calls, pace, lost, seed):
+def test_the_bounds_hold_and_every_ticket_ends(calls, pace, lost, seed):
     simulation = Simulation(pace, lost=lost, seed=seed)
     for time, deadline_s in calls:
         simulation.at(time, simulation.call, deadline_s)
     simulation.run(1000)
-    assert len(simulation.outcomes) == len(calls), "none hangs for ever"
+    assert len(simulation.outcomes) == len(calls), "every call ends"
     assert simulation.most_inside <= BOUNDS.in_work + BOUNDS.waiting
     simulation.places.give_up(2000)
     places = simulation.places
@@ -121,20 +121,20 @@ def test_a_queue_that_is_full_for_a_second_is_bounded_by_its_delay():
     overload.rejected(now + 0.9)
     assert overload.inside(now) == 80 and not overload.too_old(60, now)
     overload.rejected(now + 1.0)
-    assert overload.inside(now) == 4 + 20, "two seconds at 10 a second"
+    assert overload.inside(now) == 20, "two seconds at 10 a second"
     assert overload.too_old(3.2, now) and not overload.too_old(3.0, now)
 
 
-def test_three_hang_ups_are_an_overload_and_each_shortens_the_queue():
+def test_three_hang_ups_start_an_overload_and_shorten_the_queue():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0)
     overload.abandoned(1.0)
     overload.abandoned(1.0)
     assert overload.inside(now) == 80
     overload.abandoned(1.0)
-    assert overload.inside(now) == 4 + 8
+    assert overload.inside(now) == 8
     overload.abandoned(1.0)
-    assert overload.inside(now) == 4 + 6
+    assert overload.inside(now) == 6
 
 
 def test_the_least_wait_of_a_hang_up_is_a_quarter_of_a_second():
@@ -142,7 +142,7 @@ def test_the_least_wait_of_a_hang_up_is_a_quarter_of_a_second():
     now = queued(overload, 0.0)
     for _ in range(3):
         overload.abandoned(0.25)
-    assert overload.inside(now) == 4 + 2, "0.25 s times 0.8 at 10 a second"
+    assert overload.inside(now) == 3 + 1, "one more than in work, although 0.25 s times 0.8 at 10 a second are 2"
 
 
 def test_one_hang_up_does_not_end_an_overload():
@@ -151,19 +151,19 @@ def test_one_hang_up_does_not_end_an_overload():
     overload.rejected(now - 1)
     overload.rejected(now)
     overload.abandoned(2.0)
-    assert overload.inside(now) == 4 + 16
+    assert overload.inside(now) == 16
 
 
-def test_an_overloaded_queue_has_room_for_one_however_slow_the_answers():
+def test_an_overloaded_queue_has_room_for_one_slow_request():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0, pace=0.1)
     overload.rejected(now - 1)
     overload.rejected(now)
-    assert overload.inside(now) == 4 + 1
+    assert overload.inside(now) == 3 + 1
     assert overload.too_old(13.1, now) and not overload.too_old(12.9, now), "1.5 times 2 s, and 10 s of an answer"
 
 
-def test_without_a_pace_the_delay_alone_makes_a_request_too_old():
+def test_without_a_known_pace_the_delay_decides():
     overload = Overload(BOUNDS, 0.0)
     overload.queue_is(5, 0.0)
     overload.rejected(0.0)
@@ -176,23 +176,23 @@ def test_the_pace_is_that_of_the_last_32_answers():
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0, answers=100, pace=50.0)
     for _ in range(32):
-        now += 0.5
+        now += 0.1
         overload.answered(now, None)
     overload.rejected(now - 1)
     overload.rejected(now)
-    assert overload.inside(now) == 4 + 4
-    assert overload.inside(now + 16) == 4 + 2, "none for as long"
+    assert overload.inside(now) == 21, "32 in 3.1 s, times two seconds"
+    assert overload.inside(now + 3.1) == 10, "none for as long"
 
 
 def test_the_time_alone_is_that_of_the_last_32():
     overload = Overload(BOUNDS, 0.0)
     for took_s in [2.0] * 100 + [0.5] * 32:
         overload.answered(0.0, took_s)
-    assert overload.in_work(queued(overload, 0.0, answers=16, pace=8.0)) == 8
+    assert overload.in_work(queued(overload, 0.0, answers=16, pace=8.0)) == 6
 
 
 @pytest.mark.parametrize("waited_s", [0.0, 0.2])
-def test_hang_ups_that_have_not_waited_say_nothing(waited_s):
+def test_hang_ups_without_a_wait_are_ignored(waited_s):
     overload = Overload(BOUNDS, 0.0)
     now = queued(overload, 0.0)
     for _ in range(9):
@@ -214,13 +214,13 @@ def test_a_queue_that_is_empty_for_a_second_is_calm_again():
 
 def test_the_number_in_work_follows_littles_law_within_its_bounds():
     overload = Overload(BOUNDS, 0.0)
-    assert overload.in_work(0.0) == 4, "before anything is known"
+    assert overload.in_work(0.0) == 3, "before anything is known"
     for _ in range(8):
         overload.answered(0.0, 0.5)  # half a second alone
     now = queued(overload, 0.0, answers=16, pace=8.0)
-    assert overload.in_work(now) == 8, "twice 8 a second times 0.5 s"
+    assert overload.in_work(now) == 6, "1.5 times 8 a second times 0.5 s"
     now = queued(Overload(BOUNDS, 0.0), 0.0, answers=16, pace=1.0)
-    assert overload.in_work(now + 100) == 4
+    assert overload.in_work(now + 100) == 3
     fast = Overload(BOUNDS, 0.0)
     for _ in range(8):
         fast.answered(0.0, 0.5)

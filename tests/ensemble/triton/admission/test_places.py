@@ -1,4 +1,4 @@
-"""Times are in s; who enters at 100 has ticket 1, 2, ..."""
+"""Times are in seconds. The tickets that enter at 100 are 1, 2, ..."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from ensemble.triton.admission.places import Patience, Places
 
 
 def opened(count, waiting, tickets):
-    """Return places into which some tickets have entered at 100."""
+    """Return places with this number of tickets, which entered at 100."""
     places = Places(Bounds(count, count, waiting), now=100.0)
     assert all(places.enter(number, 100.0) for number in range(1, tickets + 1))
     return places
@@ -18,7 +18,7 @@ def ask(places, *numbers, now, patience_s=600.0):
 
 
 def turns(places, now):
-    """Give every turn that there is at a moment; return whose."""
+    """Give all turns that are possible now; return the tickets."""
     places.give_up(now)
     begun = []
     while asking := places.next_asking(now):
@@ -27,7 +27,7 @@ def turns(places, now):
     return begun
 
 
-def test_as_many_as_there_are_places_work_and_the_next_one_when_one_leaves():
+def test_the_next_ticket_works_when_one_leaves():
     places = opened(2, waiting=5, tickets=3)
     assert ask(places, 1, 2, 3, now=100) == [True] * 3
     assert turns(places, now=100) == [1, 2]
@@ -36,7 +36,7 @@ def test_as_many_as_there_are_places_work_and_the_next_one_when_one_leaves():
     assert turns(places, now=100.1) == [3]
 
 
-def test_turns_come_in_the_order_in_which_they_were_asked_for():
+def test_turns_are_given_in_the_order_of_asking():
     places = opened(1, waiting=5, tickets=3)
     ask(places, 3, 1, 2, now=100)
     order = []
@@ -46,21 +46,21 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for():
     assert order == [3, 1, 2]
 
 
-def test_who_asks_is_known_with_the_end_of_its_patience_counted_from_the_entrance():
+def test_the_wait_of_a_ticket_expires_from_its_admission_on():
     places = opened(1, waiting=5, tickets=1)
     ask(places, 1, now=101, patience_s=3)
     assert places.next_asking(101) == (1, "asker of 1", 103)
     assert places.next_asking(101) is None and places.next_change() is None
 
 
-def test_who_is_too_many_does_not_enter_until_one_leaves():
+def test_a_full_queue_rejects_until_a_ticket_leaves():
     places = opened(1, waiting=2, tickets=3)
     assert not places.enter(4, now=100)
     places.leave(2, now=100)
     assert places.enter(5, now=100) and not places.enter(6, now=100)
 
 
-def test_who_asks_when_its_patience_is_over_waits_for_nothing():
+def test_a_ticket_that_asks_too_late_is_rejected():
     places = opened(1, waiting=5, tickets=2)
     assert ask(places, 1, now=102.1, patience_s=2) == [False]
     assert ask(places, 2, now=101.9, patience_s=2) == [True]
@@ -83,7 +83,7 @@ def test_a_ticket_that_is_abandoned_while_it_asks_gets_no_turn():
 
 
 def hang_ups(places, waited_s):
-    """Let the first three tickets hang up, each found at its turn; return when."""
+    """Let the callers of the first three tickets hang up, each detected at its turn; return the time."""
     now = 100 + waited_s
     for number in (1, 2, 3):
         ask(places, number, now=now)
@@ -93,13 +93,13 @@ def hang_ups(places, waited_s):
 
 
 @pytest.mark.parametrize(("waited_s", "still_wanted"), [(0.2, True), (0.3, False)])
-def test_hang_ups_count_by_how_long_they_had_waited(waited_s, still_wanted):
+def test_hang_ups_count_if_they_had_waited_long_enough(waited_s, still_wanted):
     places = opened(1, waiting=9, tickets=9)
     hang_ups(places, waited_s)
     assert ask(places, 4, now=104) == [still_wanted]
 
 
-def test_lost_tickets_that_had_not_waited_are_no_hang_ups():
+def test_lost_tickets_that_had_not_waited_do_not_count_as_hang_ups():
     places = opened(3, waiting=9, tickets=9)
     ask(places, 1, 2, 3, 4, now=100)
     assert turns(places, now=100) == [1, 2, 3]
@@ -107,7 +107,7 @@ def test_lost_tickets_that_had_not_waited_are_no_hang_ups():
     assert ask(places, 5, now=110.1) == [True]
 
 
-def test_an_overload_ends_while_requests_are_worked_on():
+def test_an_overload_ends_while_requests_are_in_work():
     places = opened(1, waiting=9, tickets=3)
     now = hang_ups(places, 1)
     assert places.enter(4, now + 0.1)
@@ -124,7 +124,7 @@ def test_a_ticket_that_comes_back_twice_counts_once():
     assert places.enter(3, now=100) and not places.enter(4, now=100)
 
 
-def test_patience_is_twice_the_longest_of_the_last_ones_within_bounds():
+def test_the_timeout_is_twice_the_longest_of_the_last_within_bounds():
     patience = Patience(first_s=10, least_s=1, most_s=15)
     assert patience.seconds == 10
     seconds = []
@@ -134,18 +134,18 @@ def test_patience_is_twice_the_longest_of_the_last_ones_within_bounds():
     assert seconds[:4] == [1, 6, 6, 15] and seconds[-2:] == [15, 1], "the last 32 count"
 
 
-def test_a_lost_ticket_in_work_is_not_waited_for_longer_than_twice_the_longest_stay():
+def test_a_lost_ticket_is_written_off_after_twice_the_longest_stay():
     places = opened(1, waiting=5, tickets=3)
     ask(places, 1, 2, 3, now=100)
     assert turns(places, now=100) == [1]
     places.leave(1, now=103)
-    assert turns(places, now=103) == [2]  # its process dies: nobody hands this one back
+    assert turns(places, now=103) == [2]  # its process dies, so it is never returned
     assert places.next_change() == 109
     assert turns(places, now=109) == []
     assert turns(places, now=109.1) == [3]
 
 
-def test_before_anybody_came_back_the_first_request_may_take_ten_seconds():
+def test_the_first_request_may_take_ten_seconds():
     places = opened(1, waiting=5, tickets=2)
     ask(places, 1, 2, now=100)
     turns(places, now=100)
@@ -153,7 +153,7 @@ def test_before_anybody_came_back_the_first_request_may_take_ten_seconds():
     assert turns(places, now=110.1) == [2]
 
 
-def test_a_lost_ticket_that_never_asks_holds_no_place_once_later_ones_ask():
+def test_a_ticket_that_never_asks_is_dropped_when_later_ones_ask():
     places = opened(2, waiting=0, tickets=1)  # its caller hangs up between two steps
     assert places.enter(2, now=100.9)
     ask(places, 2, now=101)
@@ -164,21 +164,21 @@ def test_a_lost_ticket_that_never_asks_holds_no_place_once_later_ones_ask():
     assert places.enter(5, now=101.1) and not places.enter(6, now=101.1)
 
 
-def test_a_full_queue_of_lost_tickets_does_not_shut_the_gate_for_good():
-    """The process that decodes has died with all that waited for it."""
+def test_a_queue_full_of_lost_tickets_empties_again():
+    """The decoding process has died with all the requests in its queue."""
     places = opened(1, waiting=9, tickets=10)
     assert not places.enter(11, now=110)
     assert places.enter(11, now=110.1)
 
 
-def test_while_some_get_their_turn_nobody_behind_them_is_given_up():
+def test_tickets_behind_served_ones_are_not_written_off():
     places = opened(1, waiting=2, tickets=3)
     ask(places, 1, now=105)
     turns(places, now=105)
     assert not places.enter(4, now=110.1)
 
 
-def test_who_works_or_asks_counts_however_old_the_ticket():
+def test_working_and_asking_tickets_count_at_any_age():
     places = opened(1, waiting=2, tickets=2)
     ask(places, 1, 2, now=100)
     turns(places, now=100)
@@ -187,7 +187,7 @@ def test_who_works_or_asks_counts_however_old_the_ticket():
     assert not places.enter(4, now=103)
 
 
-def test_who_waits_behind_one_that_asks_is_not_given_up():
+def test_tickets_behind_an_asking_one_are_not_written_off():
     places = opened(1, waiting=3, tickets=4)
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
@@ -199,13 +199,13 @@ def test_who_waits_behind_one_that_asks_is_not_given_up():
 
 
 @pytest.mark.parametrize("come_back", ["leave", "resume"])
-def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time(come_back):
+def test_a_late_ticket_that_returns_raises_the_timeout(come_back):
     places = opened(1, waiting=5, tickets=4)
     ask(places, 1, 2, 3, 4, now=100)
     turns(places, now=100)
     places.leave(1, now=100)
     assert turns(places, now=100) == [2]
-    assert turns(places, now=101.1) == [3], "the second is believed lost"
+    assert turns(places, now=101.1) == [3], "the second was written off"
     getattr(places, come_back)(2, now=103)
     places.leave(2, now=103)
     places.leave(3, now=103)
@@ -215,16 +215,16 @@ def test_a_late_ticket_that_comes_back_gives_the_next_ones_more_time(come_back):
     assert turns(places, now=109.1) == [5]
 
 
-def test_where_everything_stands_still_places_are_given_away_ever_more_seldom_but_at_least_every_15_s():
+def test_lost_tickets_expire_within_15_s():
     places = opened(1, waiting=9, tickets=8)
     ask(places, *range(1, 9), now=100)
     turns(places, now=100)
     places.leave(1, now=100)
-    given_away = [half_s / 2 for half_s in range(200) if turns(places, now=100 + half_s / 2)]
-    assert given_away == [0, 1.5, 5, 12.5, 28, 43.5, 59]
+    expired = [half_s / 2 for half_s in range(200) if turns(places, now=100 + half_s / 2)]
+    assert expired == [0, 1.5, 5, 12.5, 28, 43.5, 59]
 
 
-def test_one_that_is_lost_among_others_that_come_back_teaches_nothing():
+def test_a_single_lost_ticket_does_not_raise_the_timeout():
     places = opened(2, waiting=9, tickets=5)
     ask(places, *range(1, 6), now=100)
     turns(places, now=100)
@@ -234,7 +234,7 @@ def test_one_that_is_lost_among_others_that_come_back_teaches_nothing():
     assert turns(places, now=101.2) == [5], "the third had one second, too"
 
 
-def test_a_ticket_whose_work_pauses_has_ended_unless_it_goes_on_soon():
+def test_a_paused_ticket_ends_unless_it_resumes_soon():
     places = opened(1, waiting=5, tickets=3)
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
@@ -249,7 +249,7 @@ def test_a_ticket_whose_work_pauses_has_ended_unless_it_goes_on_soon():
     assert turns(places, now=101.5) == [3]
 
 
-def test_pauses_may_be_twice_as_long_as_they_lately_were():
+def test_a_pause_may_be_twice_as_long_as_the_last_ones():
     places = opened(1, waiting=5, tickets=2)
     ask(places, 1, 2, now=100)
     turns(places, now=100)
@@ -260,7 +260,7 @@ def test_pauses_may_be_twice_as_long_as_they_lately_were():
     assert turns(places, now=100.21) == [2]
 
 
-def test_a_ticket_that_goes_on_after_its_place_was_given_away_takes_one_again_and_teaches():
+def test_a_written_off_ticket_that_resumes_raises_the_timeout():
     places = opened(1, waiting=5, tickets=3)
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
@@ -276,7 +276,7 @@ def test_a_ticket_that_goes_on_after_its_place_was_given_away_takes_one_again_an
     assert turns(places, now=101.6) == [3]
 
 
-def test_a_ticket_that_went_on_and_is_lost_then_holds_no_place():
+def test_a_resumed_ticket_that_is_lost_frees_its_place():
     places = opened(1, waiting=5, tickets=3)
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
@@ -287,7 +287,7 @@ def test_a_ticket_that_went_on_and_is_lost_then_holds_no_place():
     assert turns(places, now=125.2) == [3]
 
 
-def test_as_many_ended_pauses_are_remembered_as_tickets_may_be_inside():
+def test_ended_pauses_are_limited_to_the_number_of_tickets():
     places = opened(1, waiting=0, tickets=1)
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
@@ -299,10 +299,10 @@ def test_as_many_ended_pauses_are_remembered_as_tickets_may_be_inside():
     places.resume(1, now=101.2)
     ask(places, 4, now=101.2)
     places.pause(1, now=101.2)
-    assert turns(places, now=101.8) == [4], "the first one's long pause taught nothing"
+    assert turns(places, now=101.8) == [4], "the long pause of the first one did not raise the timeout"
 
 
-def test_a_pause_in_no_work_is_nothing():
+def test_a_pause_of_a_ticket_not_in_work_is_ignored():
     places = opened(1, waiting=5, tickets=2)
     places.pause(1, now=100)
     ask(places, 1, 2, now=100)
@@ -310,13 +310,13 @@ def test_a_pause_in_no_work_is_nothing():
     assert turns(places, now=101) == []
 
 
-def test_who_asks_without_a_ticket_costs_nobody_theirs():
+def test_asking_without_a_ticket_affects_no_other_ticket():
     places = opened(1, waiting=2, tickets=3)
     ask(places, 99, now=101.5)
     assert not places.enter(4, now=101.5)
 
 
-def test_a_ticket_given_up_too_early_may_still_ask():
+def test_a_ticket_written_off_too_early_may_still_ask():
     places = opened(1, waiting=0, tickets=1)
     assert places.enter(2, now=110.1)
     assert ask(places, 1, now=110.2) == [True]

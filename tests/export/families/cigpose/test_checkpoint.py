@@ -12,7 +12,7 @@ pytestmark = pytest.mark.torch
 
 
 def load(path, asked=None):
-    return load_variant(read_checkpoint(path), VARIANTS, CigPose, asked)
+    return load_variant(read_checkpoint(path), VARIANTS.values(), CigPose, asked)[1]
 
 
 def shapes_of(variant):

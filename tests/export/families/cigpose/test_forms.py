@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 from ensemble.keypoints import keypoint_set  # noqa: E402
 from ensemble.steps.decode_simcc import decode_simcc  # noqa: E402
 from export.families.cigpose.forms import FlipTested, HalfBackbone  # noqa: E402
-from export.families.cigpose.network import example_crops  # noqa: E402
+from export.families.crops import example_crops  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from ensemble.steps.decode_simcc import decode_simcc  # noqa: E402
-from export.families.cigpose.network import CigPose, example_crops  # noqa: E402
+from export.families.cigpose.network import CigPose  # noqa: E402
 from export.families.cigpose.variants import VARIANTS  # noqa: E402
+from export.families.crops import example_crops  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

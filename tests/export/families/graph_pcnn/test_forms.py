@@ -7,11 +7,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from export import graph_edit  # noqa: E402
-from export.families.graph_pcnn.export import _traced, decided_crops  # noqa: E402
+from export.families.crops import INPUT, example_crops  # noqa: E402
+from export.families.graph_pcnn.export import decided_crops  # noqa: E402
 from export.families.graph_pcnn.forms import FlipTested, stage2_weights, with_half_stage1  # noqa: E402
-from export.families.graph_pcnn.network import OUTPUTS  # noqa: E402
-from export.families.hrnet.network import example_crops  # noqa: E402
+from export.families.graph_pcnn.variants import OUTPUTS  # noqa: E402
 from export.half_weights import store_half  # noqa: E402
+from export.onnx_export import trace  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -37,7 +38,7 @@ def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind
     assert [entry.version for entry in model.opset_import] == [17]
     assert not {node.op_type for node in model.graph.node} & {"NonZero", "ScatterND", "TopK", "Loop", "If"}
     session = graph_edit.cpu_session(model)
-    crops = decided_crops(form, network, 6)
+    crops = decided_crops(form, 6)
     for batch in crops.split((1, 2, 3)):
         refined, coarse, scores = session.run(OUTPUTS, {"input": batch.numpy()})
         expected = [np.concatenate(values) for values in zip(*(run(form, crop[None]) for crop in batch), strict=True)]
@@ -47,8 +48,8 @@ def test_onnx_runtime_answers_the_same_at_every_batch_size(tiny_graph_pcnn, kind
 
 
 def traced(form):
-    network = form.network if isinstance(form, FlipTested) else form
-    return _traced(form, network.variant)
+    shapes = dict(zip(OUTPUTS, ((17, 2), (17, 2), (17,)), strict=True))
+    return trace(form, {INPUT: example_crops(form.variant.baseline, 2)}, shapes)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,12 +6,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from ensemble.steps.decode_heatmaps import decode_heatmaps  # noqa: E402
+from export.families.crops import example_crops  # noqa: E402
 from export.families.graph_pcnn.forms import FlipTested  # noqa: E402
 from export.families.graph_pcnn.network import GraphPcnn, new, on_top_of  # noqa: E402
 from export.families.graph_pcnn.refinement import sample  # noqa: E402
 from export.families.graph_pcnn.variants import NO_WEIGHTS, VARIANTS, Variant  # noqa: E402
 from export.families.hrnet.forms import FlipTested as FlipTestedMaps  # noqa: E402
-from export.families.hrnet.network import build, example_crops, of_architecture  # noqa: E402
+from export.families.hrnet.network import build, of_architecture  # noqa: E402
 from export.families.hrnet.variants import variant as baseline_variant  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -108,10 +109,10 @@ def test_equal_to_the_official_baseline(stage1):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_on_top_of_a_baseline_both_branches_are_its_own_and_nothing_moves(tiny_heatmap_network, kind):
+def test_from_a_baseline_both_branches_are_copied_and_points_stay(tiny_heatmap_network, tiny_heatmap_variant, kind):
     baseline = tiny_heatmap_network(kind)
     before = {name: value.clone() for name, value in baseline.state_dict().items()}
-    network = on_top_of(baseline, Variant("new", tiny_variant_of(baseline, kind)))
+    network = on_top_of(baseline, Variant("new", tiny_heatmap_variant(kind)))
     state = network.state_dict()
     for name, value in before.items():
         assert torch.equal(state[name], value)
@@ -123,13 +124,6 @@ def test_on_top_of_a_baseline_both_branches_are_its_own_and_nothing_moves(tiny_h
         for value in network.parameters():
             value.zero_()
     assert all(torch.equal(value, before[name]) for name, value in baseline.state_dict().items())
-
-
-def tiny_variant_of(baseline, kind):
-    from export.families.hrnet.checkpoint import recognise, shapes_of
-    from export.families.hrnet.variants import variant_of
-
-    return variant_of(recognise(shapes_of(baseline.state_dict()))[0], (64, 96))
 
 
 @pytest.mark.parametrize("kind", KINDS)

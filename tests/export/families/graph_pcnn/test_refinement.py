@@ -55,7 +55,7 @@ def test_equation_7_as_recorded(shared, fill_systems):
         np.testing.assert_allclose(found, golden["g"], rtol=0, atol=tolerance)
 
 
-def test_without_a_reliable_neighbour_only_a_keypoints_own_map_is_left():
+def test_without_reliable_neighbours_only_the_own_map_remains():
     network = refinement()
     features = torch.randn(2, 5, 6, dtype=torch.float64)
     found = network(features, torch.zeros(2, 5, dtype=torch.float64))

@@ -7,10 +7,12 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 
 from ensemble.geometry import TopDownCrop  # noqa: E402
 from ensemble.steps.decode_heatmaps import decode_heatmaps  # noqa: E402
-from export.families.hrnet.forms import FlipTested, Half, mirrored_columns  # noqa: E402
+from export.families.crops import example_crops  # noqa: E402
+from export.families.hrnet.forms import FlipTested, Half  # noqa: E402
 from export.families.hrnet.hrnet import HighResolutionNet  # noqa: E402
-from export.families.hrnet.network import build, example_crops, of_architecture  # noqa: E402
+from export.families.hrnet.network import build, of_architecture  # noqa: E402
 from export.families.hrnet.variants import ARCHITECTURES, Hrnet, variant  # noqa: E402
+from export.flip import mirrored_columns  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -181,7 +181,7 @@ def test_the_original_of_a_served_network(tiny_logocap, tiny_logocap_variant, ex
     original = export.original(read_checkpoint(tmp_path / "tiny.pth"), network)
     pictures = np.random.default_rng(0).integers(0, 256, (2, 128, 192, 3), np.uint8)
     samples = [original.prepare({"fitted": picture}) for picture in pictures]
-    rows = original.clearest(samples, 5)
+    rows = original.clearest({"input": torch.cat([sample["input"] for sample in samples])}, 5)
     assert len(rows) == 5
     assert (np.diff(rows) > 0).all()
     with torch.no_grad():

@@ -31,7 +31,7 @@ def serve(path, model, options):
     (name,) = file.answers
     count, height, width = file.answers[name].shape
     head, outputs = Heatmaps((width, height)), {HEATMAPS.name: name}
-    return serve_crop_file(file, head, count, options, outputs=outputs, mirrored={name})
+    return serve_crop_file(file, head, count, options, outputs=outputs)
 
 
 FAMILY = Family("spot_heatmaps", serve, "crops -> heat maps [batch, K, h, w]", is_heatmaps)
