@@ -70,10 +70,12 @@ def average_precision(planned: Plan, scenes: int = len(GATE)) -> float:
 
     def estimate(picture: bytes) -> Poses:
         answer = run(image=picture)
-        count = int(answer.pop("persons_detected")[0])
-        return Poses(**answer, persons_detected=count)
+        arrays = (answer[name] for name in ("bboxes", "bbox_scores", "keypoints", "keypoint_scores"))
+        bboxes, bbox_scores, keypoints, keypoint_scores = arrays
+        count = int(answer["persons_detected"][0])
+        return Poses(bboxes, bbox_scores, count, keypoints, keypoint_scores, kind="bottom_up")
 
-    return measure(estimate, GATE[:scenes], bottom_up=True).average_precision["body"]
+    return measure(estimate, GATE[:scenes]).average_precision["body"]
 
 
 def measured(pose: Path, folder: Path, scenes: int = len(GATE)) -> dict[str, Any]:

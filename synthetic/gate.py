@@ -44,23 +44,18 @@ class GateResult:
     histogram: NDArray[np.int64]
 
 
-def measure(estimate: Estimator, seeds: Iterable[int] = GATE, bottom_up: bool = False) -> GateResult:
+def measure(estimate: Estimator, seeds: Iterable[int] = GATE) -> GateResult:
     """Compare the answers to rendered scenes with the truth.
 
     Args:
         estimate: returns the people in an encoded picture, with COCO's keypoints or COCO-WholeBody's.
         seeds: seeds of the scenes.
-        bottom_up: whether the answers are evaluated as they are, as those of bottom-up networks.
     """
     scenes = [(seed, render_scene(seed)) for seed in seeds]
     answers = [estimate(scene.jpeg) for _, scene in scenes]
     known, truth, results, pairs = _SETS[answers[0].keypoints.shape[1]], annotations(scenes), [], []
     for (seed, scene), answer in zip(scenes, answers, strict=True):
-        results += (
-            answer.to_coco(seed, bbox=False, score="bbox")
-            if bottom_up
-            else without_duplicates(answer).to_coco(seed, bbox=False)
-        )
+        results += without_duplicates(answer).to_coco(seed, bbox=False)
         pairs += matches(scene.people, answer.bboxes, answer.keypoints)
     metrics = evaluate(truth, results, known)
     mean_error, histogram = _errors(pairs, len(known))

@@ -4,7 +4,7 @@ import dataclasses
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, SupportsIndex, TypeAlias, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,6 @@ from cigpose_client._extras import supervision
 from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
-Score: TypeAlias = Literal["instance", "bbox"]
 _Answer = TypeVar("_Answer", bound="Detections")
 
 
@@ -24,7 +23,7 @@ class Detection:
 
     Attributes:
         bbox: (4,) left, top, right, bottom in pixels of the upright picture.
-        bbox_score: the detector's score, 0 to 1; 1 for a given box; a bottom-up network's score of the person.
+        bbox_score: the detector's score, 0 to 1; 1 for a given box.
     """
 
     bbox: FloatArray
@@ -61,7 +60,7 @@ class Detections:
 
     Attributes:
         bboxes: (N, 4) left, top, right, bottom in pixels; best score first, or in the order of the given boxes.
-        bbox_scores: (N,) detector scores, 0 to 1; 1 for given boxes; a bottom-up network's scores of the people.
+        bbox_scores: (N,) detector scores, 0 to 1; 1 for given boxes.
         persons_detected: people found before `max_persons` cut the list.
     """
 
@@ -112,11 +111,13 @@ class Poses(Detections):
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
         keypoint_scores: (N, K) heights of the network's peaks: about 0 to 1, not probabilities, may be negative.
         set_name: name of the keypoint set, as the server states it; empty when it states none.
+        kind: `top_down`, `bottom_up` or `lifted`, likewise.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
     set_name: str = ""
+    kind: str = ""
 
     if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
 
@@ -142,28 +143,28 @@ class Poses(Detections):
         return self.keypoint_set.names if self.keypoint_set else ()
 
     @property
-    def instance_scores(self) -> FloatArray:
-        """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2."""
-        return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
+    def bottom_up(self) -> bool:
+        """Whether a bottom-up network found the people: keypoint scores are low, and box scores are their means."""
+        return self.kind == "bottom_up"
 
-    def to_coco(self, image_id: int | str, *, bbox: bool = True, score: Score = "instance") -> list[dict[str, Any]]:
+    @property
+    def instance_scores(self) -> FloatArray:
+        """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2.
+
+        Of a bottom-up network it is the box score.
+        """
+        return self.bbox_scores if self.bottom_up else _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
+
+    def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.
 
         Args:
             image_id: the picture's id in the annotation file.
             bbox: whether entries hold the person's box as left, top, width, height. pycocotools then takes the size of
                 a person, for AP (M) and AP (L), from the box; otherwise from the keypoints.
-            score: by which people are ranked: `instance` (see `instance_scores`), or `bbox` for bottom-up networks,
-                whose `bbox_scores` are means of keypoint scores already.
-
-        Raises:
-            ValueError: `score` is something else.
         """
-        if score not in get_args(Score):
-            raise ValueError(f"score {score!r}: give one of {', '.join(get_args(Score))}")
         boxes = self.bboxes if bbox else [None] * len(self)
-        ranks = self.bbox_scores if score == "bbox" else self.instance_scores
-        people = zip(self.keypoints, self.keypoint_scores, ranks, boxes, strict=True)
+        people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
         return [_coco.result(image_id, self.keypoint_set, *person) for person in people]
 
     def to_supervision(self) -> Any:

@@ -110,7 +110,7 @@ def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[s
     return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _POSE_OUTPUTS, Options())
 
 
-def parse_poses(answer: "InferResult", set_name: str) -> Poses:
+def parse_poses(answer: "InferResult", set_name: str, kind: str) -> Poses:
     """Return the answer to a `pose_request` or `boxes_request` of a network with this keypoint set.
 
     Raises:
@@ -119,7 +119,8 @@ def parse_poses(answer: "InferResult", set_name: str) -> Poses:
     keypoints, scores = _floats(answer, "keypoints"), _floats(answer, "keypoint_scores")
     if keypoints.shape != (*scores.shape, 2):
         raise ServerFailed(f"keypoints of shape {keypoints.shape} do not fit scores of shape {scores.shape}")
-    return Poses(**vars(parse_detections(answer)), keypoints=keypoints, keypoint_scores=scores, set_name=set_name)
+    people = vars(parse_detections(answer))
+    return Poses(**people, keypoints=keypoints, keypoint_scores=scores, set_name=set_name, kind=kind)
 
 
 def parse_detections(answer: "InferResult") -> Detections:
@@ -158,7 +159,8 @@ def stitch(parts: list[Poses]) -> Poses:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
     }
-    return Poses(**arrays, persons_detected=sum(part.persons_detected for part in parts), set_name=parts[0].set_name)
+    count, first = sum(part.persons_detected for part in parts), parts[0]
+    return Poses(**arrays, persons_detected=count, set_name=first.set_name, kind=first.kind)
 
 
 def _request(model: str, inputs: "list[InferInput]", outputs: tuple[str, ...], options: Options) -> dict[str, Any]:

@@ -86,24 +86,9 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     add("--line-width", type=above_zero(float), metavar="PX", help=text)
 
 
-def drawing(args: argparse.Namespace, bottom_up: bool) -> DrawOptions:
-    """Return the options of drawing that `add_run` added, with the default threshold of the network's kind."""
-    default = BOTTOM_UP_THRESHOLD if bottom_up else DEFAULT_THRESHOLD
-    threshold = default if args.threshold is None else args.threshold
-    return DrawOptions(threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
-
-
-def is_bottom_up(args: argparse.Namespace, client: PoseClient) -> bool:
-    """Return whether the scores are those of a bottom-up network; False if no output depends on it.
-
-    Also False where the server does not report it: the requests that follow show whether it answers at all.
-    """
-    if args.output is None and args.format != "coco":
-        return False
-    try:
-        return any(model.name == client.ensemble and not model.takes_boxes for model in client.info().models)
-    except PoseClientError:
-        return False
+def drawing(args: argparse.Namespace) -> DrawOptions:
+    """Return the options of drawing that `add_run` added."""
+    return DrawOptions(args.threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,6 @@ from cigpose_client.evaluation.dataset import Entry, load_results
 from cigpose_client.outputs import write_file
 
 Question: TypeAlias = Callable[[PoseClient, Entry, Path], Poses]
-Work: TypeAlias = Callable[[PoseClient, Entry], list[Entry]]
 _COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 
 
@@ -40,7 +39,7 @@ def add_evaluate(subcommands: Any) -> None:
         "--boxes",
         metavar="gt|detector|FILE",
         help="whose people: the annotated ones, those that the server finds, or COCO detection results (default: gt; "
-        "a bottom-up network finds people by itself)",
+        "a bottom-up network always finds people by itself)",
     )
     parser.add_argument("--limit", type=arguments.above_zero(int), metavar="N", help="only the first N pictures")
     parser.add_argument("--results", metavar="FILE", help="evaluate these COCO results and ask no server")
@@ -60,13 +59,13 @@ def run(args: argparse.Namespace) -> int:
         raise files.UsageError("--save-results needs the name of a file; stdout takes the metrics")
     _check(args)
     dataset = load_dataset(args.annotations, args.limit)
-    network, boxes, results = _given(args, dataset) if args.results else _asked(args, dataset)
+    network, results = _given(args, dataset) if args.results else _asked(args, dataset)
     if results is None:
         return INTERRUPTED
     metrics = evaluate(dataset, results, _keypoint_set(results))
     report = {
         "network": network,
-        "boxes": boxes,
+        "boxes": args.boxes or "gt",
         "pictures": len(dataset.images),
         "people": len(results),
         "metrics": metrics,
@@ -86,61 +85,46 @@ def _check(args: argparse.Namespace) -> None:
     files.check(args, [args.json, args.save_results], [args.annotations, args.results, *pictures])
 
 
-def _given(args: argparse.Namespace, dataset: Dataset) -> tuple[str, str, list[Entry]]:
+def _given(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]]:
     ids = {image["id"] for image in dataset.images}
     results = [entry for entry in load_results(args.results) if entry["image_id"] in ids]
     if args.save_results:
         write_file(args.save_results, json.dumps(results))
-    return "", args.boxes or "gt", results
+    return "", results
 
 
-def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, str, list[Entry] | None]:
-    """Return the network's name, its boxes and the results in the order of the annotations; None after Ctrl-C.
+def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry] | None]:
+    """Return the network's name and the results of all pictures, in the order of the annotations; None after Ctrl-C.
 
     Results are written on arrival, so that nothing is lost when the run ends early.
     """
-    given = _top_down(args, dataset)  # reads the file of boxes before the server is asked
+    question = _question(args.boxes or "gt", dataset)
     with arguments.connect(args) as client:
         model = next((model for model in client.info().models if model.name == client.ensemble), None)
     network = (model and model.network) or args.model
-    work = _bottom_up(args, network) if model and not model.takes_boxes else given
+    if model and not model.takes_boxes:
+        if args.boxes not in (None, "detector"):
+            raise files.UsageError(f"--boxes {args.boxes}: {network} finds people without boxes; leave the option out")
+        args.boxes = "detector"
+        question = _question(args.boxes, dataset)
     progress = Progress("pictures", len(dataset.images))
     results: list[Entry] = []
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         saved = stack.enter_context(open_records(args.save_results, "coco")) if args.save_results else None
-        ask = functools.partial(work, run.client)
-        for _, entries in run.answers(ask, dataset.images, lambda image: str(image["file_name"])):
-            assert isinstance(entries, list)  # for the type checker: the run does not go on after failures
+        work = functools.partial(_people, run.client, question, Path(args.images))
+        for image, poses in run.answers(work, dataset.images, lambda image: str(image["file_name"])):
+            assert isinstance(poses, Poses)  # for the type checker: the run does not go on after failures
+            entries = poses.to_coco(image["id"], bbox=False)
             if saved is not None:
                 saved.write(entries)
             results += entries
-            progress.answer(len(entries))
-    boxes = args.boxes or ("gt" if model is None or model.takes_boxes else "detector")
-    return network, boxes, None if run.interrupted else results
+            progress.answer(len(poses))
+    return network, None if run.interrupted else results
 
 
-def _top_down(args: argparse.Namespace, dataset: Dataset) -> Work:
-    """Return the function that makes COCO entries of one picture as MMPose does."""
-    question = _question(args.boxes or "gt", dataset)
-
-    def entries(client: PoseClient, image: Entry) -> list[Entry]:
-        poses = question(client, image, Path(args.images) / image["file_name"])
-        return without_duplicates(poses).to_coco(image["id"], bbox=False)
-
-    return entries
-
-
-def _bottom_up(args: argparse.Namespace, network: str) -> Work:
-    """Return the same for a network that compares poses by itself and ranks people by their own scores."""
-    if args.boxes not in (None, "detector"):
-        raise files.UsageError(f"--boxes {args.boxes}: {network} finds people without boxes; leave the option out")
-
-    def entries(client: PoseClient, image: Entry) -> list[Entry]:
-        poses = client.estimate(Path(args.images) / image["file_name"])
-        return poses.to_coco(image["id"], bbox=False, score="bbox")
-
-    return entries
+def _people(client: PoseClient, question: Question, folder: Path, image: Entry) -> Poses:
+    return without_duplicates(question(client, image, folder / image["file_name"]))
 
 
 def _question(boxes: str, dataset: Dataset) -> Question:

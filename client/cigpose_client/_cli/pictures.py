@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import sys
 from collections import Counter
-from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
@@ -15,8 +14,8 @@ from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, PlaceOf, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import running
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import DrawOptions, draw_poses
-from cigpose_client._poses import Poses, Score
+from cigpose_client._draw import draw_poses
+from cigpose_client._poses import Poses
 
 Answer: TypeAlias = tuple[Poses, bytes | None]
 """The people, and the encoded drawing if one is requested."""
@@ -81,12 +80,8 @@ def _ask(
     progress = Progress("pictures", len(todo))
     if args.resume:
         progress.note(f"{len(sources) - len(todo)} of {len(sources)} pictures are answered already")
-    with ExitStack() as stack:
-        run = stack.enter_context(running(args, progress, quiet))
-        bottom_up = arguments.is_bottom_up(args, run.client)
-        score: Score = "bbox" if bottom_up else "instance"
-        records = stack.enter_context(open_records(args.json, args.format, earlier, score))
-        work = functools.partial(_answer, run.client, given, args.timeout, arguments.drawing(args, bottom_up))
+    with running(args, progress, quiet) as run, open_records(args.json, args.format, earlier) as records:
+        work = functools.partial(_answer, run.client, given, args)
         for source, outcome in run.answers(work, todo, lambda source: source.name):
             result, drawing = (outcome, None) if isinstance(outcome, Exception) else outcome
             with files.drawn(source.target, drawing):
@@ -111,12 +106,10 @@ def _opened(source: files.Source) -> files.Source:
     return dataclasses.replace(source, content=sys.stdin.buffer.read()) if source.path == files.PIPE else source
 
 
-def _answer(
-    client: PoseClient, given: Boxes | None, timeout_s: float, options: DrawOptions, source: files.Source
-) -> Answer:
+def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, source: files.Source) -> Answer:
     """Return one picture's people and its drawing, which is made here to share that load among the workers."""
-    picture = source.read(timeout_s)
+    picture = source.read(args.timeout)
     poses = estimate(client, picture, given, *source.keys)
     if source.target is None:
         return poses, None
-    return poses, files.encode(draw_poses(files.decode(picture), poses, options=options), source.target)
+    return poses, files.encode(draw_poses(files.decode(picture), poses, options=arguments.drawing(args)), source.target)

@@ -14,7 +14,7 @@ from cigpose_client._cli.arguments import Format
 from cigpose_client._cli.files import PIPE, stdout, write_all
 from cigpose_client._cli.resume import Earlier
 from cigpose_client._cli.run import reason
-from cigpose_client._poses import FloatArray, Poses, Score
+from cigpose_client._poses import FloatArray, Poses
 from cigpose_client.outputs import Part, is_special
 
 _PIXEL_DIGITS = 2
@@ -28,16 +28,14 @@ class Records:
         sink: destination of the records.
         form: format of the records.
         earlier: records of earlier runs; they are kept, in order, for places without a new record.
-        score: see `Poses.to_coco`.
 
     Attributes:
         count: number of pictures so far.
         complete: whether everything is written.
     """
 
-    def __init__(self, sink: "_Sink", form: Format, earlier: Earlier, score: Score = "instance"):
+    def __init__(self, sink: "_Sink", form: Format, earlier: Earlier):
         self._sink = sink
-        self._score: Score = score
         self._form = form
         self._earlier = earlier
         self._pending = earlier.places()  # whose earlier record is not yet written
@@ -61,7 +59,7 @@ class Records:
         if self._form != "coco":
             self.write([_record(key, outcome)])
         else:
-            self.write([] if isinstance(outcome, Exception) else outcome.to_coco(image_id, score=self._score))
+            self.write([] if isinstance(outcome, Exception) else outcome.to_coco(image_id))
         if self._pending and self._pending[0] == place:  # replaced by the new record
             self._pending.popleft()
 
@@ -93,9 +91,7 @@ class Records:
 
 
 @contextmanager
-def open_records(
-    path: str | None, form: Format, earlier: Earlier | None = None, score: Score = "instance"
-) -> Iterator[Records]:
+def open_records(path: str | None, form: Format, earlier: Earlier | None = None) -> Iterator[Records]:
     """Yield the writer to the file at `path`, or to stdout for None and `-`.
 
     However the block ends, the file holds whole records and the end of the array. Without any record, the file is
@@ -105,13 +101,13 @@ def open_records(
     earlier = earlier or Earlier()
     if path is None or path == PIPE or is_special(path):
         with nullcontext(stdout()) if path in (None, PIPE) else open(path, "wb", buffering=0) as raw:
-            with closing(Records(_Sink(raw, path or "stdout", form), form, earlier, score)) as records:
+            with closing(Records(_Sink(raw, path or "stdout", form), form, earlier)) as records:
                 yield records
         return
     part, kept = Part(path), None
     try:
         with open(part.path, "wb", buffering=0) as raw:
-            with closing(Records(_Sink(raw, path, form, own=True), form, earlier, score)) as kept:
+            with closing(Records(_Sink(raw, path, form, own=True), form, earlier)) as kept:
                 yield kept
     finally:
         if kept is None or kept.count == 0:

@@ -18,8 +18,8 @@ from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, rem
 from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import DrawOptions, draw_onto
-from cigpose_client._poses import Poses, Score
+from cigpose_client._draw import draw_onto
+from cigpose_client._poses import Poses
 
 Write: TypeAlias = Callable[[Frame], None]
 
@@ -84,14 +84,11 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
     sound_of = None if video.live else args.source
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
-        bottom_up = arguments.is_bottom_up(args, run.client)
-        score: Score = "bbox" if bottom_up else "instance"
-        records = stack.enter_context(open_records(to_json, args.format, earlier, score)) if to_json else None
+        records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
         write = stack.enter_context(_open_output(args.output, video.rate, sound_of)) if args.output else None
         frames = _within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
-        drawing = arguments.drawing(args, bottom_up) if args.output else None
-        work = functools.partial(_answer, run.client, given, drawing)
+        work = functools.partial(_answer, run.client, given, args)
         for frame, outcome in run.answers(work, todo, lambda frame: f"frame {frame.index}"):
             if records is not None:
                 key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
@@ -116,11 +113,11 @@ def _within(frames: Iterator[Frame | None], seconds: float | None) -> Iterator[F
     return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, frames)
 
 
-def _answer(client: PoseClient, given: Boxes | None, drawing: DrawOptions | None, frame: Frame) -> Poses:
+def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame) -> Poses:
     """Return one frame's people. If requested, draw them here, to share that load among the workers."""
     poses = estimate(client, frame.image_bgr, given, frame.index)
-    if drawing:
-        draw_onto(frame.image_bgr, poses, drawing)
+    if args.output:
+        draw_onto(frame.image_bgr, poses, arguments.drawing(args))
     return poses
 
 
