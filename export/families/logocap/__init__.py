@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper
+from onnx import TensorProto, compose, helper, numpy_helper
 
 from ensemble.geometry import PaddedFit
 from ensemble.keypoints import keypoint_set
@@ -58,6 +58,29 @@ def serve(path: Path, model: onnx.ModelProto, options: PoseOptions) -> Served:
         raise ValueError(f"{path}: keypoint set {named.name} has {len(named)} points, the network answers {count}")
     network = BottomUpNetwork(path.stem, named.name, fit, people, metadata.source(path, meta))
     return Served(network, {network.name: _fold(model, network, meta.get("mean", MEAN), meta.get("std", STD))})
+
+
+def center_bias(model: onnx.ModelProto) -> float:
+    """Return the bias of the centre map of an exported network."""
+    return float(numpy_helper.to_array(_cls_bias(model))[-1])
+
+
+def with_center_bias(model: onnx.ModelProto, value: float) -> onnx.ModelProto:
+    """Return an exported network with another bias of the centre map, which decides how many candidates are people."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    tensor = _cls_bias(changed)
+    array = numpy_helper.to_array(tensor).copy()
+    array[-1] = value
+    tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    return changed
+
+
+def _cls_bias(model: onnx.ModelProto) -> onnx.TensorProto:
+    found = [tensor for tensor in model.graph.initializer if tensor.name.endswith("final_layer_cls.bias")]
+    if len(found) != 1:
+        raise ValueError("this is no LOGO-CAP file that `python -m export onnx` wrote")
+    return found[0]
 
 
 def _fold(

@@ -19,7 +19,7 @@ from export import graph_edit, metadata
 from export.checkpoint import Checkpoint, load_variant
 from export.comparison import PRECISIONS, Answers, difference, joined
 from export.families.crops import INPUT, normalised
-from export.families.logocap import OUTPUTS
+from export.families.logocap import OUTPUTS, with_center_bias
 from export.families.logocap.forms import FlipTested, HalfDense, Stages, filter_weights
 from export.families.logocap.network import LogoCap
 from export.families.logocap.refinement import CONFIDENT
@@ -128,7 +128,7 @@ def _compared(whole: FlipTested, model: onnx.ModelProto, options: ExportOptions)
     for seed, size in enumerate(_SIZES):
         picture = example_picture(*size, seed)
         raised = _raise_centers(whole, picture)
-        session = graph_edit.cpu_session(_with_center_bias(model, raised))
+        session = graph_edit.cpu_session(with_center_bias(model, raised))
         stages = stages_of(whole, picture)
         expected = {name: value.numpy() for name, value in zip(OUTPUTS, stages.people, strict=True)}
         found = dict(zip(OUTPUTS, session.run(OUTPUTS, {INPUT: picture.numpy()}), strict=True))
@@ -145,16 +145,6 @@ def _raise_centers(whole: FlipTested, picture: Tensor) -> float:
         bias[-1] -= stages_of(whole, picture).heatmaps[-1].min()  # now all peaks are above 0
         bias[-1] += _MEDIAN - stages_of(whole, picture).people.center_scores.median()
         return float(bias[-1])
-
-
-def _with_center_bias(model: onnx.ModelProto, value: float) -> onnx.ModelProto:
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    (tensor,) = (each for each in changed.graph.initializer if each.name.endswith("final_layer_cls.bias"))
-    array = onnx.numpy_helper.to_array(tensor).copy()
-    array[-1] = value
-    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
-    return changed
 
 
 def stages_of(whole: FlipTested, picture: Tensor) -> Stages:
