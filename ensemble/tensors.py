@@ -79,7 +79,9 @@ COARSE_KEYPOINTS = Tensor(
 )
 GRID_SCORES = Tensor("grid_scores", "FP32", (-1,), "[K]: what `keypoint_scores` will say of `grid_keypoints`")
 FITTED = Tensor("fitted", "UINT8", (-1, -1, 3), "the whole picture as a bottom-up network takes it, BGR")
-CANDIDATE_KEYPOINTS = Tensor("candidate_keypoints", "FP32", (-1, -1, 2), "[C,K,2]: x, y in pixels of `fitted`")
+CANDIDATE_KEYPOINTS = Tensor(
+    "candidate_keypoints", "FP32", (-1, -1, 2), "[C,K,2]: x, y in pixels of `fitted`", exact=True
+)
 CANDIDATE_KEYPOINT_SCORES = Tensor("candidate_keypoint_scores", "FP32", (-1, -1), "[C,K]: `keypoint_scores` of them")
 CANDIDATE_SCORES = Tensor("candidate_scores", "FP32", (-1,), "[C]: person score of each candidate")
 CENTER_SCORES = Tensor("center_scores", "FP32", (-1,), "[C]: height of each candidate's centre, falling")
