@@ -12,12 +12,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WEIGHTS := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
 POSE ?= $(word 1,$(WEIGHTS))
 DETECTOR ?= $(word 2,$(WEIGHTS))
-# git tracks the configs of the default networks in model_repository/; other networks get a folder by the name of POSE
+# git tracks the configs of the default networks in model_repository/; other networks get a folder named like POSE
 REPOSITORY ?= $(if $(filter-out $(WEIGHTS),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
 PROFILE ?= cpu
 
-# In this order: the later ones are bound to the earlier.
+# In this order, because the earlier files are constraints (-c) of the later ones.
 LOCKS := $(addprefix requirements/,base download test bench mutants) tests/deploy/requirements tests/deploy/checkov \
 	$(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
@@ -27,73 +27,73 @@ OVERLAY ?=
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: .venv/.base  ## the environment (.venv) of server, export and client, nothing else
+install: .venv/.base  ## the environment (.venv) for server, export and client
 
-install-test: .venv/.test  ## also what tests and training need: PyTorch, pycocotools, ...
+install-test: .venv/.test  ## also packages for tests and training: PyTorch, pycocotools, ...
 
-install-bench: .venv/.bench  ## also what benchmarks need
+install-bench: .venv/.bench  ## also packages for benchmarks
 
-demo: install  ## pictures through a real server; also: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
+demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
 	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
 
-test: .venv/.test  ## the tests that take seconds, with real servers, three files at a time
+test: .venv/.test  ## quick tests, with real servers, three files at a time
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
-test-all: .venv/.test  ## also the tests that take minutes
+test-all: .venv/.test  ## also the slow tests
 	$(BIN)/python -m pytest
 
-test-export: .venv/.test  ## export of all 14 networks and of the large detectors: some minutes, in CI too
+test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export
 
-test-reliability: .venv/.test  ## faults, kills and hostile input, also what takes minutes
+test-reliability: .venv/.test  ## faults, kills and hostile input, with the slow tests
 	$(BIN)/python -m pytest tests/reliability
 
-reliability-report: .venv/.test  ## the same, recorded; rewrites the table of docs/reliability.md
+reliability-report: .venv/.test  ## the same, recorded in the table of docs/reliability.md
 	RELIABILITY_RESULTS=tests/reliability/results $(BIN)/python -m pytest tests/reliability --ignore tests/reliability/test_report.py
 	$(BIN)/python -m tests.reliability.report
 
-soak: .venv/.test  ## 30 minutes at 80 % load, then in turns with a fresh server; other lengths: make soak MINUTES=5
+soak: .venv/.test  ## 30 minutes at 80 % load, then comparison with a fresh server; shorter: make soak MINUTES=5
 	SOAK_MINUTES=$(MINUTES) $(BIN)/python -m pytest tests/reliability/test_soak.py
 
-mutants: .venv/.mutants  ## changes of the code that no test notices, by mutmut; fails below 90 % caught: about 10 minutes
+mutants: .venv/.mutants  ## mutation tests (mutmut); fails if the tests detect less than 90 %; about 10 minutes
 	timeout 1h nice $(BIN)/python -m tests.mutants
 
-repository: install  ## model_repository/ complete; with POSE=A.onnx DETECTOR=B.onnx another folder (printed)
+repository: install  ## completes model_repository/; with POSE=A.onnx DETECTOR=B.onnx another folder, printed
 	$(BIN)/python -m export repository --pose $(POSE) --detector $(DETECTOR) --output $(REPOSITORY)
 
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
-bench: .venv/.bench  ## every benchmark, about half an hour; into benchmarks/results; BENCH="--pictures ..."
+bench: .venv/.bench  ## all benchmarks into benchmarks/results, about half an hour; options: BENCH="--pictures ..."
 	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy of the committed weights through the server; rewrites weights/accuracy.json
 	$(BIN)/python -m synthetic.accuracy
 
-deploy-tools: .venv/.base  ## tools of the deployment checks, into out/deploy/tools
+deploy-tools: .venv/.base  ## downloads the tools of the deployment checks into out/deploy/tools
 	$(BIN)/python -m tests.deploy.tools
 
-deploy-check: deploy-tools  ## manifests, rules and their mutants, without a cluster; OVERLAY=DIR: yours, too
+deploy-check: deploy-tools  ## checks manifests and rules without a cluster; also your overlay: OVERLAY=DIR
 	out/deploy/tools/venv/bin/python -m tests.deploy.checks $(if $(OVERLAY),--release $(OVERLAY))
 
-rollout-test: repository deploy-tools  ## two servers, one drained and restarted under load
+rollout-test: repository deploy-tools  ## two servers under load, one is drained and restarted
 	$(BIN)/python -m tests.deploy.rollout --repository $(REPOSITORY) --output out/rollout.json
 
-format: .venv/.test  ## rewrite the sources in the one format
+format: .venv/.test  ## formats the sources
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: .venv/.test  ## format, lint, types, generated files up to date
+check: .venv/.test  ## checks format, lint, types and generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.drift
 
-lock: .venv/.test  ## pin all environments anew (the .txt beside each .in)
+lock: .venv/.test  ## updates the pinned requirements (the .txt beside each .in)
 	for set in $(LOCKS); do $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 		--no-header --no-emit-index-url --no-emit-find-links $$set.in -o $$set.txt; done
 
-clean:  ## remove what was built here
+clean:  ## removes everything that was built
 	rm -rf .venv out mutants model_repository/*/1/ensemble model_repository/*/1/model.onnx model_repository/*/configs \
 		model_repository/MANIFEST.sha256 $(filter-out %/pose_from_boxes,$(wildcard model_repository/pose_*))
 

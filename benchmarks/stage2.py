@@ -57,14 +57,14 @@ def _measure(measured: subject.Subject, profile: str, callers: int, rounds: int,
         for number in range(rounds + 1):
             stage1_s, both_s = (floor.seconds_of_run(functools.partial(run, people)) for run in (first, both))
             load = drive(lambda: _caller(stack, server.grpc_url), measured.pictures, callers, requests, callers)
-            floor_per_s = 1 / least.seconds_per_row()
+            floor_per_s, served_per_s = 1 / least.seconds_per_row(), load.pictures_per_s * _BATCH
             sample = {
                 "stage1_ms": stage1_s * 1000,
                 "both_ms": both_s * 1000,
                 "stage2_share_of_stage1": both_s / stage1_s - 1,
                 "floor_people_per_s": floor_per_s,
-                "server_people_per_s": load.people_per_s,
-                "share_of_floor": load.people_per_s / floor_per_s,
+                "server_people_per_s": served_per_s,
+                "share_of_floor": served_per_s / floor_per_s,
             }
             samples += [sample] if number else []  # the first round warms up
     return {name: median(sample[name] for sample in samples) for name in samples[0]} | {"batch": _BATCH}

@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: exit code 1 when tests without a server notice less than 90 % of the mutants.
+"""`python -m tests.mutants`: exit code 1 when tests without a server detect less than 90 % of the mutants.
 
 A mutant is the code with one operator, constant, argument or condition changed. mutmut makes them and runs the tests
 (`[tool.mutmut]` in pyproject.toml); `.venv/bin/mutmut show NAME` prints the change of one that survived.
@@ -21,7 +21,7 @@ def mutmut(*arguments: str) -> None:
 
 
 def caught(count: dict[str, int]) -> float:
-    """Return the share of the mutants that some test noticed, be it by never ending."""
+    """Return the share of the mutants that some test detected, timeouts included."""
     return (count["killed"] + count["timeout"]) / count["total"]
 
 

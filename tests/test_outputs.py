@@ -19,7 +19,7 @@ FILES = {
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
     ("tests.deploy.rollout", "output"),
-    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stages", "threshold")),
+    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stage2", "stages", "threshold")),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
 PAIRS = [

@@ -106,7 +106,7 @@ class _Break:
 
 _BREAKS = (
     _Break(("channel closed",), "the client was closed during the call", "close it after its calls", transient=False),
-    _Break((_REFUSED,), "nobody listens there (connection refused)"),
+    _Break((_REFUSED,), "no server listens there (connection refused)"),
     _Break(("errors resolving",), "the host name cannot be resolved", "check the host in url"),
     _Break(("dns resolution failed",), "the host name cannot be resolved", "check the host in url"),  # older gRPC
     _Break(("wrong_version_number",), "the server does not speak TLS", "leave out tls", transient=False),

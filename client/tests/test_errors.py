@@ -84,7 +84,7 @@ def test_the_error_names_address_time_and_remedy():
     with PoseClient("127.0.0.1:1", timeout_s=0.5) as client, pytest.raises(ServerUnavailable) as caught:
         client.estimate(b"1")
     assert re.fullmatch(
-        r"no answer from 127\.0\.0\.1:1: nobody listens there \(connection refused\), tried for 0\.[45]\d* s; "
+        r"no answer from 127\.0\.0\.1:1: no server listens there \(connection refused\), tried for 0\.[45]\d* s; "
         r"is the server running, and is url its gRPC address\?",
         str(caught.value),
     )
@@ -100,7 +100,12 @@ def test_a_single_try_names_no_time():
 @pytest.mark.parametrize(
     ("message", "problem", "remedy", "transient"),
     [
-        (LAST.format("UNKNOWN: ipv4:1:2: Failed to connect to remote host: Connection refused"), "nobody", "url", True),
+        (
+            LAST.format("UNKNOWN: ipv4:1:2: Failed to connect to remote host: Connection refused"),
+            "no server listens",
+            "url",
+            True,
+        ),
         ("errors resolving x:1: [field:hostname ... Domain name not found]", "cannot be resolved", "host in url", True),
         ("DNS resolution failed for x:1: C-ares status is not ARES_SUCCESS", "cannot be resolved", "host in url", True),
         (LAST.format("UNKNOWN: ipv4:1:2: Tls handshake failed: WRONG_VERSION_NUMBER"), "not speak TLS", "tls", False),

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN: at `export onnx` only)",
     )
-    overrides = parser.add_argument_group("overrides for files without this metadata (an error names the missing ones)")
+    overrides = parser.add_argument_group(
+        "overrides for files without this metadata (an error names the missing values)"
+    )
     overrides.add_argument(
         "--input-size", type=_size, metavar="WIDTHxHEIGHT", help="crop size, for pose files that leave it open"
     )

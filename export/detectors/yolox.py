@@ -110,9 +110,9 @@ def strides_of(size: Size, candidates: int) -> tuple[int, ...] | None:
 def is_decoded(rows: Floats, size: Size, strides: tuple[int, ...]) -> bool | None:
     """Return whether YOLOX rows are in pixels (True) or in grid cells (False); None when the numbers leave it open.
 
-    Every candidate predicts a centre near its own cell, whatever the picture shows and however well it is trained. In
-    the right reading, the centres therefore lie about one cell from their cells. In the wrong one, they are off by the
-    cells' distance from the corner, which is tens of cells. Decoded sizes are exponentials and never negative.
+    Every candidate predicts a centre near its own cell, for any picture and with any training. So in the right reading,
+    the centres lie about one cell from their cells. In the wrong one, they are off by the cells' distance from the
+    corner, which is tens of cells. Decoded sizes are exponentials and never negative.
 
     Args:
         rows: (A, 5 + classes) for any picture.

@@ -62,14 +62,12 @@ class CropFile:
             ValueError: they are not as many finite numbers as the usual ones, or one is not above `above`.
         """
         values = np.ravel(self.meta.get(key, usual))
-        if (
-            len(values) != len(usual)
-            or values.dtype.kind not in "if"
-            or not np.all((values > above) & (values < np.inf))
-        ):
-            expected = f"{len(usual)} above {above:g}" if above > -np.inf else f"{len(usual)}"
+        numeric = values.dtype.kind in "if" and len(values) == len(usual)
+        if not numeric or not np.all((values > above) & (values < np.inf)):
+            expected = "a number" if len(usual) == 1 else f"{len(usual)} numbers"
+            bound = f" above {above:g}" if above > -np.inf else ""
             raise ValueError(
-                f"{self.path}: the metadata says {key} {self.meta[key]!r}; it must be numbers, {expected}, "
+                f"{self.path}: the metadata says {key} {self.meta[key]!r}; it must be {expected}{bound}, "
                 f"such as {', '.join(map(str, usual))}"
             )
         return tuple(values.tolist())

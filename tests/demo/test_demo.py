@@ -18,7 +18,7 @@ def networks(tritonserver, tmp_path):
 
 
 @pytest.mark.server
-def test_it_runs_again_and_again_in_a_folder_of_ones_own(networks, tmp_path, capsys):
+def test_two_runs_in_an_existing_folder_keep_its_files(networks, tmp_path, capsys):
     folder, photo = tmp_path / "mine", tmp_path / "photo.png"
     folder.mkdir()
     (folder / "keep.txt").write_text("mine")
@@ -29,14 +29,14 @@ def test_it_runs_again_and_again_in_a_folder_of_ones_own(networks, tmp_path, cap
         assert (folder / "pictures" / "photo.png").is_file()
         assert len(json.loads((folder / "people.json").read_text())[0]["people"]) == 2
     assert (folder / "keep.txt").read_text() == "mine"
-    drawn = folder / "pictures" / "photo.png"  # of its own, and so about to be removed
+    drawn = folder / "pictures" / "photo.png"  # an output, which the next run removes
     assert main([*networks, "--out", str(folder), str(drawn)]) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert drawn.is_file()
 
 
 @pytest.mark.server
-def test_a_network_that_is_none_is_one_sentence(networks, tmp_path, capsys):
+def test_a_bad_network_is_reported_in_one_sentence(networks, tmp_path, capsys):
     (tmp_path / "text.onnx").write_text("no network")
     assert main(["--pose", str(tmp_path / "text.onnx"), *networks[2:], "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path}/text.onnx: not a valid ONNX file (DecodeError)\n"

@@ -149,7 +149,7 @@ def test_a_server_with_mutual_tls(serve, tmp_path_factory, capsys):
         url = server.grpc_url.replace("127.0.0.1", "localhost")
         arguments = ["verify", str(folder / "r"), "--crops", "2", "--url", url, "--tls-ca", str(pem / "ca.pem")]
         assert main([*arguments, *own]) == 0
-        assert main(arguments) == 1  # it wants to know us
+        assert main(arguments) == 1  # the server requires a client certificate
     assert "error: detector: failed to connect" in capsys.readouterr().err
     assert main(["verify", str(folder / "r"), "--tls"]) == 2
     assert "--tls needs --url" in capsys.readouterr().err

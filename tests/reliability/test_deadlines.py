@@ -1,4 +1,4 @@
-"""Nobody works for callers who have gone: counted by what the steps executed."""
+"""Abandoned requests are not computed, by the numbers of requests that the steps executed."""
 
 import contextlib
 import queue
@@ -146,7 +146,7 @@ def cancel(client, inputs):
         ("crop_persons", cancel),
     ],
 )
-def test_a_caller_who_hangs_up_costs_no_further_step(server, delays, crowded, right, left_during, leave):
+def test_a_caller_that_hangs_up_costs_no_further_step(server, delays, crowded, right, left_during, leave):
     right(server)
     before = work(server)
     with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client, late(delays, left_during, 2):

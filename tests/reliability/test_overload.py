@@ -1,4 +1,4 @@
-"""Ten times as many callers as the server can serve: it answers as many as ever in time, and rejects the rest at once.
+"""Ten times the load that the server can serve: it answers as many in time as usual, and rejects the others early.
 
 The callers are plain ones: they have a gRPC deadline, and state no `timeout`.
 """
@@ -215,8 +215,8 @@ def test_64_patient_callers_in_a_loop_are_never_rejected_nor_starved(busy_at, re
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pace", [12, 30])
-def test_fewer_in_work_are_as_many_answers(tritonserver, crowded, record, tmp_path, pace):
-    """The number in work as the gate learns it, and always the most, in turns of six seconds."""
+def test_fewer_requests_in_work_lose_no_throughput(tritonserver, crowded, record, tmp_path, pace):
+    """The gate's own number in work against the maximum, in turns of six seconds."""
     most, ratios = AdmitPicture.max_in_flight, []
     with contextlib.ExitStack() as stack:
         servers = []

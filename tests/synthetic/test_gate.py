@@ -1,4 +1,4 @@
-"""The gate measures any function from picture to people; here one that knows the truth."""
+"""The gate measures any function from picture to people; here one that returns the truth."""
 
 import json
 from dataclasses import fields
@@ -19,7 +19,7 @@ SCENES = {scene.jpeg: scene for scene in map(render_scene, SEEDS)}
 
 
 def oracle(picture: bytes, shift: float = 0.0) -> Poses:
-    """Every person; unannotated keypoints, which no network could know, in the middle of the box."""
+    """Every person; unannotated keypoints are in the middle of the box."""
     people = SCENES[picture].people
     count, boxes = len(people), [person.bbox_xyxy for person in people]
     points = [
@@ -49,8 +49,8 @@ def twice(poses: Poses) -> Poses:
 
 @pytest.mark.parametrize("answer", [oracle, lambda picture: twice(oracle(picture))], ids=["truth", "duplicates"])
 def test_the_truth_scores_one_and_duplicates_do_not_count(answer) -> None:
-    """Except where parts are not annotated: COCO ignores one answer for each such person, but any answer near it may
-    be the one, so in a crowd another counts as wrong."""
+    """Parts that are not annotated may score less: COCO ignores one answer near each such person, and in a crowd this
+    may be another person's answer, so that this person's own counts as wrong."""
     result = measure(answer, SEEDS)
     precision = result.average_precision
     assert [precision[part] for part in ("body", "foot", "whole")] == pytest.approx([1.0] * 3)

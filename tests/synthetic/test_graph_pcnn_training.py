@@ -53,7 +53,7 @@ def test_the_network_is_small_enough_to_be_committed():
     assert (GRAPH_PCNN.reliable, GRAPH_PCNN.baseline.sigma) == (0.85, SIGMA)
 
 
-def test_the_ablation_changes_the_graph_alone():
+def test_the_ablation_changes_only_the_graph():
     for variant, graph in ((WITHOUT_GRAPH, "none"), (EQUAL_NEIGHBOURS, "ones")):
         assert variant.graph == graph
         assert dataclasses.replace(variant, graph="full", name=GRAPH_PCNN.name) == GRAPH_PCNN
@@ -77,7 +77,7 @@ def test_heat_map_loss_counts_annotated_keypoints():
     assert heatmap_loss(torch.zeros(1, 2, 32, 24), targets, weights, SIGMA) == pytest.approx(0.25, abs=0.01)
 
 
-def test_random_points_lie_as_the_paper_says():
+def test_random_points_are_distributed_as_in_the_paper():
     truth = np.array([[12, 15], [1, 30], [40, -10]], np.float32)
     points = random_points(np.random.default_rng(0), truth, SIZE, SIGMA, 200)
     distance = np.linalg.norm(points - truth[:, None], axis=2)
@@ -171,7 +171,7 @@ def test_loss_falls_on_a_fixed_batch(task):
         assert each["loss"] == pytest.approx(HEAT * each["heat"] + each["class"] + 16 * each["offset"], rel=1e-5)
 
 
-def test_resumed_training_goes_on_exactly(task, tmp_path):
+def test_resumed_training_continues_exactly(task, tmp_path):
     straight = Trainer(task(), Schedule(steps=10))
     for step in range(4):
         straight.train_step(straight.task.batch(step))
@@ -186,15 +186,15 @@ def test_resumed_training_goes_on_exactly(task, tmp_path):
             assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_batches_depend_on_the_step_alone(task):
+def test_batches_depend_only_on_the_step(task):
     first, second = task(), task()
     first.batch(0)
     for name, value in first.batch(5).items():
         assert torch.equal(value, second.batch(5)[name])
 
 
-def test_heat_map_gradients_do_not_reach_stage_2_nor_the_other_way(task):
-    """The guided points and their heat are inputs of stage 2, not something that it may change."""
+def test_gradients_do_not_cross_between_the_stages(task):
+    """The guided points and their heat are constants for stage 2."""
     trained = task()
     terms = trained.loss(trained.batch(0))
     terms["heat"].backward(retain_graph=True)

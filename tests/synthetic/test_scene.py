@@ -82,7 +82,7 @@ def test_invalid_parts_carry_no_points(scenes: list[Scene]) -> None:
 
 
 @pytest.mark.parametrize(("yaw", "left_is_right_in_the_picture", "face"), [(0.0, True, True), (np.pi, False, False)])
-def test_sides_and_face_tell_front_from_back(yaw: float, left_is_right_in_the_picture: bool, face: bool) -> None:
+def test_sides_and_face_show_the_direction(yaw: float, left_is_right_in_the_picture: bool, face: bool) -> None:
     rng = np.random.default_rng(4)
     posture = sample_posture(rng)
     posture.neck[:], posture.spine[:], posture.tilt[:] = 0, 0, 0

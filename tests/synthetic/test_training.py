@@ -49,7 +49,7 @@ def test_loss_falls_on_a_fixed_batch(make_task) -> None:
     assert np.isfinite(losses).all() and min(losses[-2:]) < losses[0]
 
 
-def test_resumed_training_goes_on_exactly(make_task, tmp_path) -> None:
+def test_resumed_training_continues_exactly(make_task, tmp_path) -> None:
     straight = Trainer(make_task(), Schedule(steps=10))
     for step in range(4):
         straight.train_step(straight.task.batch(step))
@@ -64,7 +64,7 @@ def test_resumed_training_goes_on_exactly(make_task, tmp_path) -> None:
             assert torch.equal(value, other.state_dict()[name]), name
 
 
-def test_batches_depend_on_the_step_alone(make_task) -> None:
+def test_batches_depend_only_on_the_step(make_task) -> None:
     first, second = make_task(), make_task()
     first.batch(0)
     for name, value in first.batch(5).items():

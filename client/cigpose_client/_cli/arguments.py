@@ -137,7 +137,7 @@ def _report_waiting(url: str) -> Callable[[PoseClientError], None]:
     def report(error: PoseClientError) -> None:
         if not isinstance(error, ServerUnavailable):
             return
-        text = f"waiting for {url}; nobody listens there yet"
+        text = f"waiting for {url}; no server listens there yet"
         if "refused" not in error.problem:
             text = f"waiting: {error.problem} ({in_options(error.remedy)})"
         if text not in reported:  # without a lock: two threads may both report it

@@ -38,8 +38,8 @@ def add_evaluate(subcommands: Any) -> None:
     parser.add_argument(
         "--boxes",
         metavar="gt|detector|FILE",
-        help="whose people: the annotated ones, those that the server finds, or COCO detection results (default: gt; "
-        "a bottom-up network always finds people by itself)",
+        help="source of the boxes: the annotations, the server's detector, or COCO detection results (default: gt; a "
+        "bottom-up network has no use for boxes)",
     )
     parser.add_argument("--limit", type=arguments.above_zero(int), metavar="N", help="only the first N pictures")
     parser.add_argument("--results", metavar="FILE", help="evaluate these COCO results and ask no server")

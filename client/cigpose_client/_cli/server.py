@@ -70,7 +70,7 @@ def run_check(args: argparse.Namespace) -> int:
     if not models:
         raise ValueError("no pose ensemble is served")
     _note_gaps(info)
-    # a list, so that every ensemble is asked whatever the first one says
+    # a list, so that every ensemble is asked, also after a failure
     return 0 if all([_answers(args, model, image) for model in models]) else 1
 
 

@@ -117,7 +117,7 @@ def fields_of(entry: Any, *fields: str) -> Entry:
 
 
 def excerpt(found: Any) -> str:
-    """Return the beginning of what was found, as it stands in a file."""
+    """Return the beginning of a file's unexpected content, for an error message."""
     text = found[:_EXCERPT].decode(errors="replace") if isinstance(found, bytes) else json.dumps(found)
     if not text:
         return "an empty file"

@@ -8,11 +8,11 @@ The state machine, with the bounds of `Bounds`:
    never empty between them.
 3. OVERLOADED: the queue is bounded by its delay instead. A request is rejected when those before it, queued and in
    work, will take longer than `delay` at the pace of the last answers. One place in the queue always remains. A
-   request that has waited for half as long again is rejected at its turn: its caller has gone, or will have before the
-   answer, and those behind it still have time.
+   request that has waited for half as long again is rejected at its turn: its caller will probably hang up before the
+   answer, and the requests behind it still have time.
 4. `delay` begins at two seconds, so a server recovers within that time when the load ends.
 5. Each abandoned request multiplies `delay` by 0.8, each answer by 1.01 (up to two seconds). So about one turn in
-   twenty goes to an abandoned request, whatever deadlines the callers have and do not state.
+   twenty goes to an abandoned request. The callers' deadlines need not be known.
 6. OVERLOADED becomes CALM when the queue has been empty for a second. A queue of less than a quarter of a second does
    not count: with light traffic, every request passes through an otherwise empty queue.
 7. In both states, the number in work follows Little's law: one and a half times the pace times the time that a

@@ -99,7 +99,7 @@ class Places:
         self._note_queue(now)
 
     def leave(self, number: int, now: float) -> None:
-        """Record that a ticket comes back, in whatever state it was. Unknown tickets are ignored."""
+        """Record that a ticket was returned, from any state. Unknown tickets are ignored."""
         self._inside.pop(number, None)
         self._asking.pop(number, None)
         began = self._working.pop(number, None) or self._overdue.pop(number, None)
@@ -125,7 +125,7 @@ class Places:
             self._paused[number] = now
 
     def resume(self, number: int, now: float) -> None:
-        """Record that a ticket's work goes on. A ticket that lost its place gets one again."""
+        """Record that a ticket's work continues. A ticket that lost its place gets one again."""
         paused = self._paused.pop(number, None)
         if paused is not None:
             self._pause.learn(now - paused)

@@ -19,7 +19,7 @@ class AdmitPicture(Step):
     """Encoded picture -> a place in the queue; an overloaded server rejects here, before it has done any work.
 
     Attributes:
-        min_in_flight: lower bound of the pictures in work, whatever the gate has measured. With 3, two CPU sessions are
+        min_in_flight: lower bound of the pictures in work, which the gate adapts. With 3, two CPU sessions are
             busy while another picture is decoded and cropped. Decision 22 has the measured throughput.
         max_in_flight: most pictures in work. With three people each, 16 hold 48 crops: enough for two CPU sessions
             that prefer batches of 8. More would queue beyond the point where they can still be rejected.

@@ -16,6 +16,8 @@ from export.families import serve_pose_file  # noqa: E402
 from export.families.crops import example_crops, normalised  # noqa: E402
 from export.families.hrnet.export import export  # noqa: E402
 from export.families.hrnet.forms import FlipTested  # noqa: E402
+from export.families.hrnet.network import build  # noqa: E402
+from export.families.hrnet.variants import VARIANTS  # noqa: E402
 from export.onnx_export import EXPORTER, ExportOptions  # noqa: E402
 from tests.networks import graph_of  # noqa: E402
 
@@ -113,3 +115,12 @@ def test_the_command(tiny_heatmap_network, tmp_path, capsys):
     assert "mine_96x64.pth.tar: pose_hrnet_w4_96x64" in capsys.readouterr().out
     assert main(["onnx", *files, "--variant", "pose_resnet_50_256x192"]) == 1
     assert "this file is pose_hrnet_w4_256x192, you asked for pose_resnet_50_256x192" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_published_variant_exports(name, tmp_path, randomized):
+    checkpoint = Checkpoint(tmp_path / f"{name}.pth", randomized(build(VARIANTS[name])).state_dict())
+    report = export(checkpoint, tmp_path / "a.onnx", ExportOptions(flip_test=True))
+    assert report.network == name
+    assert report.difference.rms < report.bound
