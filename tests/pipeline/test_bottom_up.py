@@ -16,6 +16,7 @@ from server.canary import Verdict, canary_inputs, verdict
 from tests import runtimes
 from tests.networks import save_bottom_up_network, save_detector, save_pose_network
 from tests.pictures import encode, noise_picture
+from tests.reliability.launcher import launched
 from tests.triton import call, counters
 
 pytestmark = pytest.mark.server
@@ -192,6 +193,14 @@ def test_the_watchdogs_canaries_are_answered(alone, server):
             except InferenceServerException as failure:
                 error = failure
             assert verdict(error) is Verdict.ALIVE, f"{name}: {error}"
+
+
+@pytest.mark.slow
+def test_the_watchdog_leaves_an_idle_network_alone(alone, tritonserver, tmp_path):
+    with launched(alone, tmp_path) as watched:
+        watched.wait_until(lambda: counters(watched, "nv_inference_exec_count").get("red", 0) >= 2, 60)
+        state = json.loads(watched.health.read_text())
+    assert (state["healthy"], state["broken"], state["recoveries"], state["restarts"]) == (True, {}, {}, 0)
 
 
 def test_probes_ask_each_network_for_what_it_offers(server_of_both, both, capsys):

@@ -171,6 +171,27 @@ def test_other_files_have_no_first_poses(exported):
         adaptation.without_adaptation(model)
 
 
+def test_the_recorded_gain_is_the_papers_point():
+    if not adaptation.RECORD.exists():
+        pytest.skip("no trained LOGO-CAP is committed")
+    record = json.loads(adaptation.RECORD.read_text())
+    assert record["scenes"] == 200
+    found = record["average_precision"]
+    assert found["full"] >= found["none"] + adaptation.LEAST_GAIN
+
+
+@pytest.mark.slow
+def test_the_committed_network_gains_what_is_recorded(tmp_path):
+    path = adaptation.RECORD.with_name(f"{LOGOCAP.name}.onnx")
+    if not path.exists():
+        pytest.skip("no trained LOGO-CAP is committed")
+    assert path.stat().st_size <= 8_000_000
+    recorded = json.loads(adaptation.RECORD.read_text())["average_precision"]
+    measured = adaptation.measured(path, tmp_path)["average_precision"]
+    for level, expected in recorded.items():
+        assert measured[level] >= expected - 0.01, level
+
+
 def test_the_command_measures_both_levels(exported, tmp_path, capsys):
     pytest.importorskip("pycocotools", reason="needs pycocotools")
     output = tmp_path / "record.json"
