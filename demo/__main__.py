@@ -63,7 +63,7 @@ def _report(out: Path, pictures: Sequence[Path], scenes: Sequence[Scene]) -> Non
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="python -m demo", description=__doc__)
     parser.add_argument("--pose", type=input_path, required=True, help="pose network (ONNX)")
-    parser.add_argument("--detector", type=input_path, required=True, help="YOLOX detector (ONNX)")
+    parser.add_argument("--detector", type=input_path, required=True, help="person detector (ONNX)")
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="machine profile (default: cpu)")
     parser.add_argument("--out", type=output_path, default=Path("out/demo"), help="folder (default: out/demo)")
     parser.add_argument("pictures", type=input_path, nargs="*", help="JPEG, PNG, WebP or BMP files")

@@ -17,7 +17,7 @@ _SEEN = 2  # COCO's flag of a visible keypoint
 
 def write_scenes(folder: Path) -> list[Scene]:
     """Render three scenes, the last one without people, and write them as JPEG files whose names are in order."""
-    scenes = [render_scene(DEMO[0]), render_scene(DEMO[2]), render_scene(DEMO[3], people=0)]
+    scenes = [render_scene(DEMO[3]), render_scene(DEMO[39]), render_scene(DEMO[2], people=0)]
     for number, scene in enumerate(scenes):
         write_file(folder / f"scene{number}.jpg", scene.jpeg)
     return scenes

@@ -122,6 +122,13 @@ class TopDownCrop:
         in_picture: NDArray[np.float64] = in_crop * scales + centers[:, None] - 0.5 * scales
         return in_picture.astype(np.float32)
 
+    @staticmethod
+    def to_grid(points: Floats, grid: Size, centers: Floats, scales: Floats) -> Floats:
+        """Map points (N, K, 2) from picture pixels to a grid over the crop: the inverse of `to_picture`."""
+        scales = scales[:, None]
+        in_crop = (points.astype(np.float64) - centers[:, None] + 0.5 * scales) / scales
+        return np.asarray(in_crop * grid, np.float32)
+
 
 @dataclass(frozen=True)
 class PaddedFit:

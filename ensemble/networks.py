@@ -57,12 +57,14 @@ class Detector:
         candidates: number of boxes for every picture, before thresholds.
         max_batch_size: most pictures in one execution.
         source: provenance, shown in the model's config.
+        bbox_threshold: default of the request parameter; families differ in what a score means.
     """
 
     input_size: Size
     candidates: int
     max_batch_size: int = 8
     source: Mapping[str, str] = field(default_factory=dict)
+    bbox_threshold: float = RequestParameters.bbox_threshold
 
     @property
     def letterbox(self) -> Letterbox:
@@ -116,11 +118,15 @@ class Heatmaps:
         size: (w, h) of a map in cells; the map spans the crop.
         decoding: see `DecodeHeatmaps`.
         blur: likewise.
+        search: likewise.
+        offset: likewise.
     """
 
     size: Size
     decoding: str = DecodeHeatmaps.decoding
     blur: int = DecodeHeatmaps.blur
+    search: str = DecodeHeatmaps.search
+    offset: float = DecodeHeatmaps.offset
 
     def outputs(self, keypoints: int) -> tuple[Tensor, ...]:
         """Return the maps."""
@@ -128,10 +134,13 @@ class Heatmaps:
 
     @property
     def decoder(self) -> Step:
-        """One step for all heat-map networks of one decoding."""
+        """One step for all heat-map networks that are decoded alike."""
         decoding = "" if self.decoding == DecodeHeatmaps.decoding else f"_{self.decoding}"
         blur = "" if self.blur == DecodeHeatmaps.blur else f"_blur{self.blur}"
-        return DecodeHeatmaps(f"decode_heatmaps{decoding}{blur}", self.decoding, self.blur)
+        search = "" if self.search == DecodeHeatmaps.search else f"_in_{self.search}"
+        offset = "" if self.offset == DecodeHeatmaps.offset else f"_offset{self.offset:g}"
+        name = f"decode_heatmaps{decoding}{blur}{search}{offset}"
+        return DecodeHeatmaps(name, self.decoding, self.blur, self.search, self.offset)
 
 
 @dataclass(frozen=True)

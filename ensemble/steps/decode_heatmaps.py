@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from ensemble.geometry import Floats, TopDownCrop
 from ensemble.steps import Arrays, Request, Step
-from ensemble.tensors import CENTERS, HEATMAPS, KEYPOINT_SCORES, KEYPOINTS, SCALES
+from ensemble.tensors import CENTERS, HEATMAPS, KEYPOINT_SCORES, KEYPOINTS, PERSON_BOXES, SCALES, Tensor
 
 DECODINGS = ("quarter", "dark", "udp")
+SEARCHES = ("crop", "box")
 BLUR = 11  # cells; fits maps of sigma 2
 Indices = NDArray[np.intp]
 
@@ -24,20 +25,33 @@ class DecodeHeatmaps(Step):
         decoding: one of DECODINGS: `quarter` is that of the official HRNet and SimpleBaseline, `dark` and `udp` are
             MMPose's `MSRAHeatmap(unbiased=True)` and `UDPHeatmap`.
         blur: side of the Gaussian kernel of `dark` and `udp` in cells, odd: MMPose's `blur_kernel_size`.
+        search: one of SEARCHES: where the peak is looked for. `box` leaves out the cells beside the person's box, for
+            networks which were not trained to ignore the neighbours that a crop shows.
+        offset: where a peak lies in its cell, 0 to 1. MMPose's labels put it on the cell's first corner (0),
+            CenterNet's anywhere in the cell (0.5).
     """
 
     decoding: str = "quarter"
     blur: int = BLUR
+    search: str = "crop"
+    offset: float = 0.0
 
-    inputs = (HEATMAPS.many(), CENTERS, SCALES)
     outputs = (KEYPOINTS, KEYPOINT_SCORES)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The maps and the regions of their crops, with the persons' boxes where they are searched."""
+        return HEATMAPS.many(), CENTERS, SCALES, *((PERSON_BOXES,) if self.search == "box" else ())
 
     def run(self, request: Request) -> Arrays:
         """Decode the maps of the people; a picture with nobody brings those of one black crop, which are dropped."""
-        heatmaps, centers, scales = (request.tensors[tensor.name] for tensor in self.inputs)
-        keypoints, scores = decode_heatmaps(heatmaps[: len(centers)], self.decoding, self.blur)
-        span = spanned_cells(heatmaps.shape[3], heatmaps.shape[2], self.decoding)
-        return {"keypoints": TopDownCrop.to_picture(keypoints, span, centers, scales), "keypoint_scores": scores}
+        heatmaps, centers, scales, *boxes = (request.tensors[tensor.name] for tensor in self.inputs)
+        persons, (height, width) = len(centers), heatmaps.shape[2:]
+        span = spanned_cells(width, height, self.decoding)
+        in_cells = [TopDownCrop.to_grid(box.reshape(-1, 2, 2), span, centers, scales).reshape(-1, 4) for box in boxes]
+        keypoints, scores = decode_heatmaps(heatmaps[:persons], self.decoding, self.blur, *in_cells)
+        placed = TopDownCrop.to_picture(keypoints + np.float32(self.offset), span, centers, scales)
+        return {"keypoints": placed, "keypoint_scores": scores}
 
 
 def spanned_cells(width: int, height: int, decoding: str) -> tuple[int, int]:
@@ -48,13 +62,17 @@ def spanned_cells(width: int, height: int, decoding: str) -> tuple[int, int]:
     return (width - 1, height - 1) if decoding == "udp" else (width, height)
 
 
-def decode_heatmaps(heatmaps: Floats, decoding: str, blur: int = BLUR) -> tuple[Floats, Floats]:
+def decode_heatmaps(
+    heatmaps: Floats, decoding: str, blur: int = BLUR, boxes: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Decode heat maps to keypoints in cells.
 
     Args:
         heatmaps: (N, K, h, w) float32.
         decoding: one of DECODINGS.
         blur: see `DecodeHeatmaps`.
+        boxes: (N, 4) float32, left, top, right, bottom in cells: where maxima are looked for, at least in one cell;
+            None: everywhere.
 
     Returns:
         keypoints (N, K, 2) float32, in cells; scores (N, K) float32, the maxima. Where a maximum is not positive the
@@ -68,7 +86,8 @@ def decode_heatmaps(heatmaps: Floats, decoding: str, blur: int = BLUR) -> tuple[
     if blur % 2 == 0:
         raise ValueError(f"the blur kernel's side must be odd, not {blur}")
     persons, count, height, width = heatmaps.shape
-    flat = heatmaps.reshape(persons, count, height * width)
+    searched = heatmaps if boxes is None else _inside(heatmaps, boxes)
+    flat = searched.reshape(persons, count, height * width)
     cells, scores = flat.argmax(axis=2), flat.max(axis=2)
     x, y = cells % width, cells // width
     keypoints = np.stack([x, y], axis=2).astype(np.float32)
@@ -82,6 +101,18 @@ def decode_heatmaps(heatmaps: Floats, decoding: str, blur: int = BLUR) -> tuple[
     keypoints[people, rows] += refine(_blurred(heatmaps[people, rows], blur), x[people, rows], y[people, rows])
     keypoints[~found] = -1
     return keypoints, scores
+
+
+def _inside(heatmaps: Floats, boxes: Floats) -> Floats:
+    """Return the maps with every cell that the box (N, 4) does not touch at minus infinity."""
+    height, width = heatmaps.shape[2:]
+    first = np.floor(boxes[:, :2])
+    end = np.maximum(np.ceil(boxes[:, 2:]), first + 1)
+    columns, rows = (
+        (first[:, [axis]] <= np.arange(size)) & (np.arange(size) < end[:, [axis]])
+        for axis, size in enumerate((width, height))
+    )
+    return np.where((rows[:, :, None] & columns[:, None])[:, None], heatmaps, np.float32(-np.inf))
 
 
 def _quarter_offsets(heatmaps: Floats, x: Indices, y: Indices) -> Floats:

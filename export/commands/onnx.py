@@ -1,4 +1,4 @@
-"""`python -m export onnx`: exports an official checkpoint to a verified ONNX file, without MMPose."""
+"""`python -m export onnx`: exports an official checkpoint to a verified ONNX file, without MMPose or TensorFlow."""
 
 import argparse
 import resource
@@ -8,12 +8,18 @@ from export import graph_edit
 from export.comparison import BOUNDS, PRECISIONS
 from export.families import families
 from export.flip import FACTS
-from server.usage import input_path, output_path
+from export.tfjs.networks import convert_file
+from server.usage import UsageError, input_path, output_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the files and the form of the export."""
-    parser.add_argument("--checkpoint", type=input_path, required=True, help="official checkpoint (.pth, .pth.tar)")
+    parser.add_argument(
+        "--checkpoint",
+        type=input_path,
+        required=True,
+        help="official checkpoint (.pth, .pth.tar), or .json of a TensorFlow.js graph model",
+    )
     parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
     parser.add_argument(
         "--variant",
@@ -29,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Export the checkpoint and print how far ONNX Runtime and PyTorch differ."""
+    if arguments.checkpoint.suffix == ".json":
+        return _convert(arguments)
     try:  # imported here: the command line and its help need no PyTorch
         import torch
 
@@ -51,4 +59,16 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{arguments.checkpoint}: {report.network}")
     print(f"ONNX Runtime against float32 PyTorch: {report}")
     print(f"{arguments.output}: {size_mb:.1f} MB, {time.perf_counter() - started:.1f} s, peak memory {peak_mb:.0f} MB")
+    return 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    """Convert a graph model and print which one it is."""
+    for option, usual in (("variant", None), ("flip_test", False), ("precision", "fp32"), ("max_difference", None)):
+        if getattr(arguments, option) != usual:
+            raise UsageError(f"--{option.replace('_', '-')} is for PyTorch checkpoints, not for {arguments.checkpoint}")
+    name, model = convert_file(arguments.checkpoint)
+    graph_edit.save(model, arguments.output)
+    size_mb = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.checkpoint}: {name}; {arguments.output}: {size_mb:.1f} MB")
     return 0

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector",
         type=input_path,
-        help="person detector: YOLOX or RT-DETR; every top-down network needs one",
+        help="person detector: YOLOX, RT-DETR or NanoDet; every top-down network needs one",
     )
     parser.add_argument("--output", type=output_path, required=True, help="the repository's folder")
     parser.add_argument(

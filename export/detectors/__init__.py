@@ -14,6 +14,7 @@ from export.detectors.contract import ServedDetector
 
 DETECTORS = (  # the first family that recognises a file serves it
     "detr",
+    "nanodet",
     "yolox",
 )
 

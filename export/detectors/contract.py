@@ -6,7 +6,7 @@ scores). The next step applies the thresholds and the non-maximum suppression.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,7 @@ class Decoding:
         before: returns nodes from the tensor `pixels` FP32 [batch, 3, h, w], BGR 0 to 255, to the named input.
         after: nodes from the file's outputs, names prefixed by `network/`, to `boxes` and `scores`.
         constants: initializers of those nodes.
+        bbox_threshold: see `Detector`.
     """
 
     form: str
@@ -47,16 +48,17 @@ class Decoding:
     before: Callable[[str], list[onnx.NodeProto]]
     after: list[onnx.NodeProto]
     constants: Constants = field(default_factory=dict)
+    bbox_threshold: float = Detector.bbox_threshold
 
 
 def fold(path: Path, model: onnx.ModelProto, size: Size, decoding: Decoding) -> ServedDetector:
     """Fold the decoding into the model. Open its batch axis unless batches then give other results than single runs."""
     served = _fold(graph_edit.open_batch_axis(model), size, decoding)
-    limit = {}
-    if not graph_edit.batches_correctly(served):
-        served, limit = _fold(model, size, decoding), {"max_batch_size": 1}
     source = metadata.source(path) | {"source_form": decoding.form}
-    return ServedDetector(Detector(size, decoding.candidates, source=source, **limit), served)
+    detector = Detector(size, decoding.candidates, source=source, bbox_threshold=decoding.bbox_threshold)
+    if not graph_edit.batches_correctly(served):
+        served, detector = _fold(model, size, decoding), replace(detector, max_batch_size=1)
+    return ServedDetector(detector, served)
 
 
 def corners(center: str, size: str) -> Part:

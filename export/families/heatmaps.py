@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from ensemble.networks import Heatmaps
-from ensemble.steps.decode_heatmaps import BLUR, DECODINGS
+from ensemble.steps.decode_heatmaps import BLUR, DECODINGS, SEARCHES
 from ensemble.tensors import HEATMAPS
 from export import graph_edit
 from export.families import Family, PoseOptions, Served
@@ -32,8 +33,10 @@ def serve(path: Path, model: onnx.ModelProto, options: PoseOptions) -> Served:
         raise ValueError(f"{path}: the outputs are {listing}; a heat-map network has one, [batch, K, h, w]")
     ((name, maps),) = file.answers.items()
     count, height, width = maps.shape
-    head = Heatmaps((width, height), file.choice("decoding", DECODINGS, DECODINGS[0]), _blur(file))
-    columns = {name: mirrored_columns(width, shift=file.crop.warp != "udp")}
+    decoding, search = file.choice("decoding", DECODINGS, DECODINGS[0]), file.choice("search", SEARCHES, SEARCHES[0])
+    (offset,) = file.numbers("offset", (Heatmaps.offset,), above=-np.inf)
+    head = Heatmaps((width, height), decoding, _blur(file), search, offset)
+    columns = {name: mirrored_columns(width, shift=file.crop.warp != "udp" and not offset)}
     return serve_crop_file(file, head, count, options, outputs={HEATMAPS.name: name}, columns=columns)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from export.zoo import zoo
+
 CHECKOUT = Path(__file__).parents[2]
 PAGES = ["README.md", "benchmarks/README.md", "client/README.md", "weights/MODEL_CARD.md", "SECURITY.md"]
 PAGES += [f"docs/{path.name}" for path in (CHECKOUT / "docs").glob("*.md")]
@@ -102,14 +104,46 @@ def test_make_targets_named_in_errors_exist():
     assert all(re.search(rf"^{target}: .*## ", makefile, re.M) for target in targets)
 
 
+def _dry_run(*arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    make = ["make", "--dry-run", "--no-print-directory", *arguments]
+    done = subprocess.run(make, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.replace("\\\n", "").splitlines()
+
+
 @pytest.mark.parametrize(
     ("options", "folder"),
     [([], "model_repository"), (["POSE=elsewhere/a.onnx", "DETECTOR=b.onnx"], "out/repositories/a")],
 )
 def test_serve_writes_other_networks_outside_the_tracked_folder(options, folder):
-    make = ["make", "--dry-run", "--no-print-directory", "serve", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(make, cwd=CHECKOUT, env=environment, check=True, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
+    lines = _dry_run("serve", *options)
     assert f"--output {folder}" in lines[-2] and "export repository" in lines[-2]
     assert f"--repository {folder} " in lines[-1] and "python -m server" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "files", "networks"),
+    [
+        ([], ("movenet-thunder.json", "nanodet.json"), ("movenet-thunder", "nanodet")),
+        (
+            ["WEIGHTS=published"],
+            ("cigpose-m_coco-wholebody_256x192.onnx", "yolox_nano.onnx"),
+            ("cigpose-m_coco-wholebody_256x192", "yolox_nano"),
+        ),
+    ],
+)
+def test_photos_are_answered_by_the_networks_that_are_downloaded(options, files, networks):
+    *before, demo = _dry_run("photos", "PICTURES=a.jpg b.jpg", *options)
+    (download,) = (line for line in before if "export download" in line)
+    assert set(files) <= set(download.split()) and set(files) <= zoo().keys()
+    pose, detector = (f"out/weights/{name}.onnx" for name in networks)
+    assert f"--pose {pose} " in demo and f"--detector {detector} " in demo and demo.endswith(" a.jpg b.jpg")
+
+
+def test_other_weights_are_refused():
+    assert "error: WEIGHTS is mine; it must be npm or published" in _dry_run("photos", "WEIGHTS=mine")[0]
+
+
+def test_the_photo_of_make_photos_is_there():
+    demo = _dry_run("photos")[-1]
+    assert (CHECKOUT / demo.split()[-1]).is_file()

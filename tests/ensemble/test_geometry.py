@@ -48,6 +48,8 @@ def test_points_of_a_grid_come_back_to_picture_pixels():
     found = CROP.to_picture(points, (10, 20), np.float32([[100, 50], [0, 0]]), np.float32([[40, 60], [8, 4]]))
     assert found.tolist() == [[[80, 20], [120, 80], [100, 50]], [[-4, -2], [4, 2], [2, -1]]]
     assert found.dtype == np.float32
+    back = CROP.to_grid(found, (10, 20), np.float32([[100, 50], [0, 0]]), np.float32([[40, 60], [8, 4]]))
+    assert (back.tolist(), back.dtype) == (points.tolist(), np.float32)
 
 
 def test_outside_the_picture_is_black():

@@ -49,7 +49,7 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the request options, which `connect` reads. Their defaults are the server's; the help repeats them."""
     add = parser.add_argument_group("detector").add_argument
-    text = "drop people with a lower box score (server's default: 0.5); bottom-up networks: 0"
+    text = "drop people with a lower score; 0.3 with NanoDet, 0 with bottom-up networks (server's default: 0.5)"
     add("--bbox-threshold", type=float, metavar="SCORE", help=text)
     text = "overlap above which two boxes are one person (server's default: 0.45); not for bottom-up networks"
     add("--nms-threshold", type=float, metavar="IOU", help=text)

@@ -149,10 +149,59 @@ def test_the_step_answers_the_people_alone(decoding, persons):
     np.testing.assert_allclose(answer["keypoints"], corner + expected / span * scales[:persons, None], rtol=1e-5)
 
 
+@pytest.mark.parametrize("decoding", DECODINGS)
+def test_only_the_persons_box_is_searched(decoding):
+    """A neighbour's peak, higher than the person's, lies in the crop, but beside the box."""
+    box = np.array([[100, 200, 150, 300]], np.float32)
+    centers, scales = TopDownCrop(SIZE, padding=3.0).regions(box)
+    span = spanned_cells(WIDTH, HEIGHT, decoding)
+    points = np.array([[[120, 260], [205, 260]]], np.float32)
+    own, other = TopDownCrop.to_grid(points, span, centers, scales)[0]
+    maps = np.maximum(peak(*own, sigma=1.0), 2 * peak(*other, sigma=1.0))
+    tensors = {"heatmaps": maps, "centers": centers, "scales": scales, "person_boxes": box}
+
+    def found(search):
+        step = Heatmaps(SIZE, decoding, search=search).decoder
+        answer = step.run(Request({each.name: tensors[each.name] for each in step.inputs}, {}, frozenset()))
+        return answer["keypoints"][0, 0], answer["keypoint_scores"][0, 0]
+
+    for search, point, height in (("crop", points[0, 1], 2), ("box", points[0, 0], 1)):
+        keypoint, score = found(search)
+        np.testing.assert_allclose(keypoint, point, atol=5)  # half a cell
+        assert score == pytest.approx(height, rel=0.3)  # between cells
+
+
+def test_nobody_has_no_box():
+    nobody = {"centers": np.zeros((0, 2)), "scales": np.zeros((0, 2)), "person_boxes": np.zeros((0, 4))}
+    tensors = {name: array.astype(np.float32) for name, array in nobody.items()} | {"heatmaps": peak(7, 7)}
+    answer = Heatmaps(SIZE, "dark", search="box").decoder.run(Request(tensors, {}, frozenset()))
+    assert (answer["keypoints"].shape, answer["keypoint_scores"].shape) == ((0, 1, 2), (0, 1))
+
+
+def test_a_box_between_two_cells_is_searched_in_one():
+    boxes = np.array([[5, 7, 5, 7.2], [0, 0, WIDTH, HEIGHT]], np.float32)
+    maps = np.concatenate([np.full((1, 1, HEIGHT, WIDTH), 0.5, np.float32), peak(7, 9)])
+    keypoints, scores = decode_heatmaps(maps, "quarter", boxes=boxes)
+    assert (keypoints[:, 0].tolist(), scores[:, 0].tolist()) == ([[5, 7], [7, 9]], [0.5, 1])
+
+
+def test_the_offset_moves_points_by_parts_of_a_cell():
+    centers, scales = example_boxes()
+    tensors = {"heatmaps": example_heatmaps()[:1], "centers": centers[:1], "scales": scales[:1]}
+    plain, moved = (
+        Heatmaps(SIZE, offset=offset).decoder.run(Request(tensors, {}, frozenset()))["keypoints"] for offset in (0, 0.5)
+    )
+    np.testing.assert_allclose(moved - plain, np.tile(scales[0] / SIZE / 2, (1, 17, 1)), rtol=1e-3)
+
+
 def test_a_config_holds_all_that_the_step_needs():
-    decoders = [Heatmaps(SIZE, *settings).decoder for settings in ((), ("dark",), ("dark", 17), ("udp",))]
+    decoders = [
+        Heatmaps(SIZE, *settings).decoder
+        for settings in ((), ("dark",), ("dark", 17), ("udp",), ("dark", 11, "box", 0.5))
+    ]
     assert [decoder.name for decoder in decoders] == [
         *("decode_heatmaps", "decode_heatmaps_dark", "decode_heatmaps_dark_blur17", "decode_heatmaps_udp"),
+        "decode_heatmaps_dark_in_box_offset0.5",
     ]
     for decoder in decoders:
         step = f"{DecodeHeatmaps.__module__}:{DecodeHeatmaps.__qualname__}"

@@ -89,6 +89,8 @@ DESCRIBED = {
     "padding": 1.1,
     "decoding": "udp",
     "blur_kernel_size": 17,
+    "search": "box",
+    "offset": 0.5,
 }
 
 
@@ -97,7 +99,8 @@ def test_the_metadata_describe_the_network(tmp_path):
     served = serve_pose_file(path)
     crop, head = served.model.crop, served.model.head
     assert (crop.padding, crop.warp, head.decoding, head.blur) == (1.1, "udp", "udp", 17)
-    assert head.decoder.name == "decode_heatmaps_udp_blur17"
+    assert (head.search, head.offset) == ("box", 0.5)
+    assert head.decoder.name == "decode_heatmaps_udp_blur17_in_box_offset0.5"
     expected = maps_of(path, crops_of(), "bgr", DESCRIBED["mean"], DESCRIBED["std"])
     np.testing.assert_array_equal(run(served, crops_of()), expected)
 
@@ -119,6 +122,8 @@ def test_udp_maps_come_from_udp_crops(tmp_path, meta, warp):
         ({"warp": "perspective"}, "says warp 'perspective'; known: affine, udp"),
         ({"channel_order": "RGB"}, "says channel_order 'RGB'; known: rgb, bgr"),
         ({"blur_kernel_size": 10}, "says blur_kernel_size 10; it must be odd"),
+        ({"search": "picture"}, "says search 'picture'; known: crop, box"),
+        ({"offset": "half"}, r"says offset 'half'; it must be a number, such as 0"),
         ({"blur_kernel_size": "11"}, "says blur_kernel_size '11'; it must be a number above 0, such as 11"),
         ({"padding": 0}, r"says padding 0; it must be a number above 0, such as 1\.25"),
         ({"padding": float("inf")}, "says padding inf; it must be"),
@@ -133,13 +138,13 @@ def test_unusable_metadata_are_refused(tmp_path, meta, message):
         serve_pose_file(save(tmp_path / "a.onnx", meta=meta))
 
 
-@pytest.mark.parametrize("meta", [{}, {"decoding": "dark"}, {"decoding": "udp"}])
-def test_the_flip_test_shifts_the_mirrored_maps_unless_they_are_udps(tmp_path, meta):
+@pytest.mark.parametrize("meta", [{}, {"decoding": "dark"}, {"decoding": "udp"}, {"offset": 0.5}])
+def test_the_flip_test_shifts_mirrored_maps_whose_points_are_on_the_first_corner(tmp_path, meta):
     path = save(tmp_path / "a.onnx", meta=meta)
     plain, tested = serve_pose_file(path), serve_pose_file(path, PoseOptions(flip_test=True))
     crops = crops_of(count=3)
     back = run(plain, np.ascontiguousarray(crops[:, :, ::-1]))[:, list(keypoint_set("coco").flip_indices), :, ::-1]
-    if meta.get("decoding") != "udp":
+    if meta.get("decoding") != "udp" and "offset" not in meta:
         back = np.concatenate([back[..., :1], back[..., :-1]], axis=3)
     np.testing.assert_allclose(run(tested, crops), (run(plain, crops) + back) / 2, atol=1e-5)
     assert tested.model.source["flip_test"] == "True"
