@@ -7,7 +7,6 @@ profile `cpu` would: one single-threaded session a core. Callers send pictures o
 
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.results import add_output, as_table, write
 from ensemble.geometry import PaddedFit
 from export import graph_edit, metadata
-from server.usage import CommandLine, command, input_path
+from server.usage import CommandLine, input_path
 
 Planes: TypeAlias = NDArray[np.float32]
 Run: TypeAlias = Callable[[Planes], Any]
@@ -136,7 +135,6 @@ def measure(sessions: Sequence[Run], fit: PaddedFit, callers: int, batch: int, p
     return Measured(pictures / took_s, float(middle), float(late), 1000 * cpu_s / pictures, float(np.mean(executions)))
 
 
-@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure both ways for every number of callers, and write the result."""
     parser = CommandLine(prog="python -m benchmarks buckets", description=__doc__)
@@ -166,7 +164,3 @@ def _session(model: bytes) -> Run:
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0].name
     return lambda planes: session.run(None, {feed: planes})
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -23,7 +23,7 @@ from ensemble.steps.decode_image import PictureLimits, decode_picture
 from export import graph_edit
 from export.families.logocap import center_bias, with_center_bias
 from export.repository import plan
-from server.usage import CommandLine, command, input_path, output_path
+from server.usage import CommandLine, input_path, output_path
 from synthetic.scene import render_scene
 from synthetic.seeds import DEMO
 
@@ -33,7 +33,6 @@ _CONFIDENT = 0.01  # height of a centre that counts
 _SETTINGS = {"svg.hashsalt": "cigpose", "svg.fonttype": "none", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 
 
-@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the table and the crossing; draw a chart if one is asked for."""
     parser = CommandLine(prog="python -m benchmarks kinds", description=__doc__)
@@ -143,7 +142,3 @@ def _medians(runs: Mapping[str, Callable[[int], object]], count: int, rounds: in
             run(count)
             taken[kind].append(1000 * (time.process_time() - started))
     return {kind: float(np.median(each[1:])) for kind, each in taken.items()}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
