@@ -1,5 +1,6 @@
 """The accuracy gate: measures any function from picture to people on 200 scenes that no training has seen."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _ERROR_EDGES = np.array((0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, np
 _SAME_PERSON_IOU = 0.5
 Estimator = Callable[[bytes], Poses]
 Points = NDArray[np.float32] | NDArray[np.float64]
+_rendered = functools.lru_cache(len(GATE))(render_scene)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def measure(estimate: Estimator, seeds: Iterable[int] = GATE) -> GateResult:
         estimate: returns the people in an encoded picture, with COCO's keypoints or COCO-WholeBody's.
         seeds: seeds of the scenes.
     """
-    scenes = [(seed, render_scene(seed)) for seed in seeds]
+    scenes = [(seed, _rendered(seed)) for seed in seeds]
     answers = [estimate(scene.jpeg) for _, scene in scenes]
     known, truth, results, pairs = _SETS[answers[0].keypoints.shape[1]], annotations(scenes), [], []
     for (seed, scene), answer in zip(scenes, answers, strict=True):

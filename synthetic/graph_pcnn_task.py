@@ -1,7 +1,6 @@
 """Training task of Graph-PCNN: the small network and its ablations, batches by step, and the loss."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -38,7 +37,6 @@ WITHOUT_GRAPH = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_no-graph", graph="n
 EQUAL_NEIGHBOURS = replace(GRAPH_PCNN, name=f"{GRAPH_PCNN.name}_equal-neighbours", graph="ones")
 _BODY = slice(*keypoint_set("coco_wholebody").parts["body"])  # COCO's 17 points, first of the 133
 _OF_EACH_KIND = 16  # a third of the paper's 48 guided points of a keypoint at 128x96
-_HEADS = ("gpr.", "fc.", "cls.", "reg.")
 Batch = dict[str, Tensor]
 
 
@@ -50,26 +48,15 @@ class GraphPcnnTask:
         seed: seed of the initial weights and of the batches.
         batch_size: number of crops in a batch.
         variant: the network to train.
-        heads_of: checkpoint of a trained network, of which all but the graph and the heads is taken and frozen. So
-            networks of different graphs can be compared.
 
     Attributes:
         network: in training mode.
     """
 
-    def __init__(
-        self,
-        data: Dataset,
-        seed: int,
-        batch_size: int = 32,
-        variant: Variant = GRAPH_PCNN,
-        heads_of: Path | None = None,
-    ) -> None:
+    def __init__(self, data: Dataset, seed: int, batch_size: int = 32, variant: Variant = GRAPH_PCNN) -> None:
         torch.manual_seed(seed)
         self.network = new(variant).train().to(memory_format=torch.channels_last)
         torch.nn.init.normal_(self.network.reg.weight, std=0.01)
-        if heads_of:
-            self._freeze_as_in(heads_of)
         self.data = data
         self.seed = seed
         self.batch_size = batch_size
@@ -101,20 +88,3 @@ class GraphPcnnTask:
         chosen = guided(heatmaps, batch["drawn"], batch["order"])
         terms = stage2_loss(self.network, features, chosen, truth, weights)
         return {"loss": HEAT * heat + terms["class"] + REGRESSION * terms["offset"], "heat": heat, **terms}
-
-    def _freeze_as_in(self, checkpoint: Path) -> None:
-        """Take stage 1 and the second branch from a trained network and freeze them; graph and heads stay untrained.
-
-        Raises:
-            ValueError: the file is no checkpoint of `synthetic.train graphpcnn`.
-        """
-        try:
-            trained = torch.load(checkpoint, weights_only=True, map_location="cpu")["averaged"]
-        except Exception as error:  # the unpickler raises errors of many types
-            raise ValueError(f"{checkpoint} is no checkpoint of `synthetic.train graphpcnn`") from error
-        own = {name: value for name, value in self.network.state_dict().items() if name.startswith(_HEADS)}
-        entries = {name.removeprefix("module."): value for name, value in trained.items() if name != "n_averaged"}
-        self.network.load_state_dict(entries | own)
-        for name, part in self.network.named_children():
-            if not f"{name}.".startswith(_HEADS):
-                part.eval().requires_grad_(False)

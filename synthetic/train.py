@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from server.usage import CommandLine, command, input_path, need, output_path
+from server.usage import CommandLine, command, need, output_path
 from synthetic.dataset import Dataset, load_or_render
 from synthetic.seeds import TRAIN
 
@@ -33,7 +33,7 @@ class _Kind:
     export: "Callable[[Trainer, Path], None]"
 
 
-def _kind(network: str, heads_of: Path | None) -> _Kind:
+def _kind(network: str) -> _Kind:
     from synthetic.detector_task import DETECTOR_NAME, DetectorTask  # imported here: the command line needs no PyTorch
     from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
     from synthetic.logocap_task import LOGOCAP, LogoCapTask
@@ -47,7 +47,7 @@ def _kind(network: str, heads_of: Path | None) -> _Kind:
         return _Kind(LOGOCAP.name, Schedule(steps=6000, rate=2e-3), LogoCapTask, export_logocap)
     if network in _GRAPHS:
         variant = dict(zip(_GRAPHS, (GRAPH_PCNN, WITHOUT_GRAPH, EQUAL_NEIGHBOURS), strict=True))[network]
-        task = partial(GraphPcnnTask, variant=variant, heads_of=heads_of)
+        task = partial(GraphPcnnTask, variant=variant)
         return _Kind(variant.name, Schedule(steps=6500, rate=2e-3), task, export_graph_pcnn)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
@@ -58,7 +58,7 @@ def train(options: argparse.Namespace) -> Path:
 
     from synthetic.trainer import Trainer, resume, run
 
-    kind = _kind(options.network, options.heads_of)
+    kind = _kind(options.network)
     schedule = kind.schedule if options.steps is None else replace(kind.schedule, steps=options.steps)
     torch.set_num_threads(options.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -86,15 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="length of the schedule (default: that of the network)")
     parser.add_argument("--hours", type=float, help="stop after this time; continue with --resume")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in --out")
-    parser.add_argument(
-        "--heads-of", type=input_path, metavar="FILE.pt", help="graphpcnn: train graph and heads alone on this network"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
     parser.add_argument("--device", help="cpu or cuda (default: cuda if there is a GPU)")
     options = parser.parse_args(argv)
-    if options.heads_of and options.network not in _GRAPHS:
-        parser.error(f"--heads-of is for {', '.join(_GRAPHS)}")
     need("install-test", "torch")
     sys.stdout.write(f"{train(options)}\n")
     return 0

@@ -221,27 +221,3 @@ def test_the_averaged_network_is_exported(task, tmp_path):
     found = dict(zip(OUTPUTS, session.run(OUTPUTS, {"input": crops.numpy()}), strict=True))
     np.testing.assert_allclose(found["scores"], scores, atol=1e-4)
     assert (np.abs(found["coarse_keypoints"] - coarse.numpy()) < 1e-4).mean() > 0.9  # flat maps have near ties
-
-
-def test_heads_of_a_network_are_trained_alone(data, task, tmp_path):
-    joint = Trainer(task(), Schedule(steps=10))
-    for step in range(2):
-        joint.train_step(joint.task.batch(step))
-    save(joint, tmp_path / "joint.pt")
-    variant = dataclasses.replace(TINY, graph="none")
-    heads = Trainer(GraphPcnnTask(data, 5, 4, variant, heads_of=tmp_path / "joint.pt"), Schedule(steps=10, rate=1e-2))
-    before = copy.deepcopy(heads.task.network.state_dict())
-    for step in range(3):
-        heads.train_step(heads.task.batch(step))
-    averaged = joint.averaged.module.state_dict()
-    for name, value in heads.averaged.module.state_dict().items():
-        learned = name.split(".")[0] in ("gpr", "fc", "cls", "reg")
-        assert torch.equal(value, averaged[name]) != learned, name
-        assert torch.equal(heads.task.network.state_dict()[name], before[name]) != learned, name
-
-
-def test_a_file_without_a_trained_network_is_refused(data, tmp_path):
-    path = tmp_path / "notes.pt"
-    path.write_text("not a checkpoint")
-    with pytest.raises(ValueError, match=r"notes\.pt is no checkpoint of `synthetic\.train graphpcnn`"):
-        GraphPcnnTask(data, 5, 4, TINY, heads_of=path)
