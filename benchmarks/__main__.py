@@ -11,6 +11,8 @@ COMMANDS = {
     "compare": "our server, the usual loop, the usual service and the floor, interleaved",
     "stages": "where the time of a picture goes",
     "stage2": "the cost of Graph-PCNN's second stage, and its server's share of the network's floor",
+    "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
+    "kinds": "top-down or bottom-up: processor time of a picture by the number of people",
     "load": "load scenarios with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",

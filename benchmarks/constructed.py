@@ -9,11 +9,12 @@ from pathlib import Path
 
 NAME = "cigpose-m_coco-wholebody_256x192"
 GRAPH_PCNN = "graphpcnn_resnet_50_256x192"
-_FAMILIES = {NAME: ("cigpose", "build"), GRAPH_PCNN: ("graph_pcnn", "new")}
+LOGOCAP = "logocap-hrnet-w32-coco"
+_FAMILIES = {NAME: ("cigpose", "build"), GRAPH_PCNN: ("graph_pcnn", "new"), LOGOCAP: ("logocap", "build")}
 
 
 def constructed_network(folder: Path, name: str = NAME) -> Path:
-    """Return the ONNX file of CIGPose or Graph-PCNN, written on first use.
+    """Return the ONNX file of CIGPose, Graph-PCNN or LOGO-CAP, written on first use.
 
     Raises:
         ValueError: PyTorch is missing.

@@ -15,6 +15,9 @@ Size = tuple[int, int]
 
 WARPS = ("affine", "udp")
 _GREY = 114
+_MULTIPLE = 64  # of the sides of a padded fit
+_LONGEST = 4  # times the short side
+_LONGEST_WARPED = 2**15 - 2  # side of a picture in pixels that OpenCV can warp
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,97 @@ class PelvisCrop:
         return zooms
 
 
+@dataclass(frozen=True)
+class PaddedFit:
+    """LOGO-CAP's input: the whole picture, scaled to a short side, with the long side padded on both ends with black.
+
+    A picture longer than four times its short side is scaled down until its long side is four times `short_side`. Both
+    sides are multiples of 64, so one network execution of any picture is bounded.
+
+    Attributes:
+        short_side: of the input in pixels, a multiple of 64.
+
+    Source: the official test of LOGO-CAP, which has no limit of the long side.
+    """
+
+    short_side: int
+
+    def __post_init__(self) -> None:
+        if self.short_side < 1 or self.short_side % _MULTIPLE:
+            raise ValueError(f"the short side must be a multiple of {_MULTIPLE}, not {self.short_side}")
+
+    def input_size(self, picture_size: Size) -> Size:
+        """Return (w, h) of the input for a picture of (w, h)."""
+        short, long = sorted(picture_size)
+        sides = self.short_side, _whole(self.short_side * long / short)
+        if self._is_long(picture_size):
+            sides = _whole(self._longest * short / long), self._longest
+        return sides if picture_size[0] < picture_size[1] else (sides[1], sides[0])
+
+    def ratio(self, picture_size: Size) -> float:
+        """Return the scale for a picture of (w, h): input pixels per picture pixel."""
+        short, long = sorted(picture_size)
+        return self._longest / long if self._is_long(picture_size) else self.short_side / short
+
+    def apply(self, image_bgr: Pixels) -> Pixels:
+        """Return the input, (h, w, 3) uint8 BGR, for a picture (H, W, 3)."""
+        picture_size = image_bgr.shape[1], image_bgr.shape[0]
+        matrix, size = self.warp_matrix(picture_size), self.input_size(picture_size)
+        if max(picture_size) > _LONGEST_WARPED:
+            image_bgr, matrix = _shrunk(image_bgr, matrix)
+        return np.asarray(cv2.warpAffine(image_bgr, matrix, size, flags=cv2.INTER_LINEAR), np.uint8)
+
+    def warp_matrix(self, picture_size: Size) -> NDArray[np.float64]:
+        """Return the (2, 3) matrix that maps pixels of a picture of (w, h) to those of the input."""
+        width, height = self.input_size(picture_size)
+        half = np.float32(width / 2)
+        source = _upper_triple(np.array(_center(picture_size), np.float32), half / np.float32(self.ratio(picture_size)))
+        target = _upper_triple(np.array([width * 0.5, height * 0.5], np.float32), half)
+        return np.asarray(cv2.getAffineTransform(source, target), np.float64)
+
+    def to_picture(self, points: Floats, picture_size: Size) -> Floats:
+        """Map points (N, K, 2) from input pixels to those of a picture of (w, h). The computation is in float64."""
+        middle = np.array(self.input_size(picture_size)) / 2
+        in_picture = (points.astype(np.float64) - middle) / self.ratio(picture_size) + _center(picture_size)
+        return np.asarray(in_picture, np.float32)
+
+    @property
+    def _longest(self) -> int:
+        return _LONGEST * self.short_side
+
+    def _is_long(self, picture_size: Size) -> bool:
+        short, long = sorted(picture_size)
+        return _whole(self.short_side * long / short) > self._longest
+
+
+def _whole(side: float) -> int:
+    """Return the multiple of 64 that a side is padded to."""
+    return max(int((side + _MULTIPLE - 1) // _MULTIPLE) * _MULTIPLE, _MULTIPLE)
+
+
+def _shrunk(image_bgr: Pixels, matrix: NDArray[np.float64]) -> tuple[Pixels, NDArray[np.float64]]:
+    """Return the picture with sides that OpenCV can warp, and the matrix for its pixels."""
+    divisor = -(-max(image_bgr.shape) // _LONGEST_WARPED)
+    size = max(image_bgr.shape[1] // divisor, 1), max(image_bgr.shape[0] // divisor, 1)
+    zoom = np.array([image_bgr.shape[1], image_bgr.shape[0]]) / size
+    offset = matrix[:, :2] @ (0.5 * zoom - 0.5) + matrix[:, 2]
+    shrunk = np.asarray(cv2.resize(image_bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return shrunk, np.column_stack([matrix[:, :2] * zoom, offset])
+
+
+def _center(picture_size: Size) -> Size:
+    """Return the pixel that the official code takes for a picture's centre."""
+    return int(picture_size[0] / 2 + 0.5), int(picture_size[1] / 2 + 0.5)
+
+
 def _corner_triple(center: Floats, half_width: np.float32) -> Floats:
     """Return MMPose's three points: the centre, the middle of the left edge, and the point half a width below that."""
     left = center + np.array([half_width, 0], np.float32)
     below = left + np.array([0, -half_width], np.float32)
     return np.stack([center, left, below])
+
+
+def _upper_triple(center: Floats, half_width: np.float32) -> Floats:
+    """Return the official code's three points: the centre, half a width above it, and as much to the left of that."""
+    above = center + np.array([0, -half_width], np.float32)
+    return np.stack([center, above, above + np.array([-half_width, 0], np.float32)])

@@ -1,7 +1,7 @@
 """Every tensor between the steps: name, data type, dims and meaning. They are declared here only.
 
-N people, K keypoints, H and W pixels, A candidate boxes. Dims are those of one item, without a network's batch axis.
-`many` adds that axis for a step that feeds the network or reads its outputs.
+N people, K keypoints, H and W pixels, A candidate boxes, C candidate people. Dims are those of one item, without a
+network's batch axis. `many` adds that axis for a step that feeds the network or reads its outputs.
 """
 
 from dataclasses import dataclass, field, replace
@@ -53,7 +53,7 @@ class Tensor:
 # The contract: inputs and outputs of the pipelines.
 IMAGE = Tensor("image", "STRING", (1,), "one encoded picture: JPEG, PNG, WebP or BMP")
 BBOXES = Tensor("bboxes", "FP32", (-1, 4), "left, top, right, bottom in pixels of the upright picture")
-BBOX_SCORES = Tensor("bbox_scores", "FP32", (-1,), "confidence of each box; 1 for given boxes")
+BBOX_SCORES = Tensor("bbox_scores", "FP32", (-1,), "confidence of each box; 1 for given boxes; bottom-up: person score")
 PERSONS_DETECTED = Tensor("persons_detected", "INT32", (1,), "people found before `max_persons` cut the list")
 KEYPOINTS = Tensor("keypoints", "FP32", (-1, -1, 2), "[N,K,2]: x, y in pixels of the upright picture")
 KEYPOINT_SCORES = Tensor("keypoint_scores", "FP32", (-1, -1), "[N,K]: height of the network's maximum")
@@ -86,3 +86,10 @@ KEYPOINTS_IMAGE = Tensor(
 KEYPOINTS_CROP = Tensor("keypoints_crop", "FP32", (-1, 2), "[J,2]: x, y in `lift_crops`, which spans -1 to 1")
 # It samples feature maps at places that it computes: they move by cells in a reduced precision.
 LIFTED = Tensor("lifted", "FP32", (-1, 3), "[J,3]: `keypoints_3d` of one person", exact=True)
+FITTED = Tensor("fitted", "UINT8", (-1, -1, 3), "the whole picture as a bottom-up network takes it, BGR")
+CANDIDATE_KEYPOINTS = Tensor(
+    "candidate_keypoints", "FP32", (-1, -1, 2), "[C,K,2]: x, y in pixels of `fitted`", exact=True
+)
+CANDIDATE_KEYPOINT_SCORES = Tensor("candidate_keypoint_scores", "FP32", (-1, -1), "[C,K]: `keypoint_scores` of them")
+CANDIDATE_SCORES = Tensor("candidate_scores", "FP32", (-1,), "[C]: person score of each candidate")
+CENTER_SCORES = Tensor("center_scores", "FP32", (-1,), "[C]: height of each candidate's centre, falling")

@@ -97,6 +97,26 @@ def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int
     Raises:
         ValueError: tracing bakes values of the example into the graph (the message says where).
     """
+    axes = {name: {0: graph_edit.BATCH_AXIS} for name in (*inputs, *outputs)}
+    model = trace_graph(module, inputs, list(outputs), axes)
+    graph_edit.set_outputs(model, outputs)  # the exporter may not have inferred the shapes
+    return model
+
+
+def trace_graph(
+    module: nn.Module, inputs: Tensors, outputs: Sequence[str], axes: Mapping[str, Mapping[int, str]]
+) -> onnx.ModelProto:
+    """Return the ONNX graph of a module.
+
+    Args:
+        module: the module, in eval mode.
+        inputs: an example of each input.
+        outputs: names.
+        axes: tensor -> its dynamic axes, with their names.
+
+    Raises:
+        ValueError: tracing bakes values of the example into the graph (the message says where).
+    """
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # also PyTorch's advice to use its other exporter
@@ -106,16 +126,14 @@ def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int
             file,
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes={name: {0: graph_edit.BATCH_AXIS} for name in (*inputs, *outputs)},
+            dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
         )
     baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
     if baked:
         raise ValueError(f"the graph would be valid for one input only: {'; '.join(baked)}")
-    model = onnx.load_from_string(file.getvalue())
-    graph_edit.set_outputs(model, outputs)  # the exporter may not have inferred the shapes
-    return model
+    return onnx.load_from_string(file.getvalue())
 
 
 def save_compared(

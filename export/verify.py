@@ -127,10 +127,13 @@ def compare(
     Raises:
         ValueError: the shapes differ.
     """
-    answers = [{name: array[items] for name, array in joined(way).items()} for way in ways]
+    all_answers = [joined(way) for way in ways]
+    answers = [{name: array[items] for name, array in each.items()} for each in all_answers]
     points = [np.concatenate([member.keypoints(*pair) for pair in zip(samples, way, strict=True)]) for way in ways]
     alike = points[0].shape == points[1].shape  # rounding at a threshold may drop a person
-    moved = np.linalg.norm(points[0] - points[1], axis=-1)[items] if alike and points[0].size else np.empty(0)
+    moved = np.linalg.norm(points[0] - points[1], axis=-1) if alike and points[0].size else np.empty(0)
+    if len(moved) == len(next(iter(all_answers[0].values()))):  # not so where the decoder selects among the items
+        moved = moved[items]
     return Finding(member.network.name, compared, difference(*answers), bound, moved)
 
 

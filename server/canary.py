@@ -9,6 +9,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 
 _BOX = (0, 0, 1, 1)  # xyxy; an empty box would be rejected
+_SIDE = 64  # of pixels; bottom-up networks take multiples of it
 # One black pixel as a BMP file: file header, BITMAPINFOHEADER, one padded row.
 _PICTURE = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", 58, 0, 0, 54, 40, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0) + bytes(4)
 
@@ -22,7 +23,7 @@ class Verdict(Enum):
 
 
 def canary_inputs(config: Any) -> list["tritonclient.grpc.InferInput"]:
-    """Return inputs of the smallest valid shape: boxes and pictures of one pixel; all other numbers are 1.
+    """Return inputs of the smallest valid shape: boxes and encoded pictures of one pixel, pixels of 64 x 64, else ones.
 
     Args:
         config: Triton's ModelConfig message.
@@ -48,7 +49,8 @@ def verdict(error: InferenceServerException | None) -> Verdict:
 def _input(entry: Any, batch: list[int]) -> "tritonclient.grpc.InferInput":
     name = type(entry).DESCRIPTOR.fields_by_name["data_type"].enum_type.values_by_number[entry.data_type].name
     datatype = {"TYPE_STRING": "BYTES"}.get(name, name.removeprefix("TYPE_"))
-    shape = [*batch, *(1 if dim < 0 else dim for dim in entry.dims)]
+    smallest = _SIDE if datatype == "UINT8" else 1
+    shape = [*batch, *(smallest if dim < 0 else dim for dim in entry.dims)]
     array = np.ones(shape, triton_to_np_dtype(datatype))
     if datatype == "BYTES":
         array.fill(_PICTURE)

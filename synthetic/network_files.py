@@ -14,6 +14,8 @@ from export.detectors.yolox import STRIDES
 from export.families.cigpose.export import export_onnx
 from export.families.graph_pcnn import export as graph_pcnn
 from export.families.graph_pcnn.network import GraphPcnn
+from export.families.logocap import export as logocap
+from export.families.logocap.network import LogoCap
 from export.families.poseformer import export as poseformer
 from export.families.poseformer.network import PoseFormer
 from export.half_weights import store_half
@@ -46,6 +48,12 @@ def export_lifter(trainer: Trainer, path: Path) -> None:
     """Write the averaged lifter in float32."""
     network: PoseFormer = copy.deepcopy(trainer.averaged.module).eval()
     sys.stderr.write(f"{path}: {poseformer.export_onnx(network, path)}\n")
+
+
+def export_logocap(trainer: Trainer, path: Path) -> None:
+    """Write the averaged bottom-up network in float32."""
+    network: LogoCap = copy.deepcopy(trainer.averaged.module).eval()
+    sys.stderr.write(f"{path}: {logocap.export_onnx(network, path)}\n")
 
 
 def export_detector(trainer: Trainer, path: Path) -> None:

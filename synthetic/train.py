@@ -1,4 +1,4 @@
-"""`python -m synthetic.train pose|detector|graphpcnn|capf --out DIR`: train a small network on rendered people.
+"""`python -m synthetic.train pose|detector|graphpcnn|logocap|capf --out DIR`: train a small network on rendered people.
 
 It writes DIR/<network>.pt (the state, for --resume) while it runs, and DIR/<network>.onnx at the end. The same seed and
 number of threads give the same weights on a CPU; a GPU gives other weights.
@@ -38,12 +38,21 @@ def _kind(network: str) -> _Kind:
     from synthetic.detector_task import DETECTOR_NAME, DetectorTask  # imported here: the command line needs no PyTorch
     from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
     from synthetic.lifter_task import LIFTER, WITHOUT_CONTEXT, LifterTask
-    from synthetic.network_files import export_detector, export_graph_pcnn, export_lifter, export_pose
+    from synthetic.logocap_task import LOGOCAP, LogoCapTask
+    from synthetic.network_files import (
+        export_detector,
+        export_graph_pcnn,
+        export_lifter,
+        export_logocap,
+        export_pose,
+    )
     from synthetic.pose_task import POSE, PoseTask
     from synthetic.trainer import Schedule
 
     if network == "pose":
         return _Kind(POSE.name, Schedule(steps=12_000, rate=1e-3), PoseTask, export_pose)
+    if network == "logocap":
+        return _Kind(LOGOCAP.name, Schedule(steps=6000, rate=2e-3), LogoCapTask, export_logocap)
     if network in _GRAPHS:
         variant = dict(zip(_GRAPHS, (GRAPH_PCNN, WITHOUT_GRAPH, EQUAL_NEIGHBOURS), strict=True))[network]
         task = partial(GraphPcnnTask, variant=variant)
@@ -82,7 +91,7 @@ def train(options: argparse.Namespace) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = CommandLine(prog="python -m synthetic.train", description=__doc__)
-    parser.add_argument("network", choices=("detector", "pose", *_GRAPHS, *_LIFTERS))
+    parser.add_argument("network", choices=("detector", "pose", "logocap", *_GRAPHS, *_LIFTERS))
     parser.add_argument("--out", type=output_path, required=True, help="folder for the checkpoint and the ONNX file")
     parser.add_argument("--cache", type=output_path, help="folder for the rendered scenes (default: --out)")
     parser.add_argument("--scenes", type=int, default=10_000, help="number of rendered scenes (default: 10000)")

@@ -65,8 +65,18 @@ def _converted(published, weights, folder):
 
 @pytest.fixture(scope="session")
 def fill(shared):
-    """Module that generates the weights and inputs of the reference data."""
-    spec = importlib.util.spec_from_file_location("reference_fill", shared / "reference" / "fill.py")
+    """Module that generates the weights and inputs of CIGPose's reference data."""
+    return _module(shared / "reference" / "fill.py")
+
+
+@pytest.fixture(scope="session")
+def fill_systems(shared):
+    """Module that generates the weights and inputs of the other families' reference data."""
+    return _module(shared / "reference" / "fill_systems.py")
+
+
+def _module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

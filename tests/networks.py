@@ -93,6 +93,55 @@ def save_pose_network(
     return save_graph(text, constants, path)
 
 
+def save_bottom_up_network(path: Path, short_side: int = 128) -> Path:
+    """Write a LOGO-CAP file: the 30 reddest 8x8 cells of the fitted picture are people, best first.
+
+    Their keypoints lie at fixed offsets. Cells of pure red score nearly 1, all others nearly 0.
+    """
+    text = """
+    <ir_version: 8, opset_import: ["": 17]>
+    red_cells (float[1,3,height,width] input) => (float[30,17,2] keypoints, float[30,17] keypoint_scores,
+                                                  float[30] person_scores, float[30] center_scores) {
+        cells = AveragePool<kernel_shape=[8,8], strides=[8,8]>(input)
+        redness = Conv(cells, red_weight, red_bias)
+        probability = Sigmoid(redness)
+        shape = Shape(probability)
+        columns = Gather<axis=0>(shape, three)
+        flat = Reshape(probability, all)
+        center_scores, indices = TopK<axis=0>(flat, count)
+        row = Div(indices, columns)
+        column = Mod(indices, columns)
+        y = Unsqueeze(row, last)
+        x = Unsqueeze(column, last)
+        places = Concat<axis=1>(x, y)
+        numbers = Cast<to=1>(places)
+        centers = Mul(numbers, eight)
+        persons = Unsqueeze(centers, last)
+        keypoints = Add(persons, offsets)
+        scores = Unsqueeze(center_scores, last)
+        keypoint_scores = Mul(scores, heights)
+        person_scores = ReduceMean<axes=[1], keepdims=0>(keypoint_scores)
+    }"""
+    generator, std = np.random.default_rng(2), np.float32([58.395, 57.12, 57.375])
+    weight = np.float32([0.5, -0.5, -0.5])  # of R, G, B; logit 7.5 at pure red
+    constants = {
+        "red_weight": (weight * std).reshape(1, 3, 1, 1),
+        "red_bias": np.float32([weight @ np.float32([123.675, 116.28, 103.53]) - 120]),
+        "three": np.array(3),
+        "all": np.array([-1]),
+        "count": np.array([30]),
+        "last": np.array([1]),
+        "eight": np.float32(8),
+        "offsets": generator.uniform(-20, 20, (17, 2)).astype(np.float32),
+        "heights": generator.uniform(0.01, 0.2, (1, 17)).astype(np.float32),
+    }
+    save_graph(text, constants, path)
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"cigpose_meta": f'{{"family": "logocap", "short_side": {short_side}}}'})
+    onnx.save(model, path)
+    return path
+
+
 def save_heatmap_network(
     path: Path, keypoints: int = 17, size: tuple[int, int] = (192, 256), batch: str = "batch"
 ) -> Path:

@@ -19,7 +19,10 @@ FILES = {
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
     ("tests.deploy.rollout", "output"),
-    *((f"benchmarks {name}", "output") for name in ("capacity", "compare", "stage2", "stages", "threshold")),
+    ("benchmarks kinds", "chart"),
+    ("synthetic.adaptation", "output"),
+    *((f"benchmarks {name}", "output") for name in ("buckets", "capacity", "compare", "kinds", "stage2", "stages")),
+    ("benchmarks threshold", "output"),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}
 PAIRS = [

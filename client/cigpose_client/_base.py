@@ -69,7 +69,7 @@ class BaseClient:
         self._array_format = checked_format(array_format)
         self._max_boxes = max_boxes
         self._transport = transport or self._connect(transport_arguments(url, tls))
-        self._set_name: str | None = None  # until it is known
+        self._stated: tuple[str, str] | None = None  # keypoint set and kind of the network, once they are known
         self._retries = 0
         self._lock = threading.Lock()
 
@@ -115,23 +115,24 @@ class BaseClient:
 
     def _infer_poses(self, request: dict[str, Any], limit: Limit) -> Call:
         answer = yield from self._call("infer", request, limit)
-        if self._set_name is None:
-            yield from self._learn_set_name(Limit(min(limit.left_s, _LEARN_S)))
-        return protocol.parse_poses(answer, self._set_name or "")
+        if self._stated is None:
+            yield from self._learn(Limit(min(limit.left_s, _LEARN_S)))
+        return protocol.parse_poses(answer, *(self._stated or ("", "")))
 
-    def _learn_set_name(self, limit: Limit) -> Call:
-        """Read the name of the keypoint set from the model's configuration.
+    def _learn(self, limit: Limit) -> Call:
+        """Read the name of the keypoint set and the kind of the network from the model's configuration.
 
-        A failure does not fail the call: the number of keypoints decides then. A server that does not show its
-        configuration is not asked again.
+        A failure does not fail the call: the number of keypoints decides then, and the network counts as top-down. A
+        server that does not show its configuration is not asked again.
         """
         arguments = {"model_name": self.ensemble, "headers": self._headers}
         try:
             answer = yield from call("get_model_config", arguments, limit=limit, retry=None, url=self.url)
-            self._set_name = answer.config.parameters["keypoint_set"].string_value
+            parameters = answer.config.parameters
+            self._stated = parameters["keypoint_set"].string_value, parameters["kind"].string_value
         except PoseClientError as error:
             if not error.transient and not isinstance(error, DeadlineExceeded):
-                self._set_name = ""
+                self._stated = "", ""
 
     def _call(self, method: str, arguments: dict[str, Any], limit: Limit) -> Call:
         arguments = arguments | {"headers": self._headers}

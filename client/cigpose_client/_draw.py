@@ -19,6 +19,9 @@ Labels: TypeAlias = Literal["none", "index", "score"]
 DEFAULT_THRESHOLD = 0.3
 """Keypoints with a lower score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
 
+BOTTOM_UP_THRESHOLD = 0.05
+"""The same for bottom-up networks, whose keypoint scores are products of two heights."""
+
 PARTS = ("body", "hands", "face", "feet")
 LABELS: tuple[Labels, ...] = get_args(Labels)
 
@@ -52,7 +55,7 @@ class DrawOptions:
     """Options of `draw_poses`.
 
     Attributes:
-        threshold: keypoints with a lower score are not drawn.
+        threshold: keypoints with a lower score are not drawn. None: 0.3, and 0.05 for people of a bottom-up network.
         parts: some of `body`, `hands`, `face` and `feet`; a line from the body to a hand or foot belongs to the latter.
         boxes: whether the boxes are drawn, too.
         labels: text at the box: `none`, `index` (the person's row in `Poses`) or `score` (of the box).
@@ -63,7 +66,7 @@ class DrawOptions:
         ValueError: a part or a label is unknown, `parts` is empty, or `line_width` is not above 0.
     """
 
-    threshold: float = DEFAULT_THRESHOLD
+    threshold: float | None = None
     parts: Sequence[str] = PARTS
     boxes: bool = False
     labels: Labels = "none"
@@ -124,12 +127,14 @@ def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequen
         raise ValueError(f"labels: {len(texts)} texts for {len(poses)} people; give one for each")
     strokes = _runs(poses.keypoints.shape[1], poses.set_name)
     runs = tuple(run for run in strokes if _PART_OF[run.part] in options.parts)
+    usual = BOTTOM_UP_THRESHOLD if poses.bottom_up else DEFAULT_THRESHOLD
+    threshold = usual if options.threshold is None else options.threshold
     sizes = np.sqrt(np.prod(np.maximum(poses.bboxes[:, 2:] - poses.bboxes[:, :2], 1), axis=1))
     order = np.argsort(sizes)
     for person in order:
         width = options.line_width or float(sizes[person]) / _SIZE_PER_WIDTH
         points, scores = poses.keypoints[person], poses.keypoint_scores[person]
-        shown = (scores >= options.threshold) & np.isfinite(points).all(axis=1)
+        shown = (scores >= threshold) & np.isfinite(points).all(axis=1)
         if options.boxes:
             _draw_box(cv2, canvas, poses.bboxes[person], width)
         _draw_person(cv2, canvas, points, shown, runs, width)

@@ -114,6 +114,7 @@ class Poses(Detections):
         keypoints: (N, K, 2) x, y in pixels of the upright picture.
         keypoint_scores: (N, K) heights of the network's peaks: about 0 to 1, not probabilities, may be negative.
         set_name: name of the keypoint set, as the server states it; empty when it states none.
+        kind: `top_down`, `bottom_up` or `lifted`, likewise.
         keypoints_3d: (N, J, 3) x to the right, y down, z away from the camera, in metres from the person's root joint;
             None when the model is no lifter.
     """
@@ -121,6 +122,7 @@ class Poses(Detections):
     keypoints: FloatArray
     keypoint_scores: FloatArray
     set_name: str = ""
+    kind: str = ""
     keypoints_3d: FloatArray | None = None
 
     if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
@@ -153,9 +155,17 @@ class Poses(Detections):
         return None if self.keypoints_3d is None else find_keypoint_set(self.keypoints_3d.shape[1], _SET_3D)
 
     @property
+    def bottom_up(self) -> bool:
+        """Whether a bottom-up network found the people: keypoint scores are low, and box scores are their means."""
+        return self.kind == "bottom_up"
+
+    @property
     def instance_scores(self) -> FloatArray:
-        """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2."""
-        return _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
+        """(N,) score by which COCO evaluation ranks people: box score times the mean keypoint score above 0.2.
+
+        Of a bottom-up network it is the box score.
+        """
+        return self.bbox_scores if self.bottom_up else _coco.instance_scores(self.bbox_scores, self.keypoint_scores)
 
     def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.

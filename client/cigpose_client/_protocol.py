@@ -118,7 +118,7 @@ def boxes_request(model: str, picture: bytes, bboxes_xyxy: FloatArray) -> dict[s
     return _request(boxes_ensemble_name(model), [_picture(picture), boxes], _ALL_OUTPUTS, Options())
 
 
-def parse_poses(answer: "InferResult", set_name: str) -> Poses:
+def parse_poses(answer: "InferResult", set_name: str, kind: str) -> Poses:
     """Return the answer to a `pose_request` or `boxes_request` of a network with this keypoint set.
 
     Raises:
@@ -132,7 +132,9 @@ def parse_poses(answer: "InferResult", set_name: str) -> Poses:
         lifted = _floats(answer, "keypoints_3d")
         if lifted.ndim != 3 or (len(lifted), lifted.shape[2]) != (len(keypoints), 3):
             raise ServerFailed(f"keypoints_3d of shape {lifted.shape} do not fit keypoints of shape {keypoints.shape}")
-    return Poses(**found, keypoints=keypoints, keypoint_scores=scores, set_name=set_name, keypoints_3d=lifted)
+    return Poses(
+        **found, keypoints=keypoints, keypoint_scores=scores, set_name=set_name, kind=kind, keypoints_3d=lifted
+    )
 
 
 def parse_detections(answer: "InferResult") -> Detections:

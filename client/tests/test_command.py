@@ -131,6 +131,19 @@ def test_json_lines(run, tmp_path):
     assert [entry["picture"] for entry in entries] == ["000000000001.jpg", "000000000002.jpg"]
 
 
+def test_scores_of_a_bottom_up_network_are_taken_as_they_are(run, photo, server, tmp_path):
+    """Its keypoint scores are low: drawn from 0.05 on, and people are ranked by their own score."""
+    (entry,) = json.loads(run("image", photo, "--model", "pose_body", "--format", "coco").out)[:1]
+    run("image", photo, "--model", "pose_body", "--output", tmp_path / "top-down.png", "--json", tmp_path / "a.json")
+    server.bottom_up = ("pose_body",)
+    (own, *_) = json.loads(run("image", photo, "--model", "pose_body", "--format", "coco").out)
+    assert entry["score"] < 0.9
+    assert own["score"] == pytest.approx(0.9)
+    run("image", photo, "--model", "pose_body", "--output", tmp_path / "bottom-up.png", "--json", tmp_path / "a.json")
+    painted = [(cv2.imread(str(tmp_path / f"{name}.png")) != 90).sum() for name in ("top-down", "bottom-up")]
+    assert 0 < painted[0] < painted[1]
+
+
 def test_coco_results_name_pictures_by_number(run, tmp_path):
     answer = run("folder", numbered(tmp_path / "in", 0, 785), "--format", "coco", "--model", "body")
     entries = json.loads(answer.out)

@@ -225,6 +225,21 @@ def test_the_command_on_boxes_of_a_file_and_of_the_detector(server, tmp_path, ca
     assert "3 pictures answered, 0 failed, 0 left out, 6 people" in capsys.readouterr().err
 
 
+def test_a_bottom_up_network_is_evaluated_as_it_is(server, tmp_path, capsys):
+    """On the people that it finds, ranked by their own scores; without a second removal of duplicates."""
+    server.bottom_up = ("pose_body",)
+    files, saved = Files(tmp_path, 17), tmp_path / "results.json"
+    argv = ("--model", "pose_body", "--save-results", saved, "--json", "-")
+    assert main(files.argv(server, *argv)) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["boxes"], report["people"]) == ("detector", 6)
+    entries = json.loads(saved.read_text())
+    assert [round(entry["score"], 4) for entry in entries[:2]] == [0.9, 0.6]
+    assert all(request.boxes is None for request in server.requests)
+    assert main(files.argv(server, "--model", "pose_body", "--boxes", "gt")) == 2
+    assert "finds people without boxes; leave the option out" in capsys.readouterr().err
+
+
 def test_metrics_equal_pycocotools_on_the_saved_results(server, tmp_path, capsys):
     files, saved = Files(tmp_path, 17), tmp_path / "results.json"
     argv = ("--model", "body", "--boxes", "detector", "--save-results", saved, "--json", tmp_path / "report.json")

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=input_path,
         action="append",
         required=True,
-        help="pose network: CIGPose, HRNet, SimpleBaseline, Graph-PCNN, any SimCC or heat-map file of MMPose's form; "
-        "may be repeated, the first is the default",
+        help="pose network: CIGPose, HRNet, SimpleBaseline, Graph-PCNN, LOGO-CAP, any SimCC or heat-map file of "
+        "MMPose's form; may be repeated, the first is the default",
     )
     parser.add_argument(
         "--lifter",

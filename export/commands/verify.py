@@ -10,7 +10,7 @@ from tritonclient.grpc import InferenceServerClient
 from ensemble.networks import Network
 from ensemble.triton.profiles import PROFILES
 from export import graph_edit
-from export.comparison import BOUNDS, PRECISIONS, Answers, joined
+from export.comparison import BOUNDS, PRECISIONS, Answers
 from export.verify import Finding, Items, Member, ask, compare, members, named, server_of
 from server.usage import UsageError, input_path
 
@@ -107,5 +107,7 @@ def _pytorch(arguments: argparse.Namespace, network: Network, inputs: list[Answe
     checkpoint = read_checkpoint(arguments.checkpoint)
     original = exporter_of(checkpoint, network.source.get("family")).original(checkpoint, network)
     names = [tensor.name for tensor in network.outputs]
-    answers = [answers_of(original.module, original.prepare(sample), names) for sample in inputs]
-    return answers, original.clearest(original.prepare(joined(inputs)), arguments.crops)
+    samples = [original.prepare(sample) for sample in inputs]
+    answers = [answers_of(original.module, sample, names) for sample in samples]
+    together = {name: torch.cat([sample[name] for sample in samples]) for name in samples[0]}
+    return answers, original.clearest(together, arguments.crops)

@@ -18,6 +18,7 @@ from export import graph_edit, metadata
 
 FAMILIES = (  # the first family that recognises a file serves it
     "cigpose",
+    "logocap",
     "simcc",
     "graph_pcnn",
     "hrnet",

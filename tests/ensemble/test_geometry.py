@@ -5,13 +5,14 @@ import cv2
 import numpy as np
 import pytest
 
-from ensemble.geometry import Letterbox, PelvisCrop, TopDownCrop
+from ensemble.geometry import Letterbox, PaddedFit, PelvisCrop, TopDownCrop
 from tests.ensemble.steps.record_heatmaps import RECORD, example_boxes
 from tests.pictures import noise_picture
 
 SIZE = (192, 256)
 CROP = TopDownCrop(SIZE)
 LETTERBOX = Letterbox((416, 416))
+FIT = PaddedFit(512)
 
 
 def boxes(*values):
@@ -159,3 +160,73 @@ def test_the_pelvis_crop_of_the_crops_own_size_is_a_copy():
     np.testing.assert_array_equal(crops[1], image_bgr[:256, :192])
     outside = PelvisCrop(SIZE).apply(image_bgr, np.float32([[-500, 200]]), np.float32([192]))
     assert not outside.any()
+
+
+@pytest.mark.parametrize(
+    ("picture", "short_side", "fitted"),
+    [
+        ((480, 360), 512, (704, 512)),
+        ((300, 427), 512, (512, 768)),
+        ((480, 360), 640, (896, 640)),
+        ((300, 427), 640, (640, 960)),
+        ((90, 90), 512, (512, 512)),
+        ((1, 1), 512, (512, 512)),
+        ((2048, 512), 512, (2048, 512)),
+    ],
+)
+def test_the_whole_picture_fits_with_sides_of_64(picture, short_side, fitted):
+    fit = PaddedFit(short_side)
+    assert fit.input_size(picture) == fitted
+    assert fit.ratio(picture) == short_side / min(picture)
+
+
+@pytest.mark.parametrize(
+    ("picture", "fitted"),
+    [
+        ((4000, 300), (2048, 192)),
+        ((300, 4000), (192, 2048)),
+        ((60_000, 1), (2048, 64)),
+        ((1, 50_000_000), (64, 2048)),
+    ],
+)
+def test_long_pictures_are_scaled_down_to_four_short_sides(picture, fitted):
+    assert FIT.input_size(picture) == fitted
+    assert FIT.ratio(picture) == 2048 / max(picture)
+
+
+@pytest.mark.parametrize("short_side", [0, -64, 500])
+def test_the_short_side_is_a_multiple_of_64(short_side):
+    with pytest.raises(ValueError, match=f"the short side must be a multiple of 64, not {short_side}"):
+        PaddedFit(short_side)
+
+
+@pytest.mark.parametrize("picture", [(480, 360), (301, 427), (7, 5), (1000, 50), (50, 1001), (40_000, 20)])
+def test_points_of_a_fitted_picture_come_back(picture):
+    points = np.random.default_rng(0).uniform(0, 1, (4, 17, 2)) * picture
+    matrix = FIT.warp_matrix(picture)
+    fitted = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    np.testing.assert_allclose(FIT.to_picture(fitted, picture), points, atol=2e-7 * 512 * max(picture))
+
+
+@pytest.mark.parametrize(
+    ("size", "at"), [((900, 600), (450, 90)), ((100, 3000), (50, 2000)), ((40_000, 100), (30_000, 50))]
+)
+def test_a_fitted_picture_shows_what_was_there_with_black_around(size, at):
+    image_bgr = np.full((size[1], size[0], 3), 60, np.uint8)
+    side = max(3, round(12 / FIT.ratio(size)))
+    cv2.rectangle(image_bgr, (at[0] - side, at[1] - side), (at[0] + side, at[1] + side), (0, 0, 255), cv2.FILLED)
+    fitted = FIT.apply(image_bgr)
+    assert fitted.shape == (*FIT.input_size(size)[::-1], 3)
+    red = np.argwhere(fitted[..., 2] > 200)[:, ::-1].mean(axis=0, keepdims=True)[None].astype(np.float32)
+    np.testing.assert_allclose(FIT.to_picture(red, size)[0, 0], at, atol=1.5 / FIT.ratio(size))
+    assert set(np.unique(fitted[:, : fitted.shape[1] // 4].max(axis=2))) - {0} == {60} or size[0] > 4 * size[1]
+
+
+@pytest.mark.parametrize("tag", ["a", "b"])
+def test_the_fit_equals_the_reference_bit_for_bit(shared, fill_systems, tag):
+    golden = np.load(shared / "reference" / "logocap" / "golden_w32.npz")
+    height, width = golden[f"{tag}_image_hw"].tolist()
+    assert FIT.input_size((width, height)) == tuple(golden[f"{tag}_size_wh"].tolist())
+    np.testing.assert_array_equal(FIT.warp_matrix((width, height)), golden[f"{tag}_warp"])
+    image_rgb = fill_systems.make_image(f"logocap/{tag}", height, width)
+    np.testing.assert_array_equal(FIT.apply(image_rgb)[::16, ::16], golden[f"{tag}_warped_sample"])

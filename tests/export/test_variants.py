@@ -21,6 +21,7 @@ def test_each_line_begins_with_the_name_of_a_network(capsys):
     described = {line.split()[0]: line for line in lines}
     for name in (*cigpose.VARIANTS, *hrnet.VARIANTS):
         assert "; weights: https://drive.google.com/" in described[name]
+    assert "17 points      512  36.0 M  bottom-up" in described["logocap-hrnet-w32-coco"]
     assert " 34.0 M  AP 70.4 on COCO val2017" in described["pose_resnet_50_256x192"]
     assert "AP 64.6 on COCO val2017" in described["graphpcnn_resnet_50_128x96"]
     assert "no accuracy published" in described["graphpcnn_hrnet_w48_384x288"]

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import DEFAULT_URL, Tls, check_url
-from cigpose_client._draw import DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
+from cigpose_client._draw import BOTTOM_UP_THRESHOLD, DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
 from cigpose_client._errors import PoseClientError, ServerUnavailable
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
@@ -49,9 +49,9 @@ def add_connection(parser: argparse.ArgumentParser) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the request options, which `connect` reads. Their defaults are the server's; the help repeats them."""
     add = parser.add_argument_group("detector").add_argument
-    text = "drop people with a lower box score; 0.3 with NanoDet (server's default: 0.5)"
+    text = "drop people with a lower score; 0.3 with NanoDet, 0 with bottom-up networks (server's default: 0.5)"
     add("--bbox-threshold", type=float, metavar="SCORE", help=text)
-    text = "overlap above which two boxes are one person (server's default: 0.45)"
+    text = "overlap above which two boxes are one person (server's default: 0.45); not for bottom-up networks"
     add("--nms-threshold", type=float, metavar="IOU", help=text)
     add("--max-persons", type=int, metavar="N", help="keep the N people with the best scores (server's default: 32)")
 
@@ -76,8 +76,10 @@ def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int = 8)
 
 def _add_drawing(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("drawing").add_argument
-    text = "draw keypoints from this score on (default: %(default)s)"
-    add("--threshold", type=float, default=DEFAULT_THRESHOLD, metavar="SCORE", help=text)
+    text = (
+        f"draw keypoints from this score on (default: {DEFAULT_THRESHOLD}); bottom-up networks: {BOTTOM_UP_THRESHOLD}"
+    )
+    add("--threshold", type=float, metavar="SCORE", help=text)
     add("--parts", type=_parts, default=PARTS, metavar="PART,...", help=f"to draw (default: {','.join(PARTS)})")
     add("--draw-boxes", action="store_true", help="draw the boxes, too")
     text = "text at the box: the person's number in the results, or the box's score (default: %(default)s)"

@@ -40,9 +40,9 @@ def add_evaluate(subcommands: Any) -> None:
     parser.add_argument("--images", metavar="DIR", help="the pictures; not needed with --results")
     parser.add_argument(
         "--boxes",
-        default="gt",
         metavar="gt|detector|FILE",
-        help="source of the boxes: the annotations, the server's detector, or COCO detection results (default: gt)",
+        help="source of the boxes: the annotations, the server's detector, or COCO detection results (default: gt; a "
+        "bottom-up network has no use for boxes)",
     )
     parser.add_argument("--limit", type=arguments.above_zero(int), metavar="N", help="only the first N pictures")
     parser.add_argument("--results", metavar="FILE", help="evaluate these COCO results and ask no server")
@@ -80,7 +80,13 @@ def _evaluated(args: argparse.Namespace, dataset: Dataset) -> _Evaluated:
         return None, iter(())
     metrics = evaluate(dataset, results, _keypoint_set(results))
     counts = {"pictures": len(dataset.images), "people": len(results)}
-    report = {"network": network, "boxes": args.boxes, **counts, "metrics": metrics, "published": published(network)}
+    report = {
+        "network": network,
+        "boxes": args.boxes or "gt",
+        **counts,
+        "metrics": metrics,
+        "published": published(network),
+    }
     return report, _table(metrics, published(network))
 
 
@@ -111,9 +117,15 @@ def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]
 
     Results are written on arrival, so that nothing is lost when the run ends early.
     """
-    question = _question(args.boxes, dataset)
+    question = _question(args.boxes or "gt", dataset)
     with arguments.connect(args) as client:
-        network = next((model.network for model in client.info().models if model.name == client.ensemble), None)
+        model = next((model for model in client.info().models if model.name == client.ensemble), None)
+    network = (model and model.network) or args.model
+    if model and not model.takes_boxes:
+        if args.boxes not in (None, "detector"):
+            raise files.UsageError(f"--boxes {args.boxes}: {network} finds people without boxes; leave the option out")
+        args.boxes = "detector"
+        question = _question(args.boxes, dataset)
     progress = Progress("pictures", len(dataset.images))
     results: list[Entry] = []
     with ExitStack() as stack:
@@ -127,7 +139,7 @@ def _asked(args: argparse.Namespace, dataset: Dataset) -> tuple[str, list[Entry]
                 saved.write(entries)
             results += entries
             progress.answer(len(poses))
-    return network or args.model, None if run.interrupted else results
+    return network, None if run.interrupted else results
 
 
 def _people(client: PoseClient, question: Question, folder: Path, image: Entry) -> Poses:

@@ -34,7 +34,7 @@ def ask_3d(args: argparse.Namespace, dataset: Dataset) -> Errors | None:
         UsageError: an option is for 2-D keypoints.
         ValueError: an annotation has another form, or the model answers no joints in space.
     """
-    if args.boxes != "gt" or args.results or args.save_results:
+    if args.boxes not in (None, "gt") or args.results or args.save_results:
         text = "joints in space are compared person by person; leave out --boxes, --results and --save-results"
         raise UsageError(text)
     people: dict[Any, list[Entry]] = defaultdict(list)

@@ -33,11 +33,15 @@ def keypoint_similarities(
 def without_duplicates(poses: Poses) -> Poses:
     """Return the people of one picture, best instance score first, without those that resemble a better one.
 
+    People of a bottom-up network are returned as they are: it has compared their poses by its own rule.
+
     Source: MMPose, CocoMetric with nms_mode oks_nms and nms_thr 0.9; the size of a person is the area of its crop.
 
     Raises:
         ValueError: the keypoint set is unknown.
     """
+    if poses.bottom_up:
+        return poses
     if poses.keypoint_set is None:
         raise ValueError(f"no keypoint set with {poses.keypoints.shape[1]} points is known")
     areas = _crop_areas(poses.bboxes)

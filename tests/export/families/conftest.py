@@ -1,20 +1,10 @@
 """Heat-map families: reference data that may lie beside the checkout, and tiny networks that every clone can build."""
 
 import functools
-import importlib.util
 import json
 
 import numpy as np
 import pytest
-
-
-@pytest.fixture(scope="session")
-def fill_systems(shared):
-    """Module that generates weights and inputs of the golden data of these families."""
-    spec = importlib.util.spec_from_file_location("fill_systems", shared / "reference" / "fill_systems.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

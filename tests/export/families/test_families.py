@@ -36,14 +36,17 @@ def test_files_without_a_family_are_recognised_by_their_form(tmp_path):
 
 def test_an_unknown_family_is_refused_with_the_known_ones(tmp_path):
     path = described(save_pose_network(tmp_path / "net.onnx"), family="other")
-    with pytest.raises(ValueError, match=r"net\.onnx: the metadata says family 'other'; known: cigpose, simcc"):
+    with pytest.raises(
+        ValueError, match=r"net\.onnx: the metadata says family 'other'; known: cigpose, logocap, simcc"
+    ):
         serve_pose_file(path)
 
 
 def test_a_file_of_no_family_is_rejected_with_the_known_forms(tmp_path):
     expected = (
         r"d\.onnx: inputs: images \[1, 3, 416, 416\]; outputs: output \[1, 3549, 6\]; "
-        r"no family of pose networks has this form\. simcc: crops \[batch, 3, H, W\] -> two SimCC rows"
+        r"no family of pose networks has this form\. logocap: a picture .*; "
+        r"simcc: crops \[batch, 3, H, W\] -> two SimCC rows"
     )
     with pytest.raises(ValueError, match=expected):
         serve_pose_file(save_detector(tmp_path / "d.onnx"))
