@@ -57,13 +57,13 @@ class LiftingNetwork:
         flat = {
             model.name: model.pipelines(models, detector) for model in models if not isinstance(model, LiftingNetwork)
         }
-        fitting = [name for name, found in flat.items() if has_human36m(found[0].parameters["keypoint_set"])]
+        fitting = [name for name, found in flat.items() if _fits(found[0].parameters)]
         chosen = self.lift_from or next(iter(fitting), "")
         if chosen not in fitting:
             asked = f"{chosen} is none" if chosen else "there is none"
             raise ValueError(
-                f"{self.name} lifts the keypoints of a 2-D network of COCO's 17 or COCO-WholeBody's 133 points, and "
-                f"{asked}; the repository has {', '.join(fitting) or 'no such network; add one with --pose FILE'}"
+                f"{self.name} lifts the keypoints of a top-down network of COCO's 17 or COCO-WholeBody's 133 points, "
+                f"and {asked}; the repository has {', '.join(fitting) or 'no such network; add one with --pose FILE'}"
             )
         return flat[chosen]
 
@@ -82,3 +82,8 @@ class LiftingNetwork:
             outputs=(*flat.outputs, KEYPOINTS_3D.sized(-1, joints, 3)),
             parameters={**flat.parameters, **stated, **added},
         )
+
+
+def _fits(parameters: Mapping[str, str]) -> bool:
+    """Return whether a lifter can stand on a pipeline. One without a twin for given boxes has half of the contract."""
+    return parameters["kind"] == "top_down" and has_human36m(parameters["keypoint_set"])

@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from ensemble.geometry import TopDownCrop
+from ensemble.geometry import PaddedFit, TopDownCrop
 from ensemble.networks import Detector, SimCC
 from ensemble.pipelines import pipelines
+from ensemble.pipelines.bottom_up import BottomUpNetwork
 from ensemble.pipelines.lifted import LiftingNetwork
 from ensemble.pipelines.top_down import TopDownNetwork
 from ensemble.triton.model import Ensemble
@@ -67,8 +68,15 @@ def test_the_2d_network_is_the_first_that_fits_or_the_chosen_one():
     ],
 )
 def test_without_a_fitting_network_the_remedy_is_named(models, lift_from, expected):
-    with pytest.raises(ValueError, match=f"lift lifts the keypoints of a 2-D network of COCO's 17 .*, {expected}"):
+    with pytest.raises(ValueError, match=f"lift lifts the keypoints of a top-down network of COCO's 17 .*, {expected}"):
         found(*models, replace(LIFTER, lift_from=lift_from))
+
+
+def test_bottom_up_networks_are_passed_over():
+    people = BottomUpNetwork("people", "coco", PaddedFit(512), 30)
+    assert found(people, BODY, LIFTER)["pose_3d"].parameters["lifts_from"] == "body"
+    with pytest.raises(ValueError, match="and people is none; the repository has body"):
+        found(people, BODY, replace(LIFTER, lift_from="people"))
 
 
 def test_the_smaller_limit_counts():
