@@ -66,7 +66,7 @@ class Gate:
             with self._lock:
                 self._places.give_up(self._clock())
                 self._let_work()
-                next_change = self._places.next_change()
+                next_change = self._places.next_change(self._clock())
                 wait_s = None if next_change is None else max(0.01, next_change - self._clock())
             self._socket.settimeout(wait_s)
             with contextlib.suppress(TimeoutError, struct.error):

@@ -1,6 +1,7 @@
 """Bookkeeping of the admission gate: requests running, queued or written off. No I/O."""
 
 from collections import deque
+from statistics import median
 from typing import NamedTuple
 
 from ensemble.triton.admission.overload import Bounds, Overload
@@ -8,6 +9,8 @@ from ensemble.triton.admission.overload import Bounds, Overload
 _ALIKE_S = 1.0  # tickets given within this time may ask in any order; the queue is first in, first out
 _REMEMBERED = 32
 _NEARLY_ALONE = 2
+_LATE = 4  # times the usual time in work
+_LEAST_LATE_S = 0.25
 
 
 class Asking(NamedTuple):
@@ -26,6 +29,11 @@ class Patience:
         self._least_s, self._most_s = least_s, most_s
         self._lately: deque[float] = deque(maxlen=_REMEMBERED)
 
+    @property
+    def usual_s(self) -> float | None:
+        """The median of the last durations; None before the first one."""
+        return median(self._lately) if self._lately else None
+
     def learn(self, took_s: float) -> None:
         """Add a duration; the oldest of 32 is dropped."""
         self._lately.append(took_s)
@@ -38,13 +46,15 @@ class Places:
     `Overload` sets how many may be inside and in work. A ticket may get lost: no step learns that a caller hung up
     while the request was between two steps, and a process may die. So a ticket in work is written off after twice the
     longest time of the last ones, and not before a second. If a written-off ticket comes back, the timeout is raised.
+    Until then, a ticket that is late in work holds no place but one of the most that may be in work: when the process
+    of a step dies, as many tickets as are in work may be lost at the same time.
     A ticket is also written off when it does not ask for its turn while later ones do, or while none asks for as long.
     A paused ticket counts as ended unless it resumes within twice the longest of the last pauses.
     """
 
     def __init__(self, bounds: Bounds, now: float):
         self._overload = Overload(bounds, now)
-        self._limit = bounds.in_work + bounds.waiting
+        self._most_in_work, self._limit = bounds.in_work, bounds.in_work + bounds.waiting
         self._inside: dict[int, float] = {}  # number -> when the ticket was given, oldest first
         self._asking: dict[int, Asking] = {}  # subset of `_inside`, in the order of asking
         self._working: dict[int, float] = {}  # subset of `_inside`: start of the work, oldest first
@@ -87,7 +97,8 @@ class Places:
 
     def next_asking(self, now: float) -> Asking | None:
         """Remove and return the first ticket in the queue; None when the queue is empty or no place is free."""
-        if not self._asking or len(self._working) >= self._overload.in_work(now):
+        in_time = sum(now < self._late_at(began) for began in self._working.values())
+        if not self._asking or in_time >= self._overload.in_work(now) or len(self._working) >= self._most_in_work:
             return None
         return self._asking.pop(next(iter(self._asking)))
 
@@ -133,11 +144,14 @@ class Places:
             self.leave(number, now)  # for an overdue ticket, this raises the timeout
             self._inside[number] = self._working[number] = now
 
-    def next_change(self) -> float | None:
+    def next_change(self, now: float) -> float | None:
         """Return the latest time at which a place becomes free; None with an empty queue or with no ticket in work."""
         if not self._asking or not self._working:
             return None
-        stays_until = next(iter(self._working.values())) + self._stay.seconds
+        began = [*self._working.values()]
+        stays_until = began[0] + self._stay.seconds
+        if len(began) < self._most_in_work:
+            stays_until = min([stays_until, *(late for each in began if (late := self._late_at(each)) > now)])
         pauses = [since for number, since in self._paused.items() if number in self._working]
         return min(stays_until, pauses[0] + self._pause.seconds) if pauses else stays_until
 
@@ -155,6 +169,11 @@ class Places:
         if not self._asking and self._asked < oldest_allowed:
             self._drop_older_than(oldest_allowed)
         self._note_queue(now)
+
+    def _late_at(self, began: float) -> float:
+        """Return from when on a ticket in work is so late that another one may begin beside it."""
+        usual_s = self._stay.usual_s
+        return float("inf") if usual_s is None else began + max(_LATE * usual_s, _LEAST_LATE_S)
 
     def _is_full(self, now: float) -> bool:
         return len(self._inside) >= self._overload.inside(now)

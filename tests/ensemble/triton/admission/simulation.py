@@ -107,7 +107,7 @@ class Simulation:
         if self._work:
             number = min(self._work, key=self._work.get)
             self.at(self.time + self._work[number] / self._share(), self._finish, self._change, number)
-        due = self.places.next_change()
+        due = self.places.next_change(self.time)
         if due is not None:
             self.at(max(due, self.time) + 0.001, self._tick, self._change)
 

@@ -50,7 +50,7 @@ def test_the_wait_of_a_ticket_expires_from_its_admission_on():
     places = opened(1, waiting=5, tickets=1)
     ask(places, 1, now=101, patience_s=3)
     assert places.next_asking(101) == (1, "asker of 1", 103)
-    assert places.next_asking(101) is None and places.next_change() is None
+    assert places.next_asking(101) is None and places.next_change(101) is None
 
 
 def test_a_full_queue_rejects_until_a_ticket_leaves():
@@ -140,7 +140,7 @@ def test_a_lost_ticket_is_written_off_after_twice_the_longest_stay():
     assert turns(places, now=100) == [1]
     places.leave(1, now=103)
     assert turns(places, now=103) == [2]  # its process dies, so it is never returned
-    assert places.next_change() == 109
+    assert places.next_change(101) == 109
     assert turns(places, now=109) == []
     assert turns(places, now=109.1) == [3]
 
@@ -239,7 +239,7 @@ def test_a_paused_ticket_ends_unless_it_resumes_soon():
     ask(places, 1, 2, 3, now=100)
     turns(places, now=100)
     places.pause(1, now=100)
-    assert places.next_change() == 100.5
+    assert places.next_change(100) == 100.5
     assert turns(places, now=100.5) == [], "it may go on"
     assert turns(places, now=100.6) == [2]
     places.pause(2, now=100.6)
@@ -266,7 +266,7 @@ def test_a_written_off_ticket_that_resumes_raises_the_timeout():
     turns(places, now=100)
     places.pause(1, now=100)
     assert turns(places, now=100.6) == [2]
-    assert places.next_change() == 101.6, "when the second may be lost"
+    assert places.next_change(100.5) == 101.6, "when the second may be lost"
     places.resume(1, now=100.7)
     places.leave(2, now=100.7)
     assert turns(places, now=100.7) == [], "it works"
@@ -323,3 +323,22 @@ def test_a_ticket_written_off_too_early_may_still_ask():
     assert turns(places, now=110.2) == [1]
     places.leave(2, now=110.2)
     assert not places.enter(3, now=110.2), "it counts again"
+
+
+def test_lost_tickets_in_work_do_not_stop_the_queue():
+    """A step's process dies, and with it all that is in work; one long stay before that is no reason to wait."""
+    places = Places(Bounds(least_in_work=2, in_work=4, waiting=20), 100.0)
+    for number in range(1, 15):
+        places.enter(number, 100.0)
+    ask(places, *range(1, 15), now=100)
+    assert turns(places, now=100) == [1, 2]
+    places.leave(1, now=105)  # so a ticket is written off after ten seconds
+    places.leave(2, now=105)
+    for first in range(3, 9, 2):
+        assert turns(places, now=105 + first) == [first, first + 1]
+        places.leave(first, now=105.2 + first)
+        places.leave(first + 1, now=105.2 + first)
+    assert turns(places, now=113) == [9, 10]  # lost
+    assert turns(places, now=113.7) == [], "four times the usual time are not over"
+    assert turns(places, now=places.next_change(113.7) + 0.01) == [11, 12]
+    assert turns(places, now=115) == [], "never more than four in work"
