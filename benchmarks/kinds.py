@@ -93,7 +93,7 @@ def as_chart(result: Mapping[str, Any]) -> str:
 
 
 def _top_down(measured: subject.Subject, picture: bytes) -> Callable[[int], object]:
-    """Return what a picture with so many people costs: its detection, then its people as given boxes."""
+    """Return a function: number of people -> detects in the picture, then estimates as many given boxes."""
     planned = plan([measured.pose], measured.detector)
     detect, estimate = planned.in_process("pose"), planned.in_process("pose_from_boxes")
     height, width = decode_picture(picture, PictureLimits()).shape[:2]

@@ -83,7 +83,7 @@ def compare(recorded, numbers):
     """Compare with the record, or write into it."""
     if recorded is not None and (os.environ.get("PHOTO_RESULTS")):
         recorded |= {name: value if isinstance(value, int) else round(value, 4) for name, value in numbers.items()}
-    elif recorded is not None:  # nobody has recorded CIGPose's own weights yet
+    elif recorded is not None:  # CIGPose's own weights have no record yet
         assert {name: recorded[name] for name in numbers} == pytest.approx(numbers, abs=MAY_DIFFER_BY)
 
 

@@ -87,7 +87,7 @@ def pictures(count=2):
 @pytest.mark.parametrize("last", ["Sigmoid", "Identity"])
 @pytest.mark.parametrize(("person", "channel"), [(0, 0), (1, 2)])
 def test_boxes_and_scores(tmp_path, last, person, channel):
-    """Scores before and after the sigmoid are told apart by their numbers."""
+    """Scores outside 0 to 1 come before the sigmoid."""
     served = serve_detector_file(save_nanodet(tmp_path / "n.onnx", last), DetectorOptions(person=person))
     assert served.detector.source["source_form"] == "nanodet, strides 8, 16, 32, 2 classes"
     assert (served.detector.input_size, served.detector.candidates, served.detector.max_batch_size) == (SIZE, 126, 8)
