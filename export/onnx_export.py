@@ -95,7 +95,7 @@ def trace(module: nn.Module, inputs: Tensors, outputs: Mapping[str, Sequence[int
         outputs: name -> shape without the batch axis.
 
     Raises:
-        ValueError: tracing bakes values of the example into the graph (the message says where).
+        ValueError: see `trace_graph`.
     """
     axes = {name: {0: graph_edit.BATCH_AXIS} for name in (*inputs, *outputs)}
     model = trace_graph(module, inputs, list(outputs), axes)
@@ -115,8 +115,11 @@ def trace_graph(
         axes: tensor -> its dynamic axes, with their names.
 
     Raises:
-        ValueError: tracing bakes values of the example into the graph (the message says where).
+        ValueError: the module is in training mode, or tracing bakes values of the example into the graph (the message
+            says where).
     """
+    if module.training:
+        raise ValueError("the network is in training mode; call eval() first")
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")  # also PyTorch's advice to use its other exporter

@@ -45,8 +45,6 @@ def export_onnx(network: CigPose, path: Path, options: ExportOptions | None = No
         ValueError: the answers differ by more than the bound, or the network is in training mode.
     """
     options, variant = options or ExportOptions(), network.variant
-    if network.training:
-        raise ValueError(f"{variant.name} is in training mode; call eval() first")
     form = HalfBackbone(network) if options.precision == "fp16" else network
     shapes = {name: (variant.num_keypoints, bins) for name, bins in zip(OUTPUTS, variant.bins, strict=True)}
     model = trace(form, {INPUT: example_crops(variant, 2)}, shapes)

@@ -44,8 +44,6 @@ def export_onnx(network: GraphPcnn, path: Path, options: ExportOptions | None = 
         ValueError: the answers differ by more than the bound, or the network is in training mode.
     """
     options, variant = options or ExportOptions(), network.variant
-    if network.training:
-        raise ValueError(f"{variant.name} is in training mode; call eval() first")
     half = with_half_stage1(network) if options.precision == "fp16" else network
     count = variant.keypoints
     shapes = dict(zip(OUTPUTS, ((count, 2), (count, 2), (count,)), strict=True))

@@ -56,8 +56,6 @@ def export_onnx(network: LogoCap, path: Path, options: ExportOptions | None = No
         ValueError: the answers differ by more than the bound, or the network is in training mode.
     """
     options, variant = options or ExportOptions(), network.variant
-    if network.training:
-        raise ValueError(f"{variant.name} is in training mode; call eval() first")
     whole = FlipTested(network)
     form = FlipTested(network, HalfDense(network)) if options.precision == "fp16" else whole
     model = _traced(form)

@@ -45,8 +45,6 @@ def export_onnx(network: PoseFormer, path: Path, options: ExportOptions | None =
         ValueError: the answers differ by more than the bound, or the network is in training mode.
     """
     options, variant = options or ExportOptions(), network.variant
-    if network.training:
-        raise ValueError(f"{variant.name} is in training mode; call eval() first")
     half = HalfBackbone(network) if options.precision == "fp16" else network
     form = _form(half, variant, options.flip_test)
     model = trace(form, example_inputs(variant, 2), {OUTPUT: (_JOINTS, 3)})

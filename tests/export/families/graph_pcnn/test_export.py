@@ -93,7 +93,7 @@ def test_nothing_is_written_when_the_file_would_answer_differently(tiny_graph_pc
 
 
 def test_a_network_in_training_mode_is_refused(tiny_graph_pcnn, tmp_path):
-    with pytest.raises(ValueError, match="tiny-hrnet is in training mode"):
+    with pytest.raises(ValueError, match="the network is in training mode"):
         export_onnx(tiny_graph_pcnn().train(), tmp_path / "a.onnx")
 
 

@@ -130,7 +130,7 @@ def test_the_lifter_keeps_its_precision(tmp_path, precision):
 
 
 def test_a_network_in_training_mode_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="tiny-hrnet is in training mode"):
+    with pytest.raises(ValueError, match="the network is in training mode"):
         export_onnx(lifter_network().train(), tmp_path / "a.onnx")
 
 
