@@ -4,6 +4,7 @@ The recipe is MMPose's for top-down training (half body, random box transform, f
 scenes themselves vary posture, scale and position, and training is short.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,12 +46,10 @@ class Sample:
 
 def samples(data: Dataset, rng: np.random.Generator, count: int, size: Size) -> list[Sample]:
     """Return `count` augmented crops of people drawn from a data set; arguments: see `training_crop`."""
-    return [sample for sample, _ in zip(_without_end(data, rng, size), range(count), strict=False)]
-
-
-def _without_end(data: Dataset, rng: np.random.Generator, size: Size) -> Iterator[Sample]:
-    for image, row in people_without_end(data, rng):
-        yield training_crop(rng, image, data.points[row], data.visible[row], data.bbox_xyxy[row], size)
+    return [
+        training_crop(rng, image, data.points[row], data.visible[row], data.bbox_xyxy[row], size)
+        for image, row in itertools.islice(people_without_end(data, rng), count)
+    ]
 
 
 def people_without_end(data: Dataset, rng: np.random.Generator) -> Iterator[tuple[Image, int]]:

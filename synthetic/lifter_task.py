@@ -1,5 +1,6 @@
 """Training task of Context-Aware PoseFormer: the small network, batches by step, and the paper's loss."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import cv2
@@ -54,8 +55,8 @@ class LifterTask:
     def batch(self, step: int) -> Batch:
         """Return the batch of a step, which depends on nothing else."""
         rng = np.random.default_rng((self.seed, step))
-        drawn = zip(people_without_end(self.data, rng), range(self.batch_size), strict=False)
-        people = [self._sample(rng, image, row) for (image, row), _ in drawn]
+        drawn = itertools.islice(people_without_end(self.data, rng), self.batch_size)
+        people = [self._sample(rng, image, row) for image, row in drawn]
         return {name: torch.from_numpy(np.stack([getattr(each, name) for each in people])) for name in vars(people[0])}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:

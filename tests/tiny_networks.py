@@ -39,10 +39,13 @@ def heatmap_network(kind, **changes):
     return randomized(hrnet.build(heatmap_variant(kind, **changes)))
 
 
-def graph_pcnn_network(kind="hrnet", input_size=(64, 96), **changes):
+def graph_pcnn_variant(kind="hrnet", input_size=(64, 96), **changes):
     sizes = {"width": 12, "hidden": 16}
-    variant = Variant(f"tiny-{kind}", heatmap_variant(kind, input_size), **(sizes | changes))
-    network = randomized(graph_pcnn.new(variant))
+    return Variant(f"tiny-{kind}", heatmap_variant(kind, input_size), **(sizes | changes))
+
+
+def graph_pcnn_network(kind="hrnet", input_size=(64, 96), **changes):
+    network = randomized(graph_pcnn.new(graph_pcnn_variant(kind, input_size, **changes)))
     _calm(network)
     return network
 

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch", reason="needs PyTorch")
 from export import graph_edit  # noqa: E402
 from export.families.graph_pcnn.network import new  # noqa: E402
 from export.families.graph_pcnn.variants import OUTPUTS  # noqa: E402
-from export.families.hrnet.variants import Hrnet  # noqa: E402
 from synthetic.dataset import _render, collect  # noqa: E402
 from synthetic.graph_pcnn_losses import (  # noqa: E402
     HEAT,
@@ -26,15 +25,13 @@ from synthetic.graph_pcnn_losses import (  # noqa: E402
 from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask  # noqa: E402
 from synthetic.network_files import export_graph_pcnn  # noqa: E402
 from synthetic.pose_task import normalized  # noqa: E402
-from synthetic.trainer import Schedule, Trainer, resume, save  # noqa: E402
+from synthetic.trainer import Schedule, Trainer  # noqa: E402
+from tests.tiny_networks import graph_pcnn_variant  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
 SIZE, SIGMA = (24, 32), 2.0
-SMALL = Hrnet(4, (1, 1, 1), blocks=1, stem=8, bottlenecks=1)
-TINY = dataclasses.replace(
-    GRAPH_PCNN, baseline=dataclasses.replace(GRAPH_PCNN.baseline, architecture=SMALL), width=12, hidden=16
-)
+TINY = graph_pcnn_variant(input_size=(96, 128))
 
 
 @pytest.fixture(scope="module")
@@ -169,28 +166,6 @@ def test_loss_falls_on_a_fixed_batch(task):
     assert terms[-1]["offset"] < 0.8 * terms[0]["offset"]
     for each in terms:
         assert each["loss"] == pytest.approx(HEAT * each["heat"] + each["class"] + 16 * each["offset"], rel=1e-5)
-
-
-def test_resumed_training_continues_exactly(task, tmp_path):
-    straight = Trainer(task(), Schedule(steps=10))
-    for step in range(4):
-        straight.train_step(straight.task.batch(step))
-        if step == 1:
-            save(straight, tmp_path / "state.pt")
-    again = Trainer(task(), Schedule(steps=10))
-    resume(again, tmp_path / "state.pt")
-    for step in range(again.step, 4):
-        again.train_step(again.task.batch(step))
-    for network, other in ((straight.task.network, again.task.network), (straight.averaged, again.averaged)):
-        for name, value in network.state_dict().items():
-            assert torch.equal(value, other.state_dict()[name]), name
-
-
-def test_batches_depend_only_on_the_step(task):
-    first, second = task(), task()
-    first.batch(0)
-    for name, value in first.batch(5).items():
-        assert torch.equal(value, second.batch(5)[name])
 
 
 def test_gradients_do_not_cross_between_the_stages(task):

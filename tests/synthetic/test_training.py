@@ -9,12 +9,14 @@ from export import graph_edit  # noqa: E402
 from synthetic.crops import training_crop  # noqa: E402
 from synthetic.dataset import _render, collect  # noqa: E402
 from synthetic.detector_task import DetectorTask  # noqa: E402
+from synthetic.graph_pcnn_task import GraphPcnnTask  # noqa: E402
 from synthetic.network_files import export_detector, export_pose  # noqa: E402
 from synthetic.pose_losses import as_distribution, divergence, simcc_labels  # noqa: E402
 from synthetic.pose_task import POSE, PoseTask  # noqa: E402
 from synthetic.trainer import Schedule, Trainer, resume, save  # noqa: E402
 from synthetic.yolox import cells  # noqa: E402
 from synthetic.yolox_losses import assign, decode_boxes, intersection_over_union  # noqa: E402
+from tests.tiny_networks import graph_pcnn_variant  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -35,11 +37,13 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture(params=["pose", "detector"])
+@pytest.fixture(params=["pose", "detector", "graphpcnn"])
 def make_task(request, data):
-    if request.param == "pose":
-        return lambda: PoseTask(data, seed=3, batch_size=4, variant=TINY)
-    return lambda: DetectorTask(data, seed=3, batch_size=2, size=128)
+    return {
+        "pose": lambda: PoseTask(data, seed=3, batch_size=4, variant=TINY),
+        "detector": lambda: DetectorTask(data, seed=3, batch_size=2, size=128),
+        "graphpcnn": lambda: GraphPcnnTask(data, seed=3, batch_size=4, variant=graph_pcnn_variant()),
+    }[request.param]
 
 
 def test_loss_falls_on_a_fixed_batch(make_task) -> None:
