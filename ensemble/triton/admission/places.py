@@ -97,8 +97,10 @@ class Places:
 
     def next_asking(self, now: float) -> Asking | None:
         """Remove and return the first ticket in the queue; None when the queue is empty or no place is free."""
-        in_time = sum(now < self._late_at(began) for began in self._working.values())
-        if not self._asking or in_time >= self._overload.in_work(now) or len(self._working) >= self._most_in_work:
+        if not self._asking or len(self._working) >= self._most_in_work:
+            return None
+        late_before = now - self._late_s()
+        if sum(began > late_before for began in self._working.values()) >= self._overload.in_work(now):
             return None
         return self._asking.pop(next(iter(self._asking)))
 
@@ -148,10 +150,10 @@ class Places:
         """Return the latest time at which a place becomes free; None with an empty queue or with no ticket in work."""
         if not self._asking or not self._working:
             return None
-        began = [*self._working.values()]
-        stays_until = began[0] + self._stay.seconds
-        if len(began) < self._most_in_work:
-            stays_until = min([stays_until, *(late for each in began if (late := self._late_at(each)) > now)])
+        stays_until, late_s = next(iter(self._working.values())) + self._stay.seconds, self._late_s()
+        if len(self._working) < self._most_in_work:
+            late_at = [began + late_s for began in self._working.values() if began + late_s > now]
+            stays_until = min([stays_until, *late_at[:1]])
         pauses = [since for number, since in self._paused.items() if number in self._working]
         return min(stays_until, pauses[0] + self._pause.seconds) if pauses else stays_until
 
@@ -170,10 +172,10 @@ class Places:
             self._drop_older_than(oldest_allowed)
         self._note_queue(now)
 
-    def _late_at(self, began: float) -> float:
-        """Return from when on a ticket in work is so late that another one may begin beside it."""
+    def _late_s(self) -> float:
+        """Return the time in work after which a ticket is late: another one may begin beside it."""
         usual_s = self._stay.usual_s
-        return float("inf") if usual_s is None else began + max(_LATE * usual_s, _LEAST_LATE_S)
+        return float("inf") if usual_s is None else max(_LATE * usual_s, _LEAST_LATE_S)
 
     def _is_full(self, now: float) -> bool:
         return len(self._inside) >= self._overload.inside(now)
