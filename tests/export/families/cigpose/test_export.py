@@ -129,7 +129,7 @@ def test_a_value_baked_into_the_graph_is_an_error():
             return shifted.sum((2, 3)), shifted.sum((2, 3))
 
     with pytest.raises(ValueError, match="valid for one input only"):
-        trace(Baked(), {"input": torch.zeros(2, 3, 8, 8)}, {"simcc_x": (3,), "simcc_y": (3,)})
+        trace(Baked().eval(), {"input": torch.zeros(2, 3, 8, 8)}, {"simcc_x": (3,), "simcc_y": (3,)})
 
 
 def test_the_command(tiny_network, tmp_path, capsys, monkeypatch):

@@ -110,8 +110,11 @@ def test_a_file_that_differs_is_not_written(tiny_logocap, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="not written: ONNX Runtime and PyTorch differ"):
         export_onnx(network, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_a_network_in_training_mode_is_refused(tiny_logocap, tmp_path):
     with pytest.raises(ValueError, match="the network is in training mode"):
-        export_onnx(network.train(), tmp_path / "a.onnx")
+        export_onnx(tiny_logocap().train(), tmp_path / "a.onnx")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
