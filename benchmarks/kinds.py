@@ -115,9 +115,12 @@ def _bottom_up(path: Path, folder: Path, picture: bytes, counts: Sequence[int]) 
 def _with_people(path: Path, folder: Path, picture: bytes, count: int) -> InProcess:
     """Return the pipeline of a network whose bias makes people of `count` candidates."""
     model, changed = graph_edit.load(path), folder / f"people-{count}.onnx"
-    bias = center_bias(model)
-    graph_edit.save(with_center_bias(model, bias + 100), changed)  # all candidates are far above 0
-    heights = _candidates(changed, picture) - 100
+    bias, raised, heights = center_bias(model), 1.0, np.zeros(1, np.float32)
+    while heights.min() <= 0:  # heights below 0 are answered as 0
+        raised *= 10
+        graph_edit.save(with_center_bias(model, bias + raised), changed)
+        heights = _candidates(changed, picture)
+    heights -= raised
     limits = np.concatenate([[heights[0] + 1], heights, [heights[-1] - 1]])
     between = (limits[count] + limits[count + 1]) / 2
     graph_edit.save(with_center_bias(model, float(bias + _CONFIDENT - between)), changed)
