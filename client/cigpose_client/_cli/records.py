@@ -58,7 +58,7 @@ class Records:
         """
         self._keep(place)
         if self._form != "coco":
-            self.write([_record(key, outcome)])
+            self.write([record(key, outcome)])
         else:
             self.write([] if isinstance(outcome, Exception) else outcome.to_coco(image_id))
         if self._pending and self._pending[0] == place:  # replaced by the new record
@@ -164,7 +164,7 @@ class _Sink:
             self._raw.truncate()
 
 
-def _record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any]:
+def record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any]:
     """Return the record of one picture. Pixels are rounded to 0.01, scores to 0.0001, metres to 0.0001.
 
     Returns:
