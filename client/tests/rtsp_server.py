@@ -6,12 +6,13 @@
 import sys
 
 LAUNCH = (
-    "( videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=20/1 "
+    "( videotestsrc is-live=true pattern=ball ! video/x-raw,format=I420,width=160,height=120,framerate=20/1 "
     "! jpegenc ! rtpjpegpay name=pay0 )"
 )
 
 
-def main(port: str) -> None:
+def prepared():
+    """Return GStreamer's modules; raise if something is missing."""
     import gi
 
     for module in ("Gst", "GstRtspServer"):
@@ -19,8 +20,14 @@ def main(port: str) -> None:
     from gi.repository import GLib, Gst, GstRtspServer
 
     Gst.init(None)
-    if Gst.ElementFactory.find("rtpjpegpay") is None:
-        raise ImportError("GStreamer's good plugins are missing")
+    for element in ("videotestsrc", "jpegenc", "rtpjpegpay"):
+        if Gst.ElementFactory.find(element) is None:
+            raise ImportError(f"GStreamer's element {element} is missing")
+    return GLib, GstRtspServer
+
+
+def main(port: str) -> None:
+    GLib, GstRtspServer = prepared()
     server, factory = GstRtspServer.RTSPServer(), GstRtspServer.RTSPMediaFactory()
     server.set_address("127.0.0.1")
     server.set_service(port)
