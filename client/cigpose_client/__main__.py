@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cigpose_client import __version__
-from cigpose_client._cli import arguments, evaluate, parquet, pictures, server, video
+from cigpose_client._cli import arguments, cameras, evaluate, parquet, pictures, server, video
 from cigpose_client._cli.files import UsageError
 from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
 from cigpose_client._errors import PoseClientError
@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parquet.add_parquet(subcommands)
     video.add_video(subcommands)
     video.add_camera(subcommands)
+    cameras.add_cameras(subcommands)
     evaluate.add_evaluate(subcommands)
     server.add_info(subcommands)
     server.add_check(subcommands)
