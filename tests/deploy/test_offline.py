@@ -48,14 +48,18 @@ def test_the_shards_of_the_indexed_job_hold_every_picture_once(server, tmp_path)
         (tmp_path / "pictures" / name).write_bytes(encode(picture_with_persons([(10, 10)]), ".png"))
     job = (CHECKOUT / "deploy" / "offline" / "job.yaml").read_text(encoding="utf-8")
     command = " ".join(re.findall(r"- (exec cigpose-client .*\n(?: {14}.*\n)+)", job)[0].split())
-    changes = {"/pictures": f"{tmp_path}/pictures", "/people/": f"{tmp_path}/people/", "+ 1))/16": "+ 1))/3"}
+    changes = {
+        "exec cigpose-client": f"exec {sys.executable} -m cigpose_client",
+        "/pictures": f"{tmp_path}/pictures",
+        "/people/": f"{tmp_path}/people/",
+        "+ 1))/16": "+ 1))/3",
+    }
     changes["dns:///cigpose-pods.cigpose.svc.cluster.local:8001"] = server.grpc_url
     for there, here in changes.items():
         assert there in command
         command = command.replace(there, here)
-    client = f"{Path(sys.executable).parent}:{os.defpath}"
     for index in range(3):
-        environment = {"PATH": client, "JOB_COMPLETION_INDEX": str(index)}
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT / "client"), "JOB_COMPLETION_INDEX": str(index)}
         subprocess.run(["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=120)
     lines = [line for path in (tmp_path / "people").iterdir() for line in path.read_text().splitlines()]
     assert sorted(json.loads(line)["picture"] for line in lines) == sorted(names)
