@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
@@ -18,7 +19,8 @@ from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, rem
 from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import draw_onto
+from cigpose_client._draw import Pixels, draw_onto
+from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._poses import Poses
 
 Write: TypeAlias = Callable[[Frame], None]
@@ -49,7 +51,8 @@ def add_camera(subcommands: Any) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
     parser.add_argument("--output", metavar="VIDEO", help="write a video of the frames with skeletons")
-    text = "file for the people; - for stdout, the default without --output"
+    arguments.add_plot_3d(parser, "VIDEO", "a video")
+    text = "file for the people; - for stdout, the default without --output and --plot-3d"
     parser.add_argument("--json", metavar="FILE", help=text)
     arguments.add_run(parser, "jsonl", concurrency)
     text = "send frames uncompressed: slower, but lossless (default: JPEG of quality 95)"
@@ -59,12 +62,13 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `video` or `camera` and return the exit status."""
-    if args.resume and args.output:
-        raise UsageError("a video cannot be continued: give --resume without --output")
-    to_json = args.json or (None if args.output else PIPE)
-    files.check(args, [args.output, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
-    if args.output:
-        check_writable(args.output)
+    videos = [path for path in (args.output, args.plot_3d) if path]
+    if args.resume and videos:
+        raise UsageError("a video cannot be continued: give --resume without --output and --plot-3d")
+    to_json = args.json or (None if videos else PIPE)
+    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
+    for path in videos:
+        check_writable(path)
     given = None if args.boxes is None else load_boxes(args.boxes)
     with earlier_records(args, "frame", _place) as earlier, open_video(args.source, args.live) as video:
         status = _ask(args, given, video, earlier, to_json)
@@ -72,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if fault:
         raise ValueError(fault)
     if status == 0:
-        remove_leftovers([args.output, args.json])
+        remove_leftovers([*videos, args.json])
     return status
 
 
@@ -85,18 +89,24 @@ def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: E
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
-        write = stack.enter_context(_open_output(args.output, video.rate, sound_of)) if args.output else None
+        write, write_plot = (
+            stack.enter_context(_open_output(path, video.rate, sound_of)) if path else None
+            for path in (args.output, args.plot_3d)
+        )
         frames = _within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
         work = functools.partial(_answer, run.client, given, args)
         for frame, outcome in run.answers(work, todo, lambda frame: f"frame {frame.index}"):
+            result, plot = (outcome, None) if isinstance(outcome, Exception) else outcome
             if records is not None:
                 key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
-                records.add(frame.index, key, frame.index, outcome)
+                records.add(frame.index, key, frame.index, result)
             if write is not None:
                 write(frame)
-            if isinstance(outcome, Poses):
-                progress.answer(len(outcome))
+            if write_plot is not None and plot is not None:
+                write_plot(replace(frame, image_bgr=plot))
+            if isinstance(result, Poses):
+                progress.answer(len(result))
         if not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
     return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is the normal end of a camera
@@ -113,12 +123,15 @@ def _within(frames: Iterator[Frame | None], seconds: float | None) -> Iterator[F
     return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, frames)
 
 
-def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame) -> Poses:
-    """Return one frame's people. If requested, draw them here, to share that load among the workers."""
+def _answer(
+    client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame
+) -> tuple[Poses, Pixels | None]:
+    """Return one frame's people and their drawing in 3-D. Drawing here shares that load among the workers."""
     poses = estimate(client, frame.image_bgr, given, frame.index)
+    plot = draw_poses_3d(frame.image_bgr, poses, arguments.drawing(args)) if args.plot_3d else None
     if args.output:
         draw_onto(frame.image_bgr, poses, arguments.drawing(args))
-    return poses
+    return poses, plot
 
 
 @contextmanager

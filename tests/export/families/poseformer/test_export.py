@@ -34,7 +34,7 @@ def entries_of(variant):
 @pytest.fixture
 def tiny_is_known(monkeypatch):
     known = {variant.name: variant for variant in map(lifter_variant, LIFTER_BACKBONES)}
-    monkeypatch.setattr(poseformer, "VARIANTS", known)
+    monkeypatch.setattr(poseformer, "_KNOWN", known)
 
 
 @pytest.mark.parametrize("kind", LIFTER_BACKBONES)
