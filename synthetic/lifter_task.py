@@ -89,7 +89,8 @@ class LifterTask:
 def _elsewhere(rng: np.random.Generator, points: Floats) -> Floats:
     """Return points (17, 2) of a picture as if the person had another place and size in it."""
     zoom, root = np.float32(np.exp(rng.uniform(*np.log(_ZOOM)))), points[ROOT]
-    return zoom * (points - root) + root + rng.normal(0, _MOVE, 2).astype(np.float32)
+    moved = zoom * (points - root) + root + rng.normal(0, _MOVE, 2)
+    return np.asarray(moved, np.float32)
 
 
 def mirrored(sample: Sample) -> Sample:

@@ -25,7 +25,8 @@ class PoseFormer(nn.Module):
     def maps(self, crop: Tensor) -> list[Tensor]:
         """Return the feature maps (B, C, h, w) of a normalised crop; zeros are of one cell."""
         if self.variant.context == "maps":
-            return self.backbone(crop)
+            maps: list[Tensor] = self.backbone(crop)
+            return maps
         return [crop.new_zeros(crop.shape[0], channels, 1, 1) for channels in self.variant.channels]
 
 

@@ -43,7 +43,7 @@ class Cspnext:
         blocks: blocks of the stages.
     """
 
-    stem: tuple[int, ...]
+    stem: tuple[int, int]
     channels: tuple[int, ...]
     blocks: tuple[int, ...]
 
