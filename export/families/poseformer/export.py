@@ -50,7 +50,7 @@ def export_onnx(network: PoseFormer, path: Path, options: ExportOptions | None =
     form = _form(half, variant, options.flip_test)
     model = trace(form, example_inputs(variant, 2), {OUTPUT: (_JOINTS, 3)})
     whole = _form(network, variant, options.flip_test)
-    kept = {tensor.name for tensor in model.graph.initializer if "volume_net." in tensor.name}
+    kept = {name for node in model.graph.node if "/volume_net/" in node.name for name in node.input}
     return save_compared(model, path, _description(variant), whole, example_inputs(variant, _SAMPLES), options, kept)
 
 
