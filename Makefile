@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RENDERED := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
 POSE ?= $(word 1,$(RENDERED))
 DETECTOR ?= $(word 2,$(RENDERED))
+# 3-D in the demo; other networks may have points that no lifter takes: name one with LIFTER
+LIFTER ?= $(if $(filter $(RENDERED),$(POSE)),weights/capf-t_rendered_256x192.onnx)
 # git tracks the configs of the default networks in model_repository/; other networks get a folder named like POSE
 REPOSITORY ?= $(if $(filter-out $(RENDERED),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
@@ -39,7 +41,7 @@ install-test: .venv/.test  ## also packages for tests and training: PyTorch, pyc
 install-bench: .venv/.bench  ## also packages for benchmarks
 
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
-	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
+	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) $(LIFTER:%=--lifter %) --profile $(PROFILE) $(PICTURES)
 
 photos: photo-weights  ## real people on photos, with real networks that npm brings; PICTURES="a.jpg b.jpg"; online: WEIGHTS=published
 	$(BIN)/python -m demo --pose $(PHOTO_WEIGHTS)/$(word 1,$(PHOTO_NETWORKS)).onnx --profile $(PROFILE) --out out/photos \
