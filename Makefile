@@ -23,8 +23,8 @@ PHOTO_WEIGHTS := out/weights
 PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_256x192 yolox_nano,movenet-thunder nanodet)
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
-LOCKS := $(addprefix requirements/,base download gateway test bench mutants) tests/deploy/requirements tests/deploy/checkov \
-	$(addprefix deploy/docker/requirements-,build gpu cpu)
+LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
+	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 BENCH ?=
 OVERLAY ?=

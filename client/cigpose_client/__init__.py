@@ -22,12 +22,14 @@ from cigpose_client._keypoints import KeypointSet, keypoint_sets
 from cigpose_client._poses import Detection, Detections, Person, Poses
 from cigpose_client._protocol import MAX_PICTURE_BYTES, Options
 from cigpose_client._retry import Retry
+from cigpose_client.streams import AsyncPoseStream, PoseStream, Smoothing
 
 __version__ = _metadata.version("cigpose-client")
 
 __all__ = [
     "MAX_PICTURE_BYTES",
     "AsyncPoseClient",
+    "AsyncPoseStream",
     "DeadlineExceeded",
     "Detection",
     "Detections",
@@ -40,6 +42,7 @@ __all__ = [
     "Person",
     "PoseClient",
     "PoseClientError",
+    "PoseStream",
     "Poses",
     "RequestRejected",
     "Retry",
@@ -47,6 +50,7 @@ __all__ = [
     "ServerFailed",
     "ServerInfo",
     "ServerUnavailable",
+    "Smoothing",
     "Tls",
     "__version__",
     "draw_poses",
