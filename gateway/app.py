@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import WebSocketRoute
 
 from gateway.bodies import Bodies
 from gateway.limits import GUARDED, Guard, Places
@@ -19,8 +20,9 @@ from gateway.metrics import Measured, Metrics
 from gateway.networks import Networks, described
 from gateway.page_files import add_page
 from gateway.poses import BODY, PoseRoute
-from gateway.problems import GONE, Problem, busy, problem_of
+from gateway.problems import GONE, Problem, busy, problem_of, query_problem
 from gateway.settings import Settings
+from gateway.stream import Streams
 
 _ABOUT = "People and their keypoints in pictures. Failures are problem details (RFC 9457)."
 _FAILURES = {
@@ -56,6 +58,7 @@ def create_app(settings: Settings, transport: Any = None) -> FastAPI:
 
     app = FastAPI(title="CIGPose", description=_ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=connected)
     _add_api(app, PoseRoute(settings, networks, Bodies(settings)), networks)
+    app.router.routes.append(WebSocketRoute("/v1/stream", Streams(settings, networks, metrics).serve))
     app.add_route("/metrics", metrics.page, include_in_schema=False)
     _add_health(app, networks)
     add_page(app, settings)
@@ -114,7 +117,7 @@ def _add_failures(app: FastAPI) -> None:
         return problem_of(cast(PoseClientError, error)).response()
 
     async def of_query(_: Request, error: Exception) -> Response:
-        return Problem(400, _query_text(cast(Any, error).errors()[0])).response()
+        return query_problem(cast(RequestValidationError, error).errors()[0]).response()
 
     async def of_route(_: Request, error: Exception) -> Response:
         failure = cast(HTTPException, error)
@@ -136,11 +139,3 @@ def _add_failures(app: FastAPI) -> None:
     ]
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)
-
-
-def _query_text(error: dict[str, Any]) -> str:
-    """Return one sentence about the first wrong query parameter."""
-    name, kind = error["loc"][-1], error["type"]
-    if kind == "extra_forbidden":
-        return f"unknown query parameter {str(name)[:50]!r}; see /docs for the known ones"
-    return f"query parameter {name} is {str(error['input'])[:50]!r}: {error['msg'][:1].lower()}{error['msg'][1:]}"

@@ -41,8 +41,8 @@ BODY = {
 """The request's body in OpenAPI's terms."""
 
 
-class PoseQuery(BaseModel):
-    """The query parameters. The server checks the ranges of the thresholds."""
+class NetworkQuery(BaseModel):
+    """The query parameters of pictures and of streams. The server checks the ranges of the thresholds."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,13 +50,18 @@ class PoseQuery(BaseModel):
     bbox_threshold: float | None = Field(None, description="people with a lower score are dropped")
     nms_threshold: float | None = Field(None, description="overlap above which two boxes are one person")
     max_persons: int | None = Field(None, description="the best so many people are kept")
-    timeout_s: float | None = Field(None, gt=0, description="deadline in seconds; the gateway's own is the longest")
-    describe: bool = Field(False, description="also answer keypoint_names and edges")
 
     @property
     def options(self) -> Options:
         """The thresholds and limits as the client's options."""
         return Options(self.bbox_threshold, self.nms_threshold, self.max_persons)
+
+
+class PoseQuery(NetworkQuery):
+    """The query parameters of a picture."""
+
+    timeout_s: float | None = Field(None, gt=0, description="deadline in seconds; the gateway's own is the longest")
+    describe: bool = Field(False, description="also answer keypoint_names and edges")
 
 
 @dataclass(frozen=True)

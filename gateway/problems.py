@@ -93,3 +93,11 @@ def problem_of(error: PoseClientError) -> Problem:
         return Problem(404, f"{text}; GET /v1/models lists the networks")
     assert isinstance(error, ServerFailed), error
     return Problem(502, text)
+
+
+def query_problem(error: Mapping[str, Any]) -> Problem:
+    """Return the problem of a wrong query parameter, from the first of pydantic's errors."""
+    name, wrong = str(error["loc"][-1])[:50], str(error["input"])[:50]
+    if error["type"] == "extra_forbidden":
+        return Problem(400, f"unknown query parameter {name!r}; see /docs for the known ones")
+    return Problem(400, f"query parameter {name} is {wrong!r}: {error['msg'][:1].lower()}{error['msg'][1:]}")

@@ -14,7 +14,6 @@ from gateway.settings import Settings
 
 _IDLE_S = 30  # connections without a request are closed
 _DRAIN_S = 40  # for requests in progress when the gateway stops
-_QUEUED_FRAMES = 2  # of one stream, before it is read
 
 
 class _Protocol(H11Protocol):  # type: ignore[misc]  # uvicorn ships its types, mypy is not to follow them
@@ -46,8 +45,7 @@ def server(settings: Settings, trusted_proxies: Sequence[str] = ()) -> uvicorn.S
         create_app(settings),
         http=_Protocol,
         ws="websockets-sansio",
-        ws_max_size=settings.max_bytes,
-        ws_max_queue=_QUEUED_FRAMES,
+        ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips=list(trusted_proxies),

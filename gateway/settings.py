@@ -21,6 +21,7 @@ class Settings:
         upload_s: longest time in seconds in which a body must arrive.
         max_bytes: limit of an encoded picture.
         max_body_bytes: limit of all bodies together that are in memory at one time.
+        max_frame_bytes: limit of an encoded frame of a stream.
         max_requests: limit of concurrent requests.
         max_streams: limit of concurrent streams.
         stream_requests: limit of concurrent requests that the streams send to the server.
@@ -41,6 +42,7 @@ class Settings:
     upload_s: float = 30.0
     max_bytes: int = MAX_PICTURE_BYTES
     max_body_bytes: int = 8 * MAX_PICTURE_BYTES
+    max_frame_bytes: int = 2_000_000
     max_requests: int = 256
     max_streams: int = 256
     stream_requests: int = 32

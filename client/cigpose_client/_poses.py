@@ -197,15 +197,17 @@ class Poses(Detections):
         Returns:
             `keypoint_set`, `persons_detected`, and `people`: for each `bbox` [left, top, right, bottom], `bbox_score`
             and `keypoints`, K times [x, y, score]. With a lifter also `keypoint_set_3d`, and for each person
-            `keypoints_3d`, J times [x, y, z].
+            `keypoints_3d`, J times [x, y, z]. From a stream, each person's `track_id`.
         """
         points = np.dstack([_rounded(self.keypoints, _PIXEL_DIGITS), _rounded(self.keypoint_scores, _SCORE_DIGITS)])
         sets = {"keypoint_set": self.keypoint_set.name if self.keypoint_set else None}
-        columns = {"bbox": _rounded(self.bboxes, _PIXEL_DIGITS)}
+        columns: dict[str, npt.NDArray[Any]] = {"bbox": _rounded(self.bboxes, _PIXEL_DIGITS)}
         columns |= {"bbox_score": _rounded(self.bbox_scores, _SCORE_DIGITS), "keypoints": points}
         if self.keypoints_3d is not None:
             sets["keypoint_set_3d"] = self.keypoint_set_3d.name if self.keypoint_set_3d else None
             columns["keypoints_3d"] = _rounded(self.keypoints_3d, _METRE_DIGITS)
+        if self.track_ids is not None:
+            columns["track_id"] = self.track_ids
         people = zip(*(column.tolist() for column in columns.values()), strict=True)
         return {
             **sets,
