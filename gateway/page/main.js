@@ -32,7 +32,10 @@ function paint() {
   if (!page.picture) return;
   const scale = Math.min(1, SHOWN_SIDE / Math.max(page.picture.width, page.picture.height));
   const width = Math.round(page.picture.width * scale), height = Math.round(page.picture.height * scale);
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  if (canvas.width !== width || canvas.height !== height) {
+    Object.assign(canvas, { width, height });
+    canvas.style.setProperty("--ratio", width / height);
+  }
   draw(context, page.picture, page.record, setOf(page.record), look());
   const inSpace = setOf(page.record, "keypoint_set_3d");
   byId("space-section").hidden = !inSpace;

@@ -89,12 +89,17 @@ function partBox(name) {
   return label;
 }
 
+// A bar of the stages in proportion, and below it their names and milliseconds.
 export function showTimes(times) {
-  byId("times").replaceChildren(...Object.entries(times).map(([name, ms]) => {
-    const part = Object.assign(document.createElement("div"), { className: name, textContent: `${name} ${ms.toFixed(ms < 10 ? 1 : 0)} ms` });
-    part.style.flexGrow = Math.max(ms, 0.1);
-    return part;
-  }));
+  const make = (tag, className, textContent = "") => Object.assign(document.createElement(tag), { className, textContent });
+  const bar = make("div", "spans"), list = make("div", "names");
+  for (const [name, ms] of Object.entries(times)) {
+    const span = make("i", name);
+    span.style.flexGrow = ms;
+    bar.append(span);
+    list.append(make("span", name, `${name} ${ms.toFixed(ms < 10 ? 1 : 0)} ms`));
+  }
+  byId("times").replaceChildren(...(list.childElementCount ? [bar, list] : []));
 }
 
 export function connectTheme() {

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import cv2
@@ -31,8 +32,7 @@ def browser(tmp_path_factory):
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)}")
-    film = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    write_film(film)
+    film = write_film(tmp_path_factory.mktemp("camera") / "camera.y4m")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(
             executable_path=found, args=[*FLAGS, f"--use-file-for-fake-video-capture={film}"]
@@ -42,12 +42,13 @@ def browser(tmp_path_factory):
 
 
 def write_film(path, frames=10, width=320, height=240):
-    """Write a YUV4MPEG2 film whose brightness rises."""
+    """Write a YUV4MPEG2 film whose brightness rises, and return its path."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W{width} H{height} F10:1 Ip A1:1 C420jpeg\n".encode())
         for frame in range(frames):
             luma = np.full(width * height, 60 + 10 * frame, np.uint8).tobytes()
             file.write(b"FRAME\n" + luma + bytes([128]) * (width * height // 2))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_a_sample_is_answered_and_saved(visit, fake, tmp_path):
         page.click("#save-picture")
     assert cv2.imread(str(saved.value.path())).shape == (240, 320, 3)
     assert {"network", "read", "server", "write", "draw"} == set(
-        page.eval_on_selector_all("#times div", "parts => parts.map(part => part.className)")
+        page.eval_on_selector_all("#times span", "parts => parts.map(part => part.className)")
     )
     screenshot(page, "sample")
 
@@ -206,6 +207,49 @@ def test_people_in_space_turn_with_the_mouse_and_the_keys(visit):
 def center(page, selector):
     box = page.locator(selector).bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_the_camera_is_followed_until_it_is_switched_off(visit, fake):
+    page = visit()
+    before = len(fake.requests)
+    page.click("#camera")
+    page.wait_for_selector("#status:has-text('frames/s')")
+    until(lambda: page.wait_for_timeout(50) or len(fake.requests) > before + 5)
+    assert page.get_attribute("#camera", "aria-pressed") == "true"
+    assert all(request.picture.startswith(b"\xff\xd8") for request in fake.requests[before:]), "frames are JPEG"
+    page.locator("#labels").check(force=True)
+    screenshot(page, "camera")
+    page.click("#pause")
+    page.wait_for_timeout(300)
+    paused = len(fake.requests)
+    page.wait_for_timeout(300)
+    assert len(fake.requests) == paused
+    page.click("#camera")
+    assert page.get_attribute("#camera", "aria-pressed") == "false" and page.is_hidden("#pause")
+
+
+def test_a_film_is_followed(visit, fake, tmp_path):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="makes the film").get_ffmpeg_exe()
+    film = write_film(tmp_path / "film.y4m")
+    command = [ffmpeg, "-loglevel", "error", "-i", str(film), "-c:v", "libvpx", str(tmp_path / "film.webm")]
+    subprocess.run(command, check=True)
+    page = visit()
+    before = len(fake.requests)
+    page.set_input_files("#file", str(tmp_path / "film.webm"))
+    until(lambda: page.wait_for_timeout(50) or len(fake.requests) > before + 3)
+    assert page.is_hidden("#problem")
+    page.locator("#detect_every").fill("10")
+    until(lambda: page.wait_for_timeout(50) or fake.requests[-1].model == "pose_from_boxes")
+
+
+def test_a_refused_stream_is_reported(visit, fake):
+    page = visit()
+    fake.failures += [(grpc.StatusCode.INTERNAL, "internal error")] * 1000
+    page.click("#camera")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "internal error" in page.inner_text("#problem")
+    page.click("#camera")
+    fake.failures.clear()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
