@@ -19,7 +19,7 @@ from server.usage import CommandLine, command, input_path, need
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve, and return the exit status."""
     options = _parse(argv)
-    need("install", "fastapi", "uvicorn", "websockets", "multipart")
+    need("install-gateway", "fastapi", "uvicorn", "websockets", "multipart", "scipy")
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(options.host, options.port))
         settings = _settings(options)
