@@ -14,7 +14,7 @@ from server.stubs import ThreadTime
 
 _PROCESS_SHARE = 0.05  # of a core; an idle stub uses far less
 _THREADS_SHARE = 0.35  # an execution has 1
-_FRONT_END_S = 0.001  # its threads run for less at a time; on a busy machine they wait for many times as long
+_FRONT_END_S = 0.0005  # front-end threads run for 0.1 ms at a time and wait long; computing ones run for 2 ms and more
 _EXECUTION_S = (0.01, 2.0)  # executions of others that are deducted; longer ones may have begun before the first sample
 
 

@@ -18,10 +18,10 @@ from tritonclient.utils import InferenceServerException
 from server import access
 from server.command import EXIT_TIMEOUT_S, command
 from server.control import Control
-from server.installation import find_installation
+from server.installation import Installation, find_installation
 from server.log import ServerLog
 from server.options import ServerOptions, ServerTls
-from server.preflight import is_free, problems, profiles
+from server.preflight import backend_problems, is_free, problems, profiles
 from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
@@ -104,11 +104,15 @@ def running_server(
         if failure := _wait_until_ready(process, control, timeout_s, should_stop):
             # a server that cannot load a model may also crash while it ends; it would not load it at a second try
             failed = Crashed if (process.poll() or 0) < 0 and not output.names_a_model() else RuntimeError
-            cpu_profiles = [name for name in profiles(options.repository) if name[:3] == "cpu"]
-            raise failed(failure + output.explanation(cpu_profiles))
+            raise failed(failure + output.explanation(_cpu_profiles(installation, options)))
         output.forget()
         stack.callback(_drain, process, control)
         yield RunningServer(options, process, control)
+
+
+def _cpu_profiles(installation: Installation, options: ServerOptions) -> list[str]:
+    names = [name for name in profiles(options.repository) if name.startswith("cpu")]
+    return [name for name in names if not backend_problems(installation, options.repository, name, options.flags)]
 
 
 def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
