@@ -23,8 +23,8 @@ PHOTO_WEIGHTS := out/weights
 PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_256x192 yolox_nano,movenet-thunder nanodet)
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
-LOCKS := $(addprefix requirements/,base download gateway test bench mutants) tests/deploy/requirements tests/deploy/checkov \
-	$(addprefix deploy/docker/requirements-,build gpu cpu)
+LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
+	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu)
 MINUTES ?= 30
 BENCH ?=
 OVERLAY ?=
@@ -66,6 +66,10 @@ test-all: .venv/.test  ## also the slow tests
 
 test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export
+
+rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debian, Ubuntu; as root)
+	apt-get install --yes --no-install-recommends python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
+		gstreamer1.0-plugins-good
 
 test-reliability: .venv/.test  ## faults, kills and hostile input, with the slow tests
 	$(BIN)/python -m pytest tests/reliability
@@ -143,4 +147,4 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean

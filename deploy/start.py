@@ -45,11 +45,16 @@ def repository(flags: Sequence[str]) -> Path:
     """Return the DIR of the only `--model-repository=DIR` among the flags.
 
     Raises:
-        ValueError: the flag is missing, or given more than once.
+        ValueError: the flag is missing, given more than once, or not a folder but an object storage.
     """
     folders = [flag.partition("=")[2] for flag in flags if flag.startswith("--model-repository=")]
     if len(folders) != 1:
         raise ValueError(f"give --model-repository=DIR once; got {folders}")
+    if "://" in folders[0]:
+        raise ValueError(
+            f"--model-repository={folders[0]} is an object storage, whose manifest tritonserver would not verify; "
+            "copy it to a folder first, as deploy/components/object-storage does"
+        )
     return Path(folders[0])
 
 

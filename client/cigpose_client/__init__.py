@@ -22,11 +22,13 @@ from cigpose_client._keypoints import KeypointSet, keypoint_sets
 from cigpose_client._poses import Detection, Detections, Person, Poses
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
+from cigpose_client.streams import AsyncPoseStream, PoseStream, Smoothing
 
 __version__ = _metadata.version("cigpose-client")
 
 __all__ = [
     "AsyncPoseClient",
+    "AsyncPoseStream",
     "DeadlineExceeded",
     "Detection",
     "Detections",
@@ -39,6 +41,7 @@ __all__ = [
     "Person",
     "PoseClient",
     "PoseClientError",
+    "PoseStream",
     "Poses",
     "RequestRejected",
     "Retry",
@@ -46,6 +49,7 @@ __all__ = [
     "ServerFailed",
     "ServerInfo",
     "ServerUnavailable",
+    "Smoothing",
     "Tls",
     "__version__",
     "draw_poses",

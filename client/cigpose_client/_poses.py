@@ -40,12 +40,14 @@ class Person(Detection):
         keypoint_scores: (K,) heights of the network's peaks.
         keypoint_names: K names; empty when the keypoint set is unknown.
         keypoints_3d: (J, 3) metres from the root joint, camera axes; None without a lifter.
+        track_id: id within the stream; None outside streams.
     """
 
     keypoints: FloatArray
     keypoint_scores: FloatArray
     keypoint_names: tuple[str, ...]
     keypoints_3d: FloatArray | None = None
+    track_id: int | None = None
 
     def __getitem__(self, name: str) -> tuple[float, float, float]:
         if name not in self.keypoint_names:
@@ -117,6 +119,7 @@ class Poses(Detections):
         kind: `top_down`, `bottom_up` or `lifted`, likewise.
         keypoints_3d: (N, J, 3) x to the right, y down, z away from the camera, in metres from the person's root joint;
             None when the model is no lifter.
+        track_ids: (N,) int64, ids that a stream gives to people; None outside streams.
     """
 
     keypoints: FloatArray
@@ -124,6 +127,7 @@ class Poses(Detections):
     set_name: str = ""
     kind: str = ""
     keypoints_3d: FloatArray | None = None
+    track_ids: npt.NDArray[np.int64] | None = None
 
     if TYPE_CHECKING:  # the inherited methods, with `Person` as the type of an element
 
@@ -137,7 +141,8 @@ class Poses(Detections):
     def _person(self, row: int) -> Person:
         score, names = float(self.bbox_scores[row]), self.keypoint_names
         lifted = None if self.keypoints_3d is None else self.keypoints_3d[row]
-        return Person(self.bboxes[row], score, self.keypoints[row], self.keypoint_scores[row], names, lifted)
+        track = None if self.track_ids is None else int(self.track_ids[row])
+        return Person(self.bboxes[row], score, self.keypoints[row], self.keypoint_scores[row], names, lifted, track)
 
     @property
     def keypoint_set(self) -> KeypointSet | None:

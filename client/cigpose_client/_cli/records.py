@@ -170,17 +170,20 @@ def _record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any
     Returns:
         the key, and `error` after a failure; otherwise `keypoint_set`, `persons_detected`, and `people`: for each
         `bbox` [left, top, right, bottom], `bbox_score` and `keypoints`, K times [x, y, score]. With a lifter also
-        `keypoint_set_3d`, and for each person `keypoints_3d`, J times [x, y, z].
+        `keypoint_set_3d`, and for each person `keypoints_3d`, J times [x, y, z]. In a stream, each person has
+        `track_id`.
     """
     if isinstance(outcome, Exception):
         return {**key, "error": reason(outcome)}
     points = np.dstack([_rounded(outcome.keypoints, _PIXEL_DIGITS), _rounded(outcome.keypoint_scores, _SCORE_DIGITS)])
     sets = {"keypoint_set": outcome.keypoint_set.name if outcome.keypoint_set else None}
-    columns = {"bbox": _rounded(outcome.bboxes, _PIXEL_DIGITS)}
+    columns: dict[str, npt.NDArray[Any]] = {"bbox": _rounded(outcome.bboxes, _PIXEL_DIGITS)}
     columns |= {"bbox_score": _rounded(outcome.bbox_scores, _SCORE_DIGITS), "keypoints": points}
     if outcome.keypoints_3d is not None:
         sets["keypoint_set_3d"] = outcome.keypoint_set_3d.name if outcome.keypoint_set_3d else None
         columns["keypoints_3d"] = _rounded(outcome.keypoints_3d, _METRE_DIGITS)
+    if outcome.track_ids is not None:
+        columns["track_id"] = outcome.track_ids
     people = zip(*(column.tolist() for column in columns.values()), strict=True)
     return {
         **key,
