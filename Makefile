@@ -25,6 +25,8 @@ PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_2
 # In this order, because the earlier files are constraints (-c) of the later ones.
 LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
 	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu)
+# of Triton 24.10 and 26.08
+ORT_VERSIONS := 1.19.2 1.28.0
 MINUTES ?= 30
 BENCH ?=
 OVERLAY ?=
@@ -70,6 +72,11 @@ test-export: .venv/.test  ## export of all 14 networks and of the large detector
 rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debian, Ubuntu; as root)
 	apt-get install --yes --no-install-recommends python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
 		gstreamer1.0-plugins-good
+
+ort-versions: $(addprefix out/ort_versions/,$(addsuffix /.installed,$(ORT_VERSIONS)))  ## environments with the ONNX Runtime of Triton's releases
+
+test-ort-versions: .venv/.test ort-versions  ## the served graphs on each of them
+	$(BIN)/python -m pytest tests/ort_versions
 
 test-reliability: .venv/.test  ## faults, kills and hostile input, with the slow tests
 	$(BIN)/python -m pytest tests/reliability
@@ -135,6 +142,11 @@ clean:  ## removes everything that was built
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
+out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
 .venv/.download: .venv/.base requirements/download.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/download.txt
 	@touch $@
@@ -147,4 +159,4 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export ort-versions test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
