@@ -20,9 +20,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cigpose_client import AsyncPoseClient, DeadlineExceeded, ModelNotReady, Poses, ServerUnavailable
+from cigpose_client import AsyncPoseClient, DeadlineExceeded, ModelNotReady, PoseClientError, Poses, ServerUnavailable
 from cigpose_client._cli.files import in_folder
-from cigpose_client._cli.records import record
 from cigpose_client.outputs import write_file
 
 from server.usage import CommandLine, command, input_path, need, output_path
@@ -35,7 +34,7 @@ _OBJECTS_BYTES = 256 << 20  # of a local Ray; blocks hold names, not pictures
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; return 1 when it must be repeated."""
     options = _parse(argv)
-    names = [source.name for source in in_folder(str(options.pictures), None, recursive=True)]
+    names = [source.name for source in in_folder(str(options.pictures), None, None, recursive=True)]
     done = answered(options.output)
     todo = [name for name in names if name not in done]
     print(f"{len(names) - len(todo)} of {len(names)} pictures are answered already", file=sys.stderr)
@@ -110,18 +109,21 @@ class Estimator:
     async def _records(self, names: Sequence[str]) -> list[dict[str, Any]]:
         paths = [self._pictures / name for name in names]
         outcomes = self._client.attempt_many(paths, in_flight=self._in_flight)
-        found = [_checked(outcome) async for outcome in outcomes]
-        return [record({"picture": name}, outcome) for name, outcome in zip(names, found, strict=True)]
+        found = [_fields(outcome) async for outcome in outcomes]
+        return [{"picture": name, **fields} for name, fields in zip(names, found, strict=True)]
 
 
 async def _connected(url: str, model: str, timeout_s: float) -> AsyncPoseClient:
     return AsyncPoseClient(url, model=model, timeout_s=timeout_s)
 
 
-def _checked(outcome: Poses | Exception) -> Poses | Exception:
+def _fields(outcome: Poses | Exception) -> dict[str, Any]:
+    """Return the fields of a record, as `cigpose-client folder` writes them, or raise a failure of the server."""
     if isinstance(outcome, _SERVER_FAILURES):
         raise outcome
-    return outcome
+    if isinstance(outcome, PoseClientError):
+        return {"error": outcome.problem}
+    return {"error": str(outcome)} if isinstance(outcome, Exception) else outcome.to_dict()
 
 
 def _run(options: argparse.Namespace, names: Sequence[str]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from cigpose_client import PoseClient
-from cigpose_client._cli.records import record
 
 from deploy.offline import ray_job
 from tests.deploy.plain_folder import CHECKOUT
@@ -118,7 +117,7 @@ def test_a_killed_worker_loses_and_repeats_nothing(job, server, python, tmp_path
     }
     with PoseClient(server.grpc_url, timeout_s=60) as client:
         for name in list(records)[::50]:
-            assert records[name] == record({"picture": name}, client.estimate(str(pictures / name)))
+            assert records[name] == {"picture": name, **client.estimate(str(pictures / name)).to_dict()}
 
     for path in _parts(output)[:2]:
         path.unlink()
