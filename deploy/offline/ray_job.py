@@ -20,13 +20,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cigpose_client import AsyncPoseClient, DeadlineExceeded, ModelNotReady, PoseClientError, Poses, ServerUnavailable
+from cigpose_client import (
+    AsyncPoseClient,
+    DeadlineExceeded,
+    ModelNotReady,
+    Overloaded,
+    PoseClientError,
+    Poses,
+    ServerUnavailable,
+)
 from cigpose_client._cli.files import in_folder
 from cigpose_client.outputs import write_file
 
 from server.usage import CommandLine, command, input_path, need, output_path
 
-_SERVER_FAILURES = (DeadlineExceeded, ModelNotReady, ServerUnavailable)  # of the server, not of a picture
+_SERVER_FAILURES = (DeadlineExceeded, ModelNotReady, Overloaded, ServerUnavailable)  # of the server, not of a picture
 _OBJECTS_BYTES = 256 << 20  # of a local Ray; blocks hold names, not pictures
 
 
