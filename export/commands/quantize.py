@@ -150,9 +150,10 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
         graph_edit.save(model, exported)
         graph_edit.save(_again(exported, trial), served)
         outputs = [tensor.name for tensor in trial.network.outputs]
+        exact = any(tensor.exact for tensor in trial.network.outputs)  # as the profile cpu-int8 chooses
         if runtime == "OpenVINO":
             backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
-            session = backend.OpenVinoSession(served, 0, "bf16")
+            session = backend.OpenVinoSession(served, 0, "bf16" if trial.network.per_person and not exact else "f32")
         else:
             session = graph_edit.cpu_session(onnx.load(served))
     return lambda inputs: dict(

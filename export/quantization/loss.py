@@ -61,11 +61,8 @@ def _average_precision(trial: Trial, answers: Sequence[Arrays], ids: Sequence[An
     known, results = keypoint_sets()[trial.keypoint_set], list[dict[str, Any]]()
     fields = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
     for image_id, answer in zip(ids, answers, strict=True):
-        poses = Poses(
-            **{name: np.asarray(answer[name], np.float32) for name in fields},
-            persons_detected=len(answer["bboxes"]),
-            set_name=trial.keypoint_set,
-        )
+        bboxes, scores, keypoints, heights = (np.asarray(answer[name], np.float32) for name in fields)
+        poses = Poses(bboxes, scores, len(bboxes), keypoints, heights, trial.keypoint_set, trial.kind)
         results += (poses if trial.given_boxes else without_duplicates(poses)).to_coco(image_id, bbox=False)
     parts = evaluate(truth, results, known)
     return parts.get("whole", parts.get("body", parts.get("all", {})))["AP"]

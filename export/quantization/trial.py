@@ -37,6 +37,7 @@ class Trial:
         input_name: name of the input in the exported file.
         in_process: the pipeline, with float32 networks.
         keypoint_set: name of the keypoint set; "" for a detector.
+        kind: kind of the pipeline, as callers read it; "" for a detector.
         given_boxes: whether the pipeline takes boxes.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     input_name: str
     in_process: InProcess
     keypoint_set: str = ""
+    kind: str = ""
     given_boxes: bool = False
 
     def sample(self, picture: bytes, boxes: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
@@ -98,9 +100,8 @@ def pose_trial(path: Path, detector: Path | None) -> Trial:
         graphs[found.detector.network.name] = found.model.SerializeToString()
     assert isinstance(network, Network)
     given = BBOXES.name in {tensor.name for tensor in pipeline.inputs}
-    return Trial(
-        network, graph, _input_of(path), InProcess(pipeline, graphs), pipeline.parameters["keypoint_set"], given
-    )
+    facts, run = pipeline.parameters, InProcess(pipeline, graphs)
+    return Trial(network, graph, _input_of(path), run, facts["keypoint_set"], facts["kind"], given)
 
 
 def detector_trial(path: Path) -> Trial:

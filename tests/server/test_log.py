@@ -34,7 +34,7 @@ def test_the_profile_gpu_without_a_gpu(tritonserver, repository):
     if code != 1:
         pytest.skip("this machine has a GPU")
     assert "detector, spots cannot load: there is no GPU that the server can use; choose another profile: " in lines[-1]
-    assert lines[-1].endswith("cpu, cpu-bf16, cpu-bf16-latency, cpu-latency, cpu-openvino")
+    assert lines[-1].endswith("cpu, cpu-bf16, cpu-bf16-latency, cpu-int8, cpu-int8-latency, cpu-latency, cpu-openvino")
     assert any("failed to load 'detector'" in line for line in lines), "the log is passed on"
 
 
