@@ -20,10 +20,22 @@ _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 def readied(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy with float32 weights and a name for every node."""
-    ready = restore_float(model)
+    ready = _without_aliases(restore_float(model))
     for number, node in enumerate(ready.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     return ready
+
+
+def _without_aliases(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without Identity nodes of weights, by which exporters share them."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    outputs = {value.name for value in model.graph.output}
+    aliases: dict[str, str] = {}
+    for node in model.graph.node:
+        node.input[:] = [aliases.get(name, name) for name in node.input]
+        if node.op_type == "Identity" and node.input[0] in weights and node.output[0] not in outputs:
+            aliases[node.output[0]] = node.input[0]
+    return graph_edit.pruned(model)
 
 
 def candidates(model: onnx.ModelProto) -> list[str]:
@@ -101,6 +113,25 @@ def with_float(quantised: onnx.ModelProto, original: onnx.ModelProto, names: Col
                 present.add(kept)
             node.input[index] = kept
     return graph_edit.pruned(changed)
+
+
+def transplanted(part: onnx.ModelProto, original: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the original with the first part of its graph replaced by another version of that part.
+
+    Args:
+        part: the other version, whose tensors have the same names.
+        original: the whole model.
+    """
+    made = {output for node in part.graph.node for output in node.output}
+    stored = {tensor.name for tensor in part.graph.initializer}
+    whole = onnx.ModelProto()
+    whole.CopyFrom(original)
+    del whole.graph.node[:], whole.graph.initializer[:], whole.graph.value_info[:]
+    whole.graph.node.extend(part.graph.node)
+    whole.graph.node.extend(node for node in original.graph.node if not made.intersection(node.output))
+    whole.graph.initializer.extend(part.graph.initializer)
+    whole.graph.initializer.extend(tensor for tensor in original.graph.initializer if tensor.name not in stored)
+    return whole
 
 
 def unsigned(quantised: onnx.ModelProto) -> onnx.ModelProto:

@@ -51,21 +51,22 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
     import nncf  # imported here: the command line and its help do not need it
 
     names = graph.candidates(original)
+    if not names:
+        raise ValueError("no layer of this network can be in eight bits: it has no dense convolution")
     (opset,) = [each.version for each in original.opset_import if each.domain in ("", "ai.onnx")]
     if opset < _OPSET:
         original = onnx.version_converter.convert_version(original, _OPSET)
-    if not names:
-        raise ValueError("no layer of this network can be in eight bits: it has no dense convolution")
-    rest = [node.name for node in original.graph.node if node.name not in set(names)]
+    part = graph.with_outputs(original, graph.last(original, names))  # NNCF does not know every kind of node
+    rest = [node.name for node in part.graph.node if node.name not in set(names)]
     with _quiet():
         quantised = nncf.quantize(
-            original,
+            part,
             nncf.Dataset([dict(feed) for feed in feeds]),
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(feeds),
             ignored_scope=nncf.IgnoredScope(names=rest, validate=False),
         )
-    return graph.unsigned(quantised)
+    return graph.unsigned(graph.transplanted(quantised, original))
 
 
 def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure, may_lose: float) -> Found:
