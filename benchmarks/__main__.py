@@ -14,6 +14,7 @@ COMMANDS = {
     "memory": "the memory of a loaded server by process; optionally beside another commit's",
     "growth": "the cost of a picture as people, callers, pixels and networks grow",
     "stage2": "the cost of Graph-PCNN's second stage, and its server's share of the network's floor",
+    "lifter": "what 3-D adds to the cost of a person, and its server's share of the networks' floor",
     "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
     "kinds": "top-down or bottom-up: processor time of a picture by the number of people",
     "load": "load scenarios with limits and a verdict",

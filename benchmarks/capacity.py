@@ -30,6 +30,7 @@ from server.usage import CommandLine, input_path
 _SHARING = 2.0
 _LOADS = (0.2, 0.4, 0.6, 0.8)
 _ALLOWED_ERROR = 0.3  # of the predicted p95
+_DAY_S = 24 * 60 * 60
 _SPARE = 1  # additional replica, for a rollout or a lost node
 
 
@@ -88,6 +89,7 @@ def answer(server: Server, rate_per_s: float) -> dict[str, Any]:
         "replicas": replicas,
         "cores_or_gpus": replicas * server.servers,
         "pictures_per_s_of_a_replica": server.pictures_per_s,
+        "pictures_per_day_of_a_replica": round(_DAY_S * server.pictures_per_s),  # offline: without a pause
         "load_of_a_replica": rate_per_s / replicas / server.pictures_per_s,
         "mean_ms": mean,
         "p95_ms": p95,

@@ -86,7 +86,7 @@ def as_chart(result: Mapping[str, Any]) -> str:
         if result["crossing"] is not None:
             axes.axvline(result["crossing"], color="black", linewidth=0.8, linestyle=":")
         axes.set(xlabel="people in the picture", ylabel="milliseconds of processor time", ylim=(0, None))
-        axes.legend()
+        axes.legend(loc="center left")
         figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     return text[text.index("<svg") :] + "\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from server import manifest
 from server.access import CLOSED_APIS
 from server.installation import find_installation
-from server.preflight import profile_problems
+from server.preflight import backend_problems, profile_problems
 
 _SHM = Path("/dev/shm")
 _PREFIX_FLAG = "--backend-config=python,shm-region-prefix-name="
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found := profile_problems(models, profile(flags)):
         return _refuse(found, 2)
     try:
-        found = manifest.problems(models)
         installation = find_installation()
+        found = [*manifest.problems(models), *backend_problems(installation, models, profile(flags), flags)]
     except ValueError as error:
         found = [str(error)]
     if found:
@@ -45,11 +45,16 @@ def repository(flags: Sequence[str]) -> Path:
     """Return the DIR of the only `--model-repository=DIR` among the flags.
 
     Raises:
-        ValueError: the flag is missing, or given more than once.
+        ValueError: the flag is missing, given more than once, or not a folder but an object storage.
     """
     folders = [flag.partition("=")[2] for flag in flags if flag.startswith("--model-repository=")]
     if len(folders) != 1:
         raise ValueError(f"give --model-repository=DIR once; got {folders}")
+    if "://" in folders[0]:
+        raise ValueError(
+            f"--model-repository={folders[0]} is an object storage, whose manifest tritonserver would not verify; "
+            "copy it to a folder first, as deploy/components/object-storage does"
+        )
     return Path(folders[0])
 
 

@@ -140,7 +140,8 @@ def write_configs(model: Model | Ensemble, folder: Path) -> None:
     text = config_text(model)
     write_file(folder / "config.pbtxt", text)
     if isinstance(model, Ensemble):
-        (folder / "1" / ".gitkeep").touch()  # Triton requires the folder, and git does not track empty ones
+        # Triton requires the folder. Git and object storage keep no empty folder, and KServe copies no empty file.
+        write_file(folder / "1" / ".gitkeep", "An ensemble has no files of its own.\n")
         return
     for name, profile in PROFILES.items():
         profile_text = config_text(profile(model))

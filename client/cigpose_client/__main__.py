@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cigpose_client import __version__
-from cigpose_client._cli import arguments, evaluate, pictures, server, video
+from cigpose_client._cli import arguments, cameras, evaluate, pictures, server, video
 from cigpose_client._cli.files import UsageError
 from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
 from cigpose_client._errors import PoseClientError
@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     pictures.add_folder(subcommands)
     video.add_video(subcommands)
     video.add_camera(subcommands)
+    cameras.add_cameras(subcommands)
     evaluate.add_evaluate(subcommands)
     server.add_info(subcommands)
     server.add_check(subcommands)

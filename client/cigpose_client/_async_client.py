@@ -16,6 +16,8 @@ from cigpose_client._many import in_order_async
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import AnyOptions, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
+from cigpose_client.streams.options import Smoothing, StreamOptions
+from cigpose_client.streams.stream import AsyncPoseStream
 
 _Client = TypeVar("_Client", bound="AsyncPoseClient")
 
@@ -75,6 +77,19 @@ class AsyncPoseClient(BaseClient):
         async with aclosing(in_order_async(attempt, images, in_flight)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
+
+    def stream(
+        self,
+        *,
+        detect_every: int = 1,
+        detect_every_s: float | None = None,
+        smooth: bool | Smoothing = True,
+        max_lost_s: float = 2.0,
+        options: AnyOptions | None = None,
+    ) -> AsyncPoseStream:
+        """See `PoseClient.stream`."""
+        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s)
+        return AsyncPoseStream(self, settings, self._or_own(options))
 
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """See `PoseClient.is_ready`."""

@@ -1,8 +1,9 @@
 """Base of the synchronous and the asynchronous client: their settings, and every call as a generator of steps."""
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
@@ -15,6 +16,7 @@ from cigpose_client._protocol import AnyOptions, Options, as_options
 from cigpose_client._retry import Call, Limit, Retry, Sleep, call
 
 DEFAULT_TIMEOUT_S = 30.0
+_Client = TypeVar("_Client", bound="BaseClient")
 _LEARN_S = 1.0  # for the name of the keypoint set, which is asked for once
 
 
@@ -83,22 +85,39 @@ class BaseClient:
         """Number of retries since the client was created."""
         return self._retries
 
+    def with_model(self: _Client, model: str) -> _Client:
+        """Return a client for another model of the same server. It shares this client's connection: close only one."""
+        other = copy.copy(self)
+        other.model, other.ensemble = model, protocol.ensemble_name(model)
+        other._stated, other._retries, other._lock = None, 0, threading.Lock()
+        return other
+
     def _pose_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
         limit, options = self._limit(timeout_s), self._or_own(options)
-        request = protocol.pose_request(self.model, encoded(image, self._array_format), options)
+        request = protocol.pose_request(self.model, self._encoded(image), options)
         return self._infer_poses(request, limit)
 
     def _detection_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
         limit, options = self._limit(timeout_s), self._or_own(options)
-        request = protocol.detection_request(self.model, encoded(image, self._array_format), options)
+        request = protocol.detection_request(self.model, self._encoded(image), options)
         return self._infer_detections(request, limit)
 
     def _boxes_calls(self, image: Image, boxes: npt.ArrayLike, timeout_s: float | None) -> list[Call]:
         limit = self._limit(timeout_s)
         runs = protocol.split_boxes(protocol.checked_boxes(boxes), self._max_boxes)
-        picture = encoded(image, self._array_format)
+        picture = self._encoded(image)
         requests = [protocol.boxes_request(self.model, picture, run) for run in runs]
         return [self._infer_poses(request, limit) for request in requests]
+
+    def _frame_call(self, picture: bytes, boxes: npt.ArrayLike | None, options: Options, limit: Limit) -> Call:
+        """Return the call for one frame of a stream: the people in `boxes`, or for None those of the detector."""
+        if boxes is None:
+            return (yield from self._infer_poses(protocol.pose_request(self.model, picture, options), limit))
+        parts = []
+        for run in protocol.split_boxes(protocol.checked_boxes(boxes), self._max_boxes):
+            request = protocol.boxes_request(self.model, picture, run)
+            parts.append((yield from self._infer_poses(request, limit)))
+        return protocol.stitch(parts)
 
     def _info_call(self, timeout_s: float | None) -> Call:
         limit = self._limit(timeout_s)
@@ -137,6 +156,9 @@ class BaseClient:
     def _call(self, method: str, arguments: dict[str, Any], limit: Limit) -> Call:
         arguments = arguments | {"headers": self._headers}
         return call(method, arguments, limit=limit, retry=self._retry, url=self.url)
+
+    def _encoded(self, image: Image) -> bytes:
+        return encoded(image, self._array_format)
 
     def _limit(self, timeout_s: float | None) -> Limit:
         return Limit(self._timeout_s if timeout_s is None else timeout_s)

@@ -16,6 +16,8 @@ from cigpose_client._many import in_order
 from cigpose_client._poses import Detections, Poses
 from cigpose_client._protocol import AnyOptions, stitch
 from cigpose_client._retry import Call, Done, Send, Sleep, advance
+from cigpose_client.streams.options import Smoothing, StreamOptions
+from cigpose_client.streams.stream import PoseStream
 
 _PARALLEL_RUNS = 4
 _Client = TypeVar("_Client", bound="PoseClient")
@@ -97,6 +99,31 @@ class PoseClient(BaseClient):
                 return error
 
         return in_order(attempt, images, in_flight)
+
+    def stream(
+        self,
+        *,
+        detect_every: int = 1,
+        detect_every_s: float | None = None,
+        smooth: bool | Smoothing = True,
+        max_lost_s: float = 2.0,
+        options: AnyOptions | None = None,
+    ) -> PoseStream:
+        """Return the stream of one film or camera: its people keep their ids from frame to frame.
+
+        Args:
+            detect_every: frames from one detection to the next; between, people are looked for where they were. The
+                detector also runs when a person is not found well, and while nobody is known.
+            detect_every_s: seconds in place of `detect_every`.
+            smooth: whether keypoints are smoothed, or the parameters of the filter.
+            max_lost_s: seconds for which a person who is not found keeps the id.
+            options: as for `estimate`.
+
+        Raises:
+            ValueError: an argument is outside its range.
+        """
+        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s)
+        return PoseStream(self, settings, self._or_own(options))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:
         """Return whether the server answers and serves the client's model; never raises `PoseClientError`."""

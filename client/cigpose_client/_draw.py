@@ -1,5 +1,9 @@
-"""Drawing of people. Colour families show the sides; tone and line width show body, feet, hands and face."""
+"""Drawing of people. Colour families show the sides; tone and line width show body, feet, hands and face.
 
+People of a stream have one colour each instead.
+"""
+
+import colorsys
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +18,7 @@ from cigpose_client._poses import FloatArray, Poses
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Color: TypeAlias = tuple[int, int, int]
-Labels: TypeAlias = Literal["none", "index", "score"]
+Labels: TypeAlias = Literal["none", "index", "score", "id"]
 
 DEFAULT_THRESHOLD = 0.3
 """Keypoints with a lower score are not drawn. COCO counts scores above 0.2; sharp peaks reach 0.6 to 0.9."""
@@ -44,6 +48,7 @@ _BOX_WIDTH = 0.5  # of the person's line width
 _TEXT_HEIGHTS = (10.0, 28.0)  # smallest and largest, in pixels
 _TEXT_PER_SIZE = 0.08  # of the person's size
 _SUBPIXEL_BITS = 4
+_GOLDEN_RATIO = 0.6180339887  # steps of the hue by it come close to none of the earlier ones
 
 # Rows of the 68 face keypoints. Open lines: jaw, eyebrows, bridge and wings of the nose. Closed: eyes and lips.
 _FACE_OPEN = ((0, 17), (17, 22), (22, 27), (27, 31), (31, 36))
@@ -58,7 +63,8 @@ class DrawOptions:
         threshold: keypoints with a lower score are not drawn. None: 0.3, and 0.05 for people of a bottom-up network.
         parts: some of `body`, `hands`, `face` and `feet`; a line from the body to a hand or foot belongs to the latter.
         boxes: whether the boxes are drawn, too.
-        labels: text at the box: `none`, `index` (the person's row in `Poses`) or `score` (of the box).
+        labels: text at the box: `none`, `index` (the person's row in `Poses`), `score` (of the box) or `id` (in the
+            stream; nothing outside streams).
         line_width: pixels of the body's lines; hands, face and feet are thinner in proportion. None for a width that
             grows with the person.
 
@@ -81,7 +87,7 @@ class DrawOptions:
             raise ValueError(f"line_width {self.line_width!r}: give pixels above 0, or None")
 
 
-_Stroke: TypeAlias = tuple[str, str, tuple[int, ...]]
+Stroke: TypeAlias = tuple[str, str, tuple[int, ...]]
 """Part, side, and the keypoint rows: two of a line, one of a dot."""
 
 
@@ -137,7 +143,8 @@ def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequen
         shown = (scores >= threshold) & np.isfinite(points).all(axis=1)
         if options.boxes:
             _draw_box(cv2, canvas, poses.bboxes[person], width)
-        _draw_person(cv2, canvas, points, shown, runs, width)
+        color = None if poses.track_ids is None else color_of(int(poses.track_ids[person]))
+        _draw_person(cv2, canvas, points, shown, runs, width, color)
     for person in order:  # on top of everything
         if texts[person]:
             _draw_label(cv2, canvas, poses.bboxes[person], texts[person], float(sizes[person]))
@@ -146,6 +153,8 @@ def draw_onto(canvas: Pixels, poses: Poses, options: DrawOptions, labels: Sequen
 def _texts(poses: Poses, labels: Labels) -> list[str]:
     if labels == "score":
         return [f"{score:.2f}" for score in poses.bbox_scores]
+    if labels == "id" and poses.track_ids is not None:
+        return [str(track) for track in poses.track_ids]
     return [str(row) if labels == "index" else "" for row in range(len(poses))]
 
 
@@ -175,8 +184,21 @@ def _whole(bbox_xyxy: FloatArray) -> list[int]:
     return [int(value) for value in np.rint(np.nan_to_num(bbox_xyxy).clip(-1e6, 1e6))]
 
 
+def color_of(track_id: int) -> Color:
+    """Return the colour (BGR) of a person of a stream: bright, and far from those of the neighbouring ids."""
+    hue = track_id * _GOLDEN_RATIO % 1.0
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.75, 1.0))
+    return blue, green, red
+
+
 def _draw_person(
-    cv2: Any, canvas: Pixels, points: FloatArray, shown: npt.NDArray[np.bool_], runs: tuple[_Run, ...], width: float
+    cv2: Any,
+    canvas: Pixels,
+    points: FloatArray,
+    shown: npt.NDArray[np.bool_],
+    runs: tuple[_Run, ...],
+    width: float,
+    color: Color | None,
 ) -> None:
     fixed = np.rint(np.nan_to_num(points).clip(-1e6, 1e6) * 2.0**_SUBPIXEL_BITS).astype(np.int32)
     visible = [(run, fixed[run.rows[shown[run.rows].all(axis=1)]]) for run in runs]
@@ -184,7 +206,7 @@ def _draw_person(
         if width * _WIDTHS[run.part] >= _RIM_FROM:
             _draw(cv2, canvas, ends, _OUTLINE, width * _WIDTHS[run.part] + 2)
     for run, ends in visible:
-        _draw(cv2, canvas, ends, COLORS[run.part][run.side], width * _WIDTHS[run.part])
+        _draw(cv2, canvas, ends, color or COLORS[run.part][run.side], width * _WIDTHS[run.part])
 
 
 def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, width: float) -> None:
@@ -201,13 +223,21 @@ def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, w
 def _runs(count: int, set_name: str) -> tuple[_Run, ...]:
     """Return the strokes of a keypoint set, grouped by colour and width: this saves most calls of OpenCV."""
     looks: dict[tuple[str, str, int], list[tuple[int, ...]]] = {}
-    for part, side, rows in _strokes(find_keypoint_set(count, set_name), count):
+    for part, side, rows in strokes(find_keypoint_set(count, set_name), count):
         looks.setdefault((part, side, len(rows)), []).append(rows)
     return tuple(_Run(np.array(group), part, side) for (part, side, _), group in looks.items())
 
 
-def _strokes(known: KeypointSet | None, count: int) -> Iterator[_Stroke]:
-    """Yield lines, then dots, the face first: later strokes cover earlier ones."""
+def strokes(known: KeypointSet | None, count: int = 0) -> Iterator[Stroke]:
+    """Yield the lines and dots of one person, in the order of drawing: later strokes cover earlier ones.
+
+    Args:
+        known: the keypoint set; None for dots alone.
+        count: K, for an unknown set.
+
+    Yields:
+        part (`body`, `head`, `foot`, `hand` or `face`), side, and the keypoint rows: two of a line, one of a dot.
+    """
     if known is None:
         yield from (("body", "center", (row,)) for row in range(count))
         return

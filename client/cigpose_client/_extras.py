@@ -36,6 +36,11 @@ def pycocotools() -> tuple[Any, Any]:
     return coco, cocoeval
 
 
+def linear_sum_assignment() -> Any:
+    """Return scipy's function of that name. Raises: see `opencv`."""
+    return _module("scipy.optimize", "a stream", "track").linear_sum_assignment
+
+
 def _module(name: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)

@@ -15,7 +15,7 @@ from cigpose_client._cli.arguments import in_options
 from ensemble.request_parameters import RequestParameters
 
 
-@pytest.mark.parametrize("command", ["image", "folder", "video", "camera"])
+@pytest.mark.parametrize("command", ["image", "folder", "video", "camera", "cameras"])
 def test_help_shows_the_defaults(capsys, command):
     assert main([command, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
@@ -34,7 +34,7 @@ def test_help_shows_the_defaults(capsys, command):
         assert f"({default})" in after.split(" --")[0], option
 
 
-@pytest.mark.parametrize("command", ["image", "folder", "video", "camera", "evaluate", "info", "check"])
+@pytest.mark.parametrize("command", ["image", "folder", "video", "camera", "cameras", "evaluate", "info", "check"])
 def test_a_dead_server_is_reported_immediately_and_once(tmp_path, monkeypatch, command):
     photo = tmp_path / "photo.png"
     cv2.imwrite(str(photo), np.full((240, 320, 3), 90, np.uint8))
@@ -49,6 +49,7 @@ def test_a_dead_server_is_reported_immediately_and_once(tmp_path, monkeypatch, c
         "folder": [tmp_path],
         "video": [clip],
         "camera": [clip],
+        "cameras": [clip],
         "evaluate": ["--annotations", tmp_path / "truth.json", "--images", tmp_path],
     }
     err = TimedStream()

@@ -15,7 +15,7 @@ from client.tests.processes import ran
 # A free string may name a file. Enter each new option with a free string into one of these sets.
 OUTPUTS = {"--json", "--output", "--plot-3d", "--save-results"}
 INPUTS = {"--boxes", "--annotations", "--images", "--results", "--tls-ca", "--tls-key", "--tls-cert"}
-INPUTS |= {"pictures", "folder", "source", "picture"}
+INPUTS |= {"pictures", "folder", "source", "sources", "picture"}
 NO_FILES = {"--url", "--model"}
 PLACES = {"FILE", "PATH", "DIR", "FOLDER", "VIDEO", "PICTURE", "PEM"}
 SPELLINGS = ["same", "dotted", "link", "hard"]
@@ -43,6 +43,7 @@ def files(tmp_path, monkeypatch):
     writer = cv2.VideoWriter("clip.avi", cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
     writer.write(np.zeros((48, 64, 3), np.uint8))
     writer.release()
+    (tmp_path / "other.avi").write_bytes((tmp_path / "clip.avi").read_bytes())
     image = {"id": 1, "file_name": "photo.jpg", "width": 64, "height": 48}
     (tmp_path / "truth.json").write_text(json.dumps({"images": [image], "annotations": []}))
     (tmp_path / "results.json").write_text("[]")
@@ -72,6 +73,7 @@ COMMANDS = {
     "folder": "photos --boxes boxes.jsonl --tls-ca ca.pem",
     "video": "clip.avi --boxes boxes.jsonl --tls-ca ca.pem",
     "camera": "clip.avi --tls-ca ca.pem",
+    "cameras": "clip.avi other.avi --tls-ca ca.pem",
     "evaluate": "--annotations truth.json --images photos --boxes boxes.jsonl --tls-ca ca.pem",
     "evaluate results": "--annotations truth.json --results results.json",
 }
@@ -81,6 +83,7 @@ FILES = {
     "folder": ["photos/photo.jpg", "boxes.jsonl", "ca.pem"],
     "video": ["clip.avi", "boxes.jsonl", "ca.pem"],
     "camera": ["clip.avi", "ca.pem"],
+    "cameras": ["clip.avi", "other.avi", "ca.pem"],
     "evaluate": ["truth.json", "photos/photo.jpg", "photos/sub/other.jpg", "boxes.jsonl", "ca.pem"],
     "evaluate results": ["truth.json", "results.json"],
 }
@@ -90,7 +93,7 @@ CASES = [
     for option in sorted(OUTPUTS & names_of(subcommands()[command.split()[0]]))
     for path in FILES[command]
     for spelling in SPELLINGS
-    if not (command == "folder" and option == "--output")  # a folder: see below
+    if not (command in ("folder", "cameras") and option in ("--output", "--plot-3d"))  # a folder: see below
 ]
 
 
@@ -119,8 +122,8 @@ def test_an_output_that_is_an_input_is_refused(files, capsys, command, option, p
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if "evaluate" not in name])
 def test_two_outputs_in_one_file_are_refused(files, capsys, command):
-    if command == "folder":
-        argv = ["--output", "new", "--json", "new/photo.jpg"]
+    if command in ("folder", "cameras"):
+        argv = ["--output", "new", "--json", "new/photo.jpg" if command == "folder" else "new/1.mp4"]
     else:
         argv = ["--output", "new.avi", "--json", "./new.avi"]
     assert "would overwrite the output" in refused([*COMMANDS[command], *argv], capsys)
@@ -139,11 +142,23 @@ def test_two_outputs_in_one_file_are_refused(files, capsys, command):
         (["--recursive"], "."),
     ],
 )
-def test_output_folders_that_overlap_the_input_are_refused(files, capsys, flags, output):
+@pytest.mark.parametrize("option", ["--output", "--plot-3d"])
+def test_output_folders_that_overlap_the_input_are_refused(files, capsys, flags, output, option):
     (files / "link").symlink_to(files / "photos")
     before = contents(files)
-    refused(["folder", "photos", *flags, "--output", output], capsys)
+    refused(["folder", "photos", *flags, option, output], capsys)
     assert contents(files) == before
+
+
+def test_drawn_videos_that_are_inputs_are_refused(files, capsys):
+    (files / "drawn").mkdir()
+    os.link("other.avi", "drawn/2.mp4")
+    assert "drawn/2.mp4 would overwrite the input other.avi" in refused(
+        ["cameras", "clip.avi", "other.avi", "--output", "drawn"], capsys
+    )
+    assert "clip.avi is a file; --output is a folder here" in refused(
+        ["cameras", "other.avi", "--output", "clip.avi"], capsys
+    )
 
 
 def test_drawings_that_are_linked_inputs_are_refused(files, capsys):

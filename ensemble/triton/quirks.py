@@ -1,5 +1,7 @@
 """Workarounds for Triton 2.51, applied when pipelines are rendered. They are confined to this module.
 
+`docs/platform.md` lists all known faults of the platform, and the version where each one ends.
+
 1. When one of two concurrent steps fails, Triton never releases the request of the other, nor its memory, and a stop
    waits for it. So members run in the listed order: a step that takes no output of the member before it gets one as
    an additional input.

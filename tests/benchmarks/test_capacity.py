@@ -51,6 +51,7 @@ def test_the_tail_of_one_core_is_exponential():
 
 def test_replicas_stay_below_the_target_load_and_one_is_spare():
     plan = answer(Server(servers=2, demand_ms=66.0, alone_ms=70.0), 200)
+    assert plan["pictures_per_day_of_a_replica"] == round(86400 * plan["pictures_per_s_of_a_replica"])
     assert plan["replicas"] == 11  # 200 / (0.7 * 30.3) = 9.43, rounded up, and one more
     assert plan["cores_or_gpus"] == 22
     assert plan["load_of_a_replica"] < 0.7

@@ -11,6 +11,11 @@ def test_the_repository_must_be_given_once():
             start.repository(flags)
 
 
+def test_an_object_storage_is_refused_because_its_manifest_is_not_verified(capsys):
+    assert start.main(["--model-repository=s3://bucket/current"]) == 2
+    assert "--model-repository=s3://bucket/current is an object storage" in capsys.readouterr().err
+
+
 def test_every_start_makes_a_new_lock():
     assert start.lock() != start.lock()
     apis, _, key = start.lock().removeprefix("--grpc-restricted-protocol=").partition(":")

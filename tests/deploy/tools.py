@@ -15,6 +15,7 @@ _HERE = Path(__file__).parent
 FOLDER = _HERE.parents[1] / "out" / "deploy" / "tools"
 PYTHON = FOLDER / "venv" / "bin" / "python"
 CHECKOV = FOLDER / "checkov" / "bin" / "checkov"
+STORAGE = FOLDER / "storage" / "bin"  # the AWS command, moto's server, KServe's storage initializer
 NODE_MODULES = FOLDER / "npm" / "node_modules"
 _UNPACKED = FOLDER / "debian"
 _DEBIAN = {"promtool": "prometheus", "prometheus": "prometheus", "nginx": "nginx"}  # command: package
@@ -43,6 +44,7 @@ def main() -> int:
     try:
         _fetch_python(PYTHON.parents[1], _HERE / "requirements.txt")
         _fetch_python(CHECKOV.parents[1], _HERE / "checkov.txt")
+        _fetch_python(STORAGE.parent, _HERE / "storage.txt")
         _fetch_npm()
         _fetch_debian()
         for command in (*_DEBIAN, "hadolint", "yamllint"):

@@ -181,7 +181,7 @@ def test_ten_times_the_sustained_rate(busy_at, record, pace, deadline_s, seconds
     if seconds == 60:
         assert spike.share_of_rest > 0.85, vars(spike)
         assert median(spike.rejected_s) < 0.1
-        assert spike.recovered_s <= max(3, 7 / min(spike.sustained_per_s)), "the aim is 3 s; a slow network misses it"
+        assert spike.recovered_s <= max(3, 5 / min(spike.sustained_per_s)), "the aim is 3 s; a slow network misses it"
     assert not busy.server.is_red() and "broken" not in busy.server.log.read_text(), "overload is not death"
 
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from cigpose_client._base import DEFAULT_TIMEOUT_S
 from cigpose_client._client import PoseClient
 from cigpose_client._connection import DEFAULT_URL, Tls, check_url
-from cigpose_client._draw import BOTTOM_UP_THRESHOLD, DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions
+from cigpose_client._draw import BOTTOM_UP_THRESHOLD, DEFAULT_THRESHOLD, LABELS, PARTS, DrawOptions, Labels
 from cigpose_client._errors import PoseClientError, ServerUnavailable
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Retry
@@ -56,20 +56,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--max-persons", type=int, metavar="N", help="keep the N people with the best scores (server's default: 32)")
 
 
-def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int = 8) -> None:
-    """Add the options that `image`, `folder`, `video` and `camera` share.
+def add_run(parser: argparse.ArgumentParser, form: Format, concurrency: int | None = 8) -> None:
+    """Add the options that `image`, `folder`, `video`, `camera` and `cameras` share.
 
     Args:
         parser: of the subcommand.
         form: default of --format.
-        concurrency: default of --concurrency.
+        concurrency: default of --concurrency; None for no such option.
     """
     parser.add_argument(
         "--format", choices=FORMATS, default=form, help="of the people; coco has no 3-D points (default: %(default)s)"
     )
     parser.add_argument("--continue-on-error", action="store_true", help="continue after a picture or frame that fails")
     _add_drawing(parser)
-    add_concurrency(parser, concurrency)
+    if concurrency is not None:
+        add_concurrency(parser, concurrency)
     add_options(parser)
     add_connection(parser)
 
@@ -82,21 +83,28 @@ def _add_drawing(parser: argparse.ArgumentParser) -> None:
     add("--threshold", type=float, metavar="SCORE", help=text)
     add("--parts", type=_parts, default=PARTS, metavar="PART,...", help=f"to draw (default: {','.join(PARTS)})")
     add("--draw-boxes", action="store_true", help="draw the boxes, too")
-    text = "text at the box: the person's number in the results, or the box's score (default: %(default)s)"
-    add("--labels", choices=LABELS, default="none", help=text)
+    text = "text at the box: the person's number in the results, the box's score, or the id (default: id with --track)"
+    add("--labels", choices=LABELS, help=text)
     text = "width of the body's lines in pixels (default: grows with the person)"
     add("--line-width", type=above_zero(float), metavar="PX", help=text)
 
 
 def drawing(args: argparse.Namespace) -> DrawOptions:
     """Return the options of drawing that `add_run` added."""
-    return DrawOptions(args.threshold, args.parts, args.draw_boxes, args.labels, args.line_width)
+    labels: Labels = args.labels or ("id" if getattr(args, "track", False) else "none")
+    return DrawOptions(args.threshold, args.parts, args.draw_boxes, labels, args.line_width)
 
 
 def add_boxes(parser: argparse.ArgumentParser) -> None:
     """Add --boxes."""
     text = "boxes that replace the detector's: this command's JSON, or COCO detection results"
     parser.add_argument("--boxes", metavar="FILE", help=text)
+
+
+def add_plot_3d(parser: argparse.ArgumentParser, metavar: str, kind: str) -> None:
+    """Add --plot-3d."""
+    text = f"draw the people in 3-D beside the picture, from two sides; {kind}; needs a network that lifts"
+    parser.add_argument("--plot-3d", metavar=metavar, help=text)
 
 
 def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:

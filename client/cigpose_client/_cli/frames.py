@@ -3,7 +3,7 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +18,9 @@ _USUAL_RATE = 25.0  # frames per second, for sources that do not report a rate
 _AHEAD = 2  # frames that are read in advance
 _POLL_S = 0.1
 _END_S = 1.0  # for the reader to end
+_HIGHEST_RATE = 1000.0  # a larger one is the clock of the transport
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0  # before the next try to connect
+_SILENCE_MS = 10_000  # after which a connection counts as broken
 _TOLERANCE = 0.01  # share of the announced frames that may be missing
 
 
@@ -39,38 +42,55 @@ class Frame:
 class Video:
     """A video file or a live source. A thread reads it, so that Ctrl-C works while a read hangs.
 
-    Attributes:
+    Args:
+        source: as for `open_video`.
+        capture: OpenCV's open capture; None for an address that the thread opens.
         live: whether a new frame replaces one that is not yet taken.
+        note: called with a line of text for each change of the connection; None for a source that ends when it breaks.
+
+    Attributes:
+        live: as given.
         rate: frames per second.
         count: number of frames that the container announces; None if it announces none.
         read: number of frames that were yielded.
+        dropped: number of frames that newer ones have replaced.
+        ended: whether the last frame was yielded.
     """
 
-    def __init__(self, capture: Any, source: str, live: bool):
-        cv2 = opencv("reading video")
-        self._capture = capture
+    def __init__(self, source: str, capture: Any, live: bool, note: Callable[[str], None] | None = None):
         self._source = source
         self.live = live
-        self.rate: float = capture.get(cv2.CAP_PROP_FPS) or _USUAL_RATE
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.count: int | None = count if count > 0 and not live else None
-        self.read = 0
+        self.rate = _USUAL_RATE
+        self.count: int | None = None
+        self.read = self.dropped = 0
+        self.ended = False
+        self._note = note
+        self._is_film = False
+        self._capture: Any = None
+        if capture is not None:
+            self._use(capture)
         self._frames: queue.Queue[tuple[float, Pixels] | None] = queue.Queue(1 if live else _AHEAD)
         self._over = threading.Event()
         self._reader = in_thread(self._fill)
 
     def frames(self) -> Iterator[Frame | None]:
         """Yield every frame, or the newest of a live source; None after each tenth of a second without a frame."""
-        while True:
-            try:
-                item = self._frames.get(timeout=_POLL_S)
-            except queue.Empty:
-                yield None
-                continue
-            if item is None:
-                return self._reader.result()  # raises the reader's error, if there is one
-            index, self.read = self.read, self.read + 1
-            yield Frame(index, item[0] if self.live else index / self.rate, item[1])
+        while not self.ended:
+            frame = self.next(_POLL_S)
+            if not self.ended:
+                yield frame
+
+    def next(self, timeout_s: float) -> Frame | None:
+        """Return the next frame; None if it does not come in time, and with `ended` set after the last one."""
+        try:
+            item = self._frames.get(timeout=timeout_s) if timeout_s else self._frames.get_nowait()
+        except queue.Empty:
+            return None
+        if item is None:
+            self.ended = True
+            return self._reader.result()  # raises the reader's error, if there is one
+        index, self.read = self.read, self.read + 1
+        return Frame(index, item[0] if self.live else index / self.rate, item[1])
 
     def fault(self) -> str | None:
         """Return a sentence about missing frames of a source that has ended, or None.
@@ -91,17 +111,49 @@ class Video:
         self._over.set()
         wait([self._reader], _END_S)  # a reader that hangs ends with the process
 
+    def _use(self, capture: Any) -> None:
+        cv2 = opencv("reading video")
+        self._capture = capture
+        rate, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.rate = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
+        self._is_film = count > 0
+        self.count = count if self._is_film and not self.live else None
+
     def _fill(self) -> None:
         start_s = time.monotonic()
+        if self._capture is None:
+            self._connect(0.0)
         try:
             while not self._over.is_set():
                 done, image_bgr = self._capture.read()
-                if not done:
+                if done:
+                    self._offer((time.monotonic() - start_s, image_bgr))
+                elif self._note is None or self._is_film:
                     break
-                self._offer((time.monotonic() - start_s, image_bgr))
+                else:
+                    self._capture.release()
+                    self._note(f"{self._source}: the connection broke; connecting again")
+                    self._connect(_FIRST_PAUSE_S)
         finally:
-            self._capture.release()
+            if self._capture is not None:
+                self._capture.release()
             self._offer(None)
+
+    def _connect(self, pause_s: float) -> None:
+        """Open the source, with growing pauses between the tries, until it is open or reading is over."""
+        start_s = time.monotonic()
+        while not self._over.wait(pause_s):
+            capture = open_capture(self._source)
+            if capture.isOpened():
+                self._use(capture)
+                self._report(f"{self._source}: connected after {time.monotonic() - start_s:.1f} s")
+                return
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) or _FIRST_PAUSE_S
+            self._report(f"{self._source}: cannot be opened; next try in {pause_s:g} s")
+
+    def _report(self, text: str) -> None:
+        if self._note is not None and not self._over.is_set():
+            self._note(text)
 
     def _offer(self, item: tuple[float, Pixels] | None) -> None:
         """Queue a frame, or None for the end; a frame of a live source replaces one that is not yet taken."""
@@ -112,24 +164,46 @@ class Video:
             with suppress(queue.Empty):
                 if replace:
                     self._frames.get_nowait()
+                    self.dropped += 1
 
 
 @contextmanager
-def open_video(source: str, live: bool = False) -> Iterator[Video]:
+def open_video(
+    source: str, live: bool = False, note: Callable[[str], None] | None = None, patient: bool = False
+) -> Iterator[Video]:
     """Yield an open video.
 
     Args:
         source: a path, an address, or the number of a camera.
-        live: see `Video`.
+        live: see `Video`. A live address is connected again when it breaks, if there is a `note`.
+        note: called with a line of text for each change of the connection.
+        patient: whether a live address may be unavailable at first.
 
     Raises:
         ValueError: the source cannot be opened.
     """
-    cv2 = opencv("reading video")
-    place = int(source) if source.isdecimal() else source
-    # in a thread, because OpenCV ignores Ctrl-C while it connects to an address
-    capture = in_thread(cv2.VideoCapture, place).result() if "://" in source else cv2.VideoCapture(place)
-    if not capture.isOpened():
-        raise ValueError(f"{source} cannot be opened as a video or camera")
-    with closing(Video(capture, source, live)) as video:
+    note = note if live and is_address(source) else None
+    capture = None
+    if note is None or not patient:
+        # in a thread, because OpenCV ignores Ctrl-C while it connects to an address
+        capture = in_thread(open_capture, source).result() if is_address(source) else open_capture(source)
+        if not capture.isOpened():
+            raise ValueError(f"{source} cannot be opened as a video or camera")
+    with closing(Video(source, capture, live, note)) as video:
         yield video
+
+
+def is_address(source: str) -> bool:
+    """Return whether a source is on the network."""
+    return "://" in source
+
+
+def open_capture(source: str) -> Any:
+    """Return OpenCV's capture of a source, open or not."""
+    cv2 = opencv("reading video")
+    if source.isdecimal():
+        return cv2.VideoCapture(int(source))
+    if not is_address(source):
+        return cv2.VideoCapture(source)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _SILENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _SILENCE_MS]
+    return cv2.VideoCapture(source, cv2.CAP_ANY, limits)

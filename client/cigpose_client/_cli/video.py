@@ -6,7 +6,8 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import Boxes, estimate, load_boxes
@@ -16,11 +17,15 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
+from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import draw_onto
+from cigpose_client._draw import Pixels, draw_onto
+from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._poses import Poses
+from cigpose_client.streams import PoseStream
 
+Item = TypeVar("Item")
 Write: TypeAlias = Callable[[Frame], None]
 
 
@@ -28,7 +33,9 @@ def add_video(subcommands: Any) -> None:
     """Add `video`."""
     parser = subcommands.add_parser("video", help="people in every frame of a video")
     parser.add_argument("source", metavar="VIDEO")
-    _add_common(parser, concurrency=8)
+    add_common(parser, concurrency=8)
+    arguments.add_plot_3d(parser, "VIDEO", "a video")
+    add_tracking(parser, track=False)
     add_resume(parser)
     arguments.add_boxes(parser)
     parser.set_defaults(live=False, seconds=None)
@@ -39,17 +46,24 @@ def add_camera(subcommands: Any) -> None:
     parser = subcommands.add_parser(
         "camera",
         help="people in front of a camera, until Ctrl-C",
-        description="Find people in a live source. Frames that arrive faster than answers are dropped.",
+        description="Find people in a live source. Frames that arrive faster than answers are dropped. An address is "
+        "connected again when it breaks.",
     )
     parser.add_argument("source", nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)")
     parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after this time")
-    _add_common(parser, concurrency=2)
+    add_common(parser, concurrency=2)
+    arguments.add_plot_3d(parser, "VIDEO", "a video")
+    add_tracking(parser, track=False)
     parser.set_defaults(live=True, boxes=None, resume=False)
 
 
-def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
-    parser.add_argument("--output", metavar="VIDEO", help="write a video of the frames with skeletons")
-    text = "file for the people; - for stdout, the default without --output"
+_OUTPUT = ("VIDEO", "write a video of the frames with skeletons")
+
+
+def add_common(parser: argparse.ArgumentParser, concurrency: int | None, output: tuple[str, str] = _OUTPUT) -> None:
+    """Add the options that `video`, `camera` and `cameras` share; `output` is the name and help of --output."""
+    parser.add_argument("--output", metavar=output[0], help=output[1])
+    text = "file for the people; - for stdout, the default without an option that draws"
     parser.add_argument("--json", metavar="FILE", help=text)
     arguments.add_run(parser, "jsonl", concurrency)
     text = "send frames uncompressed: slower, but lossless (default: JPEG of quality 95)"
@@ -59,46 +73,66 @@ def _add_common(parser: argparse.ArgumentParser, concurrency: int) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `video` or `camera` and return the exit status."""
-    if args.resume and args.output:
-        raise UsageError("a video cannot be continued: give --resume without --output")
-    to_json = args.json or (None if args.output else PIPE)
-    files.check(args, [args.output, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
-    if args.output:
-        check_writable(args.output)
+    check_tracking(args)
+    args.concurrency = 1 if args.track else args.concurrency  # a stream needs its frames in order
+    videos = [path for path in (args.output, args.plot_3d) if path]
+    if args.resume and videos:
+        raise UsageError("a video cannot be continued: give --resume without --output and --plot-3d")
+    to_json = args.json or (None if videos else PIPE)
+    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
+    for path in videos:
+        check_writable(path)
     given = None if args.boxes is None else load_boxes(args.boxes)
-    with earlier_records(args, "frame", _place) as earlier, open_video(args.source, args.live) as video:
-        status = _ask(args, given, video, earlier, to_json)
+    progress = Progress("frames")
+    opened = open_video(args.source, args.live, progress.note)
+    with earlier_records(args, "frame", _place) as earlier, opened as video:
+        status = _ask(args, given, video, earlier, to_json, progress)
         fault = None if status == INTERRUPTED else video.fault()
     if fault:
         raise ValueError(fault)
     if status == 0:
-        remove_leftovers([args.output, args.json])
+        remove_leftovers([*videos, args.json])
     return status
 
 
-def _ask(args: argparse.Namespace, given: Boxes | None, video: Video, earlier: Earlier, to_json: str | None) -> int:
+def _ask(
+    args: argparse.Namespace,
+    given: Boxes | None,
+    video: Video,
+    earlier: Earlier,
+    to_json: str | None,
+    progress: Progress,
+) -> int:
     """Send the frames that have no answer yet, write the results, and return the exit status."""
-    progress = Progress("frames", None if video.count is None else max(video.count - len(earlier.answered), 0))
+    progress.total = None if video.count is None else max(video.count - len(earlier.answered), 0)
     if args.resume:
         progress.note(f"{len(earlier.answered)} frames are answered already")
     sound_of = None if video.live else args.source
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
-        write = stack.enter_context(_open_output(args.output, video.rate, sound_of)) if args.output else None
-        frames = _within(video.frames(), args.seconds)
+        write, write_plot = (
+            stack.enter_context(open_output(path, video.rate, sound_of)) if path else None
+            for path in (args.output, args.plot_3d)
+        )
+        frames = within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
-        work = functools.partial(_answer, run.client, given, args)
+        work = functools.partial(_answer, run.client, given, open_stream(args, run.client), args)
         for frame, outcome in run.answers(work, todo, lambda frame: f"frame {frame.index}"):
+            result, plot = (outcome, None) if isinstance(outcome, Exception) else outcome
             if records is not None:
                 key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
-                records.add(frame.index, key, frame.index, outcome)
+                records.add(frame.index, key, frame.index, result)
             if write is not None:
                 write(frame)
-            if isinstance(outcome, Poses):
-                progress.answer(len(outcome))
+            if write_plot is not None and plot is not None:
+                write_plot(replace(frame, image_bgr=plot))
+            if isinstance(result, Poses):
+                progress.answer(len(result))
         if not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
+        if video.live:
+            progress.note(dropped(video))
     return int(progress.failed > 0) if video.live else run.status  # Ctrl-C is the normal end of a camera
 
 
@@ -107,22 +141,33 @@ def _place(index: Any, before: int) -> int | None:
     return index if isinstance(index, int) and before == 0 else None
 
 
-def _within(frames: Iterator[Frame | None], seconds: float | None) -> Iterator[Frame | None]:
-    """Yield the frames of the first `seconds`; all frames for None."""
+def within(items: Iterator[Item], seconds: float | None) -> Iterator[Item]:
+    """Yield the items of the first `seconds`; all items for None."""
     start_s = time.monotonic()
-    return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, frames)
+    return itertools.takewhile(lambda _: seconds is None or time.monotonic() - start_s <= seconds, items)
 
 
-def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, frame: Frame) -> Poses:
-    """Return one frame's people. If requested, draw them here, to share that load among the workers."""
-    poses = estimate(client, frame.image_bgr, given, frame.index)
+def _answer(
+    client: PoseClient, given: Boxes | None, stream: PoseStream | None, args: argparse.Namespace, frame: Frame
+) -> tuple[Poses, Pixels | None]:
+    """Return one frame's people and their drawing in 3-D. Drawing here shares that load among the workers."""
+    if stream is None:
+        poses = estimate(client, frame.image_bgr, given, frame.index)
+    else:
+        poses = stream.update(frame.image_bgr, frame.time_s)
+    plot = draw_poses_3d(frame.image_bgr, poses, arguments.drawing(args)) if args.plot_3d else None
     if args.output:
         draw_onto(frame.image_bgr, poses, arguments.drawing(args))
-    return poses
+    return poses, plot
+
+
+def dropped(video: Video) -> str:
+    """Return the line about frames of a live source that newer ones have replaced."""
+    return f"{video.dropped} frames dropped, because newer ones had arrived"
 
 
 @contextmanager
-def _open_output(path: str, rate: float, sound_of: str | None) -> Iterator[Write]:
+def open_output(path: str, rate: float, sound_of: str | None) -> Iterator[Write]:
     """Yield the function that writes a frame of the video at `path`; the video has the size of the first frame.
 
     Each frame is written until the video is as long as its time requires: once from a file, sometimes twice from a slow

@@ -7,9 +7,9 @@ The state machine, with the bounds of `Bounds`:
    three requests that got their turn after waiting for a quarter of a second turn out to be abandoned, with the queue
    never empty between them.
 3. OVERLOADED: the queue is bounded by its delay instead. A request is rejected when those before it, queued and in
-   work, will take longer than `delay` at the pace of the last answers. One place in the queue always remains. A
-   request that has waited for half as long again is rejected at its turn: its caller will probably hang up before the
-   answer, and the requests behind it still have time.
+   work, will take longer than `delay` at the pace of the last answers. As many as Little's law asks for, and one more,
+   are never rejected. A request that has waited for half as long again is rejected at its turn: its caller will
+   probably hang up before the answer, and the requests behind it still have time.
 4. `delay` begins at two seconds, so a server recovers within that time when the load ends.
 5. Each abandoned request multiplies `delay` by 0.8, each answer by 1.01 (up to two seconds). So about one turn in
    twenty goes to an abandoned request. The callers' deadlines need not be known.
@@ -70,15 +70,15 @@ class Overload:
 
     def in_work(self, now: float) -> int:
         """Return how many requests may be in work."""
-        pace = self._pace(now)
-        needed = _SLACK * pace * median(self._alone_s) if pace and self._alone_s else 0
-        return min(max(round(needed), self._bounds.least_in_work), self._bounds.in_work)
+        needed = round(_SLACK * self._busy(self._pace(now)))
+        return min(max(needed, self._bounds.least_in_work), self._bounds.in_work)
 
     def inside(self, now: float) -> int:
         """Return how many requests may be in the queue and in work together."""
         pace = self._pace(now) if self._overloaded else None
         most = self._bounds.in_work + self._bounds.waiting
-        return most if pace is None else min(max(round(pace * self._delay_s), self.in_work(now) + 1), most)
+        busy = round(self._busy(pace)) if self._alone_s else self._bounds.least_in_work
+        return most if pace is None else min(max(round(pace * self._delay_s), busy + 1), most)
 
     def too_old(self, waited_s: float, now: float) -> bool:
         """Return whether a request has waited for so long that its turn would be wasted."""
@@ -119,6 +119,10 @@ class Overload:
         self._overloaded |= self._hang_ups >= _HANG_UPS
         if self._overloaded:
             self._delay_s = max(min(self._delay_s, waited_s) * _ABANDONED, _LEAST_DELAY_S)
+
+    def _busy(self, pace: float | None) -> float:
+        """Return how many requests in work have this pace, by Little's law; 0 before it is known."""
+        return pace * median(self._alone_s) if pace and self._alone_s else 0.0
 
     def _pace(self, now: float) -> float | None:
         """Return answers per second while requests queue; None before it is known."""

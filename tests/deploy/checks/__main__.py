@@ -17,7 +17,7 @@ from tests.deploy.checks.pods import Object
 from tests.deploy.checks.render import VARIANTS, render, render_folder
 
 _CHECKOV = (
-    "cpu",
+    "cpu+object-storage",
     "gpu",
     "gpu-keda",
     "gpu+tls+tracing",

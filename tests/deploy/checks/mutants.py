@@ -178,11 +178,21 @@ _EDGE_TLS_MUTATIONS: dict[str, Mutation] = {  # of the variant gpu-keda+tls
     ].pop(),
 }
 
+_STORAGE_MUTATIONS: dict[str, Mutation] = {  # of the variant cpu+object-storage
+    "a storage that the NetworkPolicy blocks": lambda o: _one(o, "NetworkPolicy")["spec"].update(egress=[]),
+    "keys in the environment": lambda o: _pod(o)["initContainers"][0].update(
+        env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": "secret"}]
+    ),
+    "no keys": lambda o: _pod(o)["initContainers"][0]["volumeMounts"].pop(),
+    "a copy by tag": lambda o: _pod(o)["initContainers"][0].update(image="registry.example.com/aws-cli:2"),
+}
+
 MUTANTS: dict[str, dict[str, Mutation]] = {
     "gpu-keda": _MUTATIONS,
     "gpu+tls+tracing": _TRACING_MUTATIONS,
     "gpu+tensorrt": _TENSORRT_MUTATIONS,
     "gpu-keda+tls": _EDGE_TLS_MUTATIONS,
+    "cpu+object-storage": _STORAGE_MUTATIONS,
 }
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from tests.deploy.checks import pods
 from tests.deploy.checks.pods import Object, containers, deployments, flag, of_kind, pod_spec
-from tests.deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, services, tls
+from tests.deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, object_storage, services, tls
 
 Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 
@@ -261,6 +261,7 @@ RULES: tuple[Rule, ...] = (
     server_flags,
     services,
     network,
+    object_storage,
     availability,
     namespaces,
     edge_proxy,

@@ -23,10 +23,12 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "cpu+tls": ("cpu", ("tls",)),
     "cpu+tracing": ("cpu", ("tracing",)),
     "cpu+edge-proxy": ("cpu", ("edge-proxy",)),
+    "cpu+object-storage": ("cpu", ("object-storage",)),
     "gpu+tls+tracing": ("gpu", ("tls", "tracing")),
     "gpu+tensorrt": ("gpu", ("tensorrt",)),
     "gpu-keda+tracing": ("gpu-keda", ("tracing",)),
     "gpu-keda+tls": ("gpu-keda", ("tls", "edge-proxy-tls")),
+    "gpu-keda+object-storage": ("gpu-keda", ("object-storage",)),
     "gpu-keda+tls+tensorrt": ("gpu-keda", ("tls", "edge-proxy-tls", "tensorrt")),
     "cpu+edge-proxy+tls": ("cpu", ("edge-proxy", "tls", "edge-proxy-tls")),
 }

@@ -54,6 +54,19 @@ def network(objects: Sequence[Object]) -> Iterator[str]:
             yield "cigpose: the NetworkPolicy blocks traces"
 
 
+def object_storage(objects: Sequence[Object]) -> Iterator[str]:
+    """Require the keys as files, and an open port, for an init container that copies from object storage."""
+    for name, spec in pods.specs(objects):
+        for container in spec.get("initContainers", []):
+            if container.get("command", [""])[0] != "aws":
+                continue
+            mounts = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+            if not mounts.get("/.aws", {}).get("readOnly"):
+                yield f"{name}: the keys of the object storage must be mounted at /.aws, read-only"
+            if 443 not in pods.egress_ports(objects, "cigpose"):
+                yield f"{name}: the NetworkPolicy blocks the object storage"
+
+
 def edge_proxy(objects: Sequence[Object]) -> Iterator[str]:
     """Require that the proxy finds pods, drops them in time, opens only what callers need, and limits size and rate."""
     conf = nginx_conf(objects)

@@ -163,6 +163,23 @@ def test_an_overloaded_queue_has_room_for_one_slow_request():
     assert overload.too_old(13.1, now) and not overload.too_old(12.9, now), "1.5 times 2 s, and 10 s of an answer"
 
 
+def test_an_overloaded_slow_network_has_as_many_inside_as_keep_it_busy_and_one():
+    overload = Overload(BOUNDS, 0.0)
+    for _ in range(8):
+        overload.answered(0.0, 2.0)  # two seconds alone
+    now = queued(overload, 0.0, pace=1.0)
+    overload.rejected(now - 1)
+    overload.rejected(now)
+    assert overload.inside(now) == 2 + 1, "1 a second times 2 s are 2 busy ones; the queue of 2 s would be 2"
+    fast = Overload(BOUNDS, 0.0)
+    for _ in range(8):
+        fast.answered(0.0, 0.4)
+    now = queued(fast, 0.0, pace=1.0)
+    fast.rejected(now - 1)
+    fast.rejected(now)
+    assert fast.inside(now) == 2, "2 s at 1 a second"
+
+
 def test_without_a_known_pace_the_delay_decides():
     overload = Overload(BOUNDS, 0.0)
     overload.queue_is(5, 0.0)

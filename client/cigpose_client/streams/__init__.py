@@ -1,0 +1,11 @@
+"""Streams: people with lasting ids and smooth keypoints in the frames of a film or a camera.
+
+The state of a stream lives here, in the client, because any replica of the server may answer any frame.
+`options`, `association`, `motion`, `smoothing`, `tracks` and `policy` are pure functions of arrays; `stream` sends the
+requests.
+"""
+
+from cigpose_client.streams.options import Smoothing, StreamOptions
+from cigpose_client.streams.stream import AsyncPoseStream, PoseStream
+
+__all__ = ["AsyncPoseStream", "PoseStream", "Smoothing", "StreamOptions"]

@@ -1,0 +1,191 @@
+"""One frame of a stream: which requests to send, and the state after their answers. No I/O."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from cigpose_client._errors import ModelNotReady
+from cigpose_client._poses import FloatArray, Poses
+from cigpose_client._retry import Call
+from cigpose_client.streams import motion
+from cigpose_client.streams.association import Array, Rows, sizes
+from cigpose_client.streams.matching import Match, associate, found_by_boxes
+from cigpose_client.streams.options import Smoothing, StreamOptions
+from cigpose_client.streams.smoothing import METRES, one_euro, score_weights, units
+from cigpose_client.streams.tracks import State, Tracks, begun, sigmas
+
+_SEEK_S = 1.0  # a longer step of time begins the stream anew
+_PAUSE_S = 0.5  # a longer step restarts the filters
+_ROUNDING_S = 1e-6
+_EXPANSION = 1.05  # of the boxes of a request, against errors of the velocity
+
+
+def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callable[[FloatArray | None], Call]) -> Call:
+    """Return the steps of one frame; the result is the state after it, and the people with their ids.
+
+    Args:
+        state: before the frame; it is not changed, so a call that fails leaves the stream as it was.
+        time_s: time of the frame.
+        options: of the stream.
+        ask: returns the call for the people in (N, 4) boxes, or for None that of the detector; the results are `Poses`.
+    """
+    state = _continued(state, time_s, options)
+    if state.tracks is not None and _without_detector(state, time_s, options):
+        tracks = state.tracks.take(slice(state.visible))
+        try:
+            poses: Poses = yield from ask(request_boxes(tracks, time_s))
+        except ModelNotReady as error:
+            if error.transient:
+                raise
+            state = replace(state, boxes_work=False)
+        else:
+            match = found_by_boxes(tracks, poses, time_s, options.score_fall)
+            if match is not None:
+                return advance(replace(state, troubles=0), poses, match, time_s, False, options)
+            pause = min(2**state.troubles, options.detect_every)  # frames
+            state = replace(state, troubles=state.troubles + 1, boxes_from=state.frame + 1 + pause)
+    poses = yield from ask(None)
+    state = _fitting(replace(state, boxes_work=state.boxes_work and not poses.bottom_up), poses)
+    match = associate(state.tracks, poses, time_s)
+    return advance(state, poses, match, time_s, True, options)
+
+
+def request_boxes(tracks: Tracks, time_s: float) -> FloatArray:
+    """Return the (T, 4) boxes to look in at `time_s`."""
+    boxes, _ = tracks.moved(time_s)
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * _EXPANSION
+    return np.hstack([middle - half, middle + half]).astype(np.float32)
+
+
+def advance(
+    state: State, poses: Poses, match: Match, time_s: float, detected: bool, options: StreamOptions
+) -> tuple[State, Poses]:
+    """Return the state after a frame, and the people of the answer with their ids, smoothed if requested.
+
+    Args:
+        state: before the frame.
+        poses: the answer; its boxes are the detector's, or those of the request.
+        match: association of its people with those of `state`.
+        time_s: time of the frame.
+        detected: whether the detector ran.
+        options: of the stream.
+    """
+    now = begun(poses, state.next_id, time_s)
+    is_new = np.ones(len(poses), bool)
+    is_new[match.people] = False
+    now.ids[is_new] = state.next_id + np.arange(is_new.sum())
+    if state.tracks is not None and len(match.tracks):
+        before = state.tracks.take(match.tracks)
+        after = _measured(before, now.take(match.people), detected)
+        if options.smoothing is not None:
+            lost = match.tracks >= state.visible
+            after = _smoothed(before, after, lost, time_s - state.time_s, sigmas(poses), options.smoothing)
+        now = _replaced(now, match.people, after)
+    everybody = now if state.tracks is None else now.joined(_lost(state.tracks, match, time_s, options.max_lost_s))
+    after_frame = replace(
+        state,
+        tracks=everybody,
+        visible=len(now),
+        next_id=state.next_id + int(is_new.sum()),
+        time_s=time_s,
+        frame=state.frame + 1,
+        detected_frame=state.frame if detected else state.detected_frame,
+        detected_s=time_s if detected else state.detected_s,
+    )
+    return after_frame, _answer(poses, now)
+
+
+def _continued(state: State, time_s: float, options: StreamOptions) -> State:
+    """Return the state without anybody, if the time ran backwards or jumped."""
+    step_s = time_s - state.time_s
+    if 0 <= step_s <= max(_SEEK_S, options.max_lost_s):
+        return state
+    return replace(state, tracks=None, visible=0)
+
+
+def _fitting(state: State, poses: Poses) -> State:
+    """Return the state without anybody, if the answers have other keypoints now: the network was replaced."""
+    fits = state.tracks is None or state.tracks.fits(begun(poses, 0, 0.0))
+    return state if fits else replace(state, tracks=None, visible=0)
+
+
+def _without_detector(state: State, time_s: float, options: StreamOptions) -> bool:
+    if not state.boxes_work or state.visible == 0 or state.frame < state.boxes_from:
+        return False
+    if time_s - state.time_s > _PAUSE_S:
+        return False
+    if options.detect_every_s is not None:
+        return time_s - state.detected_s < options.detect_every_s - _ROUNDING_S
+    return state.frame - state.detected_frame < options.detect_every
+
+
+def _measured(before: Tracks, now: Tracks, detected: bool) -> Tracks:
+    """Return the people of `now` with what `before` carries over: id, velocity, and the last detection."""
+    weights = np.minimum(score_weights(before.scores), score_weights(now.scores))
+    old, new, _ = motion.similarity(before.keypoints, now.keypoints, weights)
+    velocities = motion.updated_velocities(before.velocities, before.counts, new - old, now.seen_s - before.seen_s)
+    now = replace(now, ids=before.ids, velocities=velocities, counts=before.counts + 1)
+    if detected:
+        return now
+    return replace(
+        now,
+        bboxes=_boxes_of_poses(before, now),
+        bbox_scores=before.bbox_scores,
+        detected_bboxes=before.detected_bboxes,
+        detected_keypoints=before.detected_keypoints,
+        detected_scores=before.detected_scores,
+    )
+
+
+def _boxes_of_poses(before: Tracks, now: Tracks) -> Array:
+    """Return the (N, 4) boxes of the last detection, moved as the keypoints have moved since."""
+    weights = np.minimum(score_weights(before.detected_scores), score_weights(now.scores))
+    boxes = motion.moved_boxes(
+        before.detected_bboxes, *motion.similarity(before.detected_keypoints, now.keypoints, weights)
+    )
+    return motion.with_extents(boxes, now.keypoints, now.scores)
+
+
+def _smoothed(
+    before: Tracks, now: Tracks, lost: npt.NDArray[np.bool_], dt_s: float, sigma: Array, options: Smoothing
+) -> Tracks:
+    """Return the people of `now` with filtered points. The filter restarts after a pause, an absence or a jump."""
+    size = sizes(now.bboxes)
+    unit, weights = units(size, sigma), score_weights(now.scores)
+    apart = np.linalg.norm(now.keypoints - before.points - before.point_speeds * dt_s, axis=2)
+    restart = lost[:, None] | (dt_s > _PAUSE_S) | (apart > options.jump * size[:, None])
+    points, speeds = one_euro(before.points, before.point_speeds, now.keypoints, restart, dt_s, unit, weights, options)
+    shape = now.joints.shape[:2]
+    begin = np.broadcast_to(restart.mean(axis=1, keepdims=True) > 0.5, shape)
+    joints, joint_speeds = one_euro(
+        before.joints, before.joint_speeds, now.joints, begin, dt_s, np.full(shape, METRES), np.ones(shape), options
+    )
+    return replace(now, points=points, point_speeds=speeds, joints=joints, joint_speeds=joint_speeds)
+
+
+def _replaced(now: Tracks, rows: Rows, others: Tracks) -> Tracks:
+    """Return `now` with `others` at `rows`."""
+    values = {}
+    for field in fields(now):
+        values[field.name] = getattr(now, field.name).copy()
+        values[field.name][rows] = getattr(others, field.name)
+    return Tracks(**values)
+
+
+def _lost(tracks: Tracks, match: Match, time_s: float, max_lost_s: float) -> Tracks:
+    """Return the people who were not found, except those lost for too long."""
+    missing = np.setdiff1d(np.arange(len(tracks)), match.tracks)
+    return tracks.take(missing[time_s - tracks.seen_s[missing] <= max_lost_s])
+
+
+def _answer(poses: Poses, tracks: Tracks) -> Poses:
+    return replace(
+        poses,
+        bboxes=tracks.bboxes.astype(np.float32),
+        bbox_scores=tracks.bbox_scores.astype(np.float32),
+        keypoints=tracks.points.astype(np.float32),
+        keypoints_3d=None if poses.keypoints_3d is None else tracks.joints.astype(np.float32),
+        track_ids=tracks.ids.astype(np.int64),
+    )

@@ -1,0 +1,65 @@
+"""Motion of whole people: shift and scale between two poses, velocity, and where a person will be."""
+
+import numpy as np
+import numpy.typing as npt
+
+from cigpose_client.streams.association import Array
+
+_CLEAR = 0.5  # share of the person's mean score from which on a keypoint belongs to the extent
+_SCALES = (0.8, 1.25)  # of a person between two detections; a larger change is one of the posture
+_MEMORY_S = 0.15  # time constant of the velocity
+_COAST_S = 1.5  # time constant with which the velocity of a lost person fades
+
+
+def similarity(before: Array, now: Array, weights: Array) -> tuple[Array, Array, Array]:
+    """Return the similarity transform between poses, least squares without rotation.
+
+    Args:
+        before: (N, K, 2) keypoints.
+        now: (N, K, 2) keypoints.
+        weights: (N, K) of the keypoints, not negative.
+
+    Returns:
+        centers before (N, 2), centers now (N, 2), scales (N,) from 0.8 to 1.25.
+    """
+    shares = (weights / np.maximum(weights.sum(axis=1, keepdims=True), 1e-9))[..., None]
+    old, new = (shares * before).sum(axis=1), (shares * now).sum(axis=1)
+    spreads = [
+        (shares * (pose - center[:, None]) ** 2).sum(axis=(1, 2)) for pose, center in ((before, old), (now, new))
+    ]
+    scales = np.sqrt(spreads[1] / np.maximum(spreads[0], 1e-9))
+    return old, new, np.clip(np.where(spreads[0] > 0, scales, 1.0), *_SCALES)
+
+
+def moved_boxes(bboxes_xyxy: Array, old: Array, new: Array, scales: Array) -> Array:
+    """Return the (N, 4) boxes, moved by the result of `similarity`."""
+    corners = bboxes_xyxy.reshape(-1, 2, 2)
+    return (new[:, None] + scales[:, None, None] * (corners - old[:, None])).reshape(-1, 4)
+
+
+def with_extents(bboxes_xyxy: Array, keypoints: Array, scores: Array) -> Array:
+    """Return the boxes, enlarged to hold the keypoints with clear scores: raised arms leave a box that only moves."""
+    if not keypoints.size:
+        return bboxes_xyxy
+    clear = (scores >= _CLEAR * scores.mean(axis=1, keepdims=True)) & (scores > 0)
+    low = np.where(clear[..., None], keypoints, np.inf).min(axis=1)
+    high = np.where(clear[..., None], keypoints, -np.inf).max(axis=1)
+    return np.hstack([np.minimum(bboxes_xyxy[:, :2], low), np.maximum(bboxes_xyxy[:, 2:], high)])
+
+
+def updated_velocities(velocities: Array, counts: npt.NDArray[np.int64], shifts: Array, dt_s: Array) -> Array:
+    """Return the (N, 2) velocities in pixels per second after another measurement.
+
+    Args:
+        velocities: (N, 2) before.
+        counts: (N,) number of measurements before; the first ones have more weight than their duration gives them.
+        shifts: (N, 2) pixels since the person was last seen.
+        dt_s: (N,) seconds since then; 0 leaves a velocity as it is.
+    """
+    gains = np.where(dt_s > 0, np.maximum(1 - np.exp(-dt_s / _MEMORY_S), 1 / (counts + 2.0)), 0.0)[:, None]
+    return np.asarray(velocities + gains * (shifts / np.maximum(dt_s, 1e-9)[:, None] - velocities))
+
+
+def coasted_s(ages_s: Array) -> Array:
+    """Return the seconds for which a person who was seen `ages_s` ago is moved on: with age, the velocity fades."""
+    return np.asarray(_COAST_S * (1 - np.exp(-ages_s / _COAST_S)))

@@ -1,0 +1,95 @@
+"""The streams of the two clients: they hold the state and swap it once a frame has its answer."""
+
+import asyncio
+import math
+import threading
+from typing import TYPE_CHECKING, cast
+
+from cigpose_client._image import Image
+from cigpose_client._poses import Poses
+from cigpose_client._protocol import Options
+from cigpose_client._retry import Call, Limit
+from cigpose_client.streams.frame import frame_call
+from cigpose_client.streams.options import StreamOptions
+from cigpose_client.streams.tracks import State
+
+if TYPE_CHECKING:
+    from cigpose_client._async_client import AsyncPoseClient
+    from cigpose_client._client import PoseClient
+
+
+class PoseStream:
+    """The people of one film or camera, made by `PoseClient.stream`.
+
+    Frames are passed in order. Threads may call `update`; the calls run one after another.
+    """
+
+    def __init__(self, client: "PoseClient", options: StreamOptions, request: Options):
+        self._client = client
+        self._options = options
+        self._request = request
+        self._lock = threading.Lock()
+        self._state = State()
+
+    def update(self, image: Image, time_s: float, *, timeout_s: float | None = None) -> Poses:
+        """Return the people in a frame with their `track_ids`, smoothed if the stream was made so.
+
+        A frame that fails changes nothing: the stream goes on with the next one.
+
+        Args:
+            image: the frame, as for `PoseClient.estimate`.
+            time_s: its time in seconds, from any start. A time before that of the last frame, or a long step ahead
+                (a seek), begins with new people.
+            timeout_s: as for `PoseClient.estimate`, for all requests of this frame.
+
+        Raises:
+            ValueError: `time_s` is not finite.
+        """
+        limit, picture = self._client._limit(timeout_s), self._client._encoded(image)
+        with self._lock:
+            call = _call(self._client, self._state, self._options, self._request, picture, time_s, limit)
+            self._state, poses = cast("tuple[State, Poses]", self._client._run(call))
+        return poses
+
+    def reset(self) -> None:
+        """Forget all people; ids go on."""
+        with self._lock:
+            self._state = State(next_id=self._state.next_id)
+
+
+class AsyncPoseStream:
+    """`PoseStream` for asyncio, made by `AsyncPoseClient.stream`: the same methods, awaited."""
+
+    def __init__(self, client: "AsyncPoseClient", options: StreamOptions, request: Options):
+        self._client = client
+        self._options = options
+        self._request = request
+        self._lock = asyncio.Lock()
+        self._state = State()
+
+    async def update(self, image: Image, time_s: float, *, timeout_s: float | None = None) -> Poses:
+        """See `PoseStream.update`."""
+        limit, picture = self._client._limit(timeout_s), await asyncio.to_thread(self._client._encoded, image)
+        async with self._lock:
+            call = _call(self._client, self._state, self._options, self._request, picture, time_s, limit)
+            self._state, poses = cast("tuple[State, Poses]", await self._client._run(call))
+        return poses
+
+    async def reset(self) -> None:
+        """See `PoseStream.reset`."""
+        async with self._lock:
+            self._state = State(next_id=self._state.next_id)
+
+
+def _call(
+    client: "PoseClient | AsyncPoseClient",
+    state: State,
+    options: StreamOptions,
+    request: Options,
+    picture: bytes,
+    time_s: float,
+    limit: Limit,
+) -> Call:
+    if not math.isfinite(time_s):
+        raise ValueError(f"time_s is {time_s}; give the frame's time in seconds")
+    return frame_call(state, time_s, options, lambda boxes: client._frame_call(picture, boxes, request, limit))
