@@ -15,6 +15,9 @@ COMMANDS = {command.name: command for command in commands()}
 FILES = {
     ("benchmarks chart", "output"),
     ("export onnx", "output"),
+    ("export quantize", "output"),
+    ("benchmarks growth", "chart"),
+    *((f"benchmarks {name}", "output") for name in ("growth", "memory", "serving")),
     ("server", "health_file"),
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
