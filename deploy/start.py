@@ -13,7 +13,7 @@ from pathlib import Path
 from server import manifest
 from server.access import CLOSED_APIS
 from server.installation import find_installation
-from server.preflight import profile_problems
+from server.preflight import backend_problems, profile_problems
 
 _SHM = Path("/dev/shm")
 _PREFIX_FLAG = "--backend-config=python,shm-region-prefix-name="
@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found := profile_problems(models, profile(flags)):
         return _refuse(found, 2)
     try:
-        found = manifest.problems(models)
         installation = find_installation()
+        found = [*manifest.problems(models), *backend_problems(installation, models, profile(flags), flags)]
     except ValueError as error:
         found = [str(error)]
     if found:

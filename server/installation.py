@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,12 @@ class Installation:
         python = shutil.copytree(self.wheel / "backends" / "python", folder / "python")
         shutil.copy(self.wheel / "python_backend_stubs" / python_version() / "triton_python_backend_stub", python)
         return folder
+
+    def has_stand_in(self, flags: Sequence[str] = ()) -> bool:
+        """Return whether networks run in the stand-in backend: inside the wheel, or in a directory among the flags."""
+        folders = [flag.partition("=")[2] for flag in flags if flag.startswith("--backend-directory=")]
+        stand_ins = [Path(folder, "onnxruntime", "model.py").is_file() for folder in folders]
+        return stand_ins[-1] if stand_ins else self.wheel is not None
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
         """Return the server's environment: PATH with this interpreter first, library paths, allocator settings."""

@@ -75,14 +75,21 @@ class ServerLog:
 
     def explanation(self, cpu_profiles: Sequence[str]) -> str:
         """Return the rest of an error message: errors and end of the log file, if there is one, then the cause."""
-        if self._thread:
-            self._thread.join(_LAST_WORDS_S)
-        content = self.path.read_bytes() if self.path else self._kept
-        text = content.decode("utf-8", errors="replace")
+        text = self._text()
         why = reason(text, cpu_profiles)
         if self.path:
             return f"; its errors and the end of its log:\n{_tail(text)}\n{why}".rstrip()
         return f": {why}" if why else ""
+
+    def names_a_model(self) -> bool:
+        """Return whether the log names a model that cannot be loaded."""
+        return bool(_models(self._text()))
+
+    def _text(self) -> str:
+        if self._thread:
+            self._thread.join(_LAST_WORDS_S)
+        content = self.path.read_bytes() if self.path else self._kept
+        return content.decode("utf-8", errors="replace")
 
     def _pass_on(self, stream: IO[bytes]) -> None:
         with stream:
@@ -101,13 +108,18 @@ def reason(text: str, cpu_profiles: Sequence[str]) -> str:
         text: the log.
         cpu_profiles: profiles to suggest on a machine without a GPU.
     """
-    reasons = {match["model"]: match["reason"] for pattern in _FAILURES for match in pattern.finditer(text)}
+    reasons = _models(text)
     if not reasons:
         return _explained(_last_error(text), cpu_profiles)
     sentences = {model: _explained(raw, cpu_profiles, model) for model, raw in reasons.items()}
     first = next(iter(sentences.values()))
     names = ", ".join(model for model, sentence in sentences.items() if sentence == first)
     return f"{names} cannot load: {first}"
+
+
+def _models(text: str) -> dict[str, str]:
+    """Return the reason for each model that cannot be loaded."""
+    return {match["model"]: match["reason"] for pattern in _FAILURES for match in pattern.finditer(text)}
 
 
 def _explained(raw: str, cpu_profiles: Sequence[str], model: str = "") -> str:

@@ -6,7 +6,7 @@ import socket
 import sys
 import sysconfig
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ def problems(installation: Installation, options: ServerOptions) -> list[str]:
     """Return the problems that would keep the server from working, one sentence each."""
     found = [*_repository_problems(options.repository), *manifest_problems(options.repository)]
     found += profile_problems(options.repository, options.profile)
+    found += backend_problems(installation, options.repository, options.profile, options.flags)
     found += _port_problems(options.address, options.ports)
     found += _tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
@@ -53,6 +54,20 @@ def profile_problems(repository: Path, profile: str) -> list[str]:
     if not profile or profile in known or not _configs(repository):
         return []
     return [f"profile {profile!r} is unknown; the models in {repository} have {', '.join(known) or 'no profiles'}"]
+
+
+def backend_problems(
+    installation: Installation, repository: Path, profile: str, flags: Sequence[str] = ()
+) -> list[str]:
+    """Return the problem of a profile that does harm on the server's own `onnxruntime` backend (`docs/backends.md`)."""
+    configs = [path.read_text(encoding="utf-8") for path in repository.glob(f"*/configs/{profile}.pbtxt")]
+    if installation.has_stand_in(flags) or not any('name: "openvino"' in config for config in configs):
+        return []
+    return [
+        f"profile {profile!r} needs the stand-in backend of this project: Triton's own onnxruntime backend ignores the "
+        "precision and the threads for OpenVINO, and compiles the network again for every number of people; choose "
+        "cpu or cpu-latency"
+    ]
 
 
 def manifest_problems(repository: Path) -> list[str]:

@@ -18,10 +18,10 @@ from tritonclient.utils import InferenceServerException
 from server import access
 from server.command import EXIT_TIMEOUT_S, command
 from server.control import Control
-from server.installation import find_installation
+from server.installation import Installation, find_installation
 from server.log import ServerLog
 from server.options import ServerOptions, ServerTls
-from server.preflight import is_free, problems, profiles
+from server.preflight import backend_problems, is_free, problems, profiles
 from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
@@ -33,7 +33,7 @@ _PORTS = itertools.cycle(random.sample(range(20000, 32768), 10000))
 
 
 class Crashed(RuntimeError):
-    """The server was ended by a signal, so a second try may succeed."""
+    """The server was ended by a signal, without a model that it could not load. So a second try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,17 @@ def running_server(
         stack.callback(_stop, process)
         control = stack.enter_context(Control(access.connect(options), key))
         if failure := _wait_until_ready(process, control, timeout_s, should_stop):
-            failed = Crashed if (process.poll() or 0) < 0 else RuntimeError
-            cpu_profiles = [name for name in profiles(options.repository) if name[:3] == "cpu"]
-            raise failed(failure + output.explanation(cpu_profiles))
+            # a server that cannot load a model may also crash while it ends; it would not load it at a second try
+            failed = Crashed if (process.poll() or 0) < 0 and not output.names_a_model() else RuntimeError
+            raise failed(failure + output.explanation(_cpu_profiles(installation, options)))
         output.forget()
         stack.callback(_drain, process, control)
         yield RunningServer(options, process, control)
+
+
+def _cpu_profiles(installation: Installation, options: ServerOptions) -> list[str]:
+    names = [name for name in profiles(options.repository) if name.startswith("cpu")]
+    return [name for name in names if not backend_problems(installation, options.repository, name, options.flags)]
 
 
 def _start(arguments: list[str], environment: dict[str, str], output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
@@ -130,12 +135,17 @@ def _wait_until_ready(
         if should_stop():
             raise KeyboardInterrupt
         if (code := process.poll()) is not None:
-            return f"tritonserver ended with {code} after {elapsed:.1f} s"
+            return f"tritonserver {ending(code)} after {elapsed:.1f} s"
         with contextlib.suppress(InferenceServerException):
             if control.is_ready():
                 return ""
         time.sleep(0.05)
     return f"tritonserver is not ready after {timeout_s:.0f} s"
+
+
+def ending(code: int) -> str:
+    """Return how a process ended, from its exit code: `ended with 1` or `was ended by SIGSEGV`."""
+    return f"ended with {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
 
 
 def _drain(process: "subprocess.Popen[bytes]", control: Control) -> None:

@@ -4,7 +4,8 @@ Three signs, in the order of their reliability:
 
 - A process of the Python backend has ended: the model is broken.
 - A canary returns a server error: the model is broken if the next canary returns one, too.
-- A canary is late: the model is broken only if it neither answers nor computes for a long time.
+- A canary is late: the model is broken only if it neither answers nor computes for a long time. `server/activity.py`
+  measures that for models with and without processes of their own.
 
 A model that has answered real requests since the last check gets no canary. So a busy server gets no additional load,
 and overload is not taken for a broken model.
@@ -16,15 +17,17 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tritonclient.utils import InferenceServerException
 
 from server import stubs
+from server.activity import Sample, sample
 from server.canary import Verdict, canary_inputs, verdict
 from server.health import Health
 from server.preflight import manifest_problems
-from server.process import RunningServer
+from server.process import RunningServer, ending
 from server.tries import Tries
 
 _LOG = logging.getLogger(__name__)
@@ -32,8 +35,11 @@ _TICK_S = 0.25
 _PERIOD_S = 5.0  # between canaries; jittered, so that replicas do not send them at the same time
 _SECOND_OPINION_S = 1.0
 _TIMEOUT_S = 5.0
-_HUNG_S = 20.0
-_BUSY_SHARE = 0.05  # of a core; an idle stub uses far less
+_LOOK_S = 1.0  # between two samples of a late model
+_PAUSE_S = 5.0  # a longer time between two samples means that launcher or machine were paused
+# A hang is found within 30 s: the next canary leaves after two periods at most, is sampled a second later, and the
+# model is broken at the first sample after this time.
+_HUNG_S = 14.0
 _RELOADS, _WINDOW_S = 5, 300.0
 _LEAVE_S = 20.0  # for the last answers of a broken model's remaining processes
 
@@ -51,10 +57,10 @@ class _Watched:
         tries: the reloads.
         canary_due_s: time of the next canary.
         waiting: whether a canary has no answer yet.
+        late: whether the last canary was late.
         faults: number of consecutive server errors.
         answered: number of successful requests at the last check.
-        busy_s: processor time of its processes when it was last active.
-        idle_since_s: time of the first late canary since it was last active.
+        last_active: the sample since which a late model has not computed.
         reload_due_s: time of the next reload.
     """
 
@@ -62,10 +68,10 @@ class _Watched:
     tries: Tries = field(default_factory=lambda: Tries(_RELOADS, _WINDOW_S))
     canary_due_s: float = 0.0
     waiting: bool = False
+    late: bool = False
     faults: int = 0
     answered: int = 0
-    busy_s: float = 0.0
-    idle_since_s: float | None = None
+    last_active: Sample | None = None
     reload_due_s: float | None = None
 
 
@@ -85,6 +91,10 @@ class Watchdog:
         self._stubs = stubs.stubs_of(server.process.pid)
         self._leaving: dict[int, float] = {}  # replaced process -> time at which it is ended
         self._networks = [name for name, config in configs.items() if config.backend == "onnxruntime"]
+        # in tritonserver itself, each execution of these keeps one thread computing
+        self._on_cpu = {name for name, config in configs.items() if _is_on_cpu(config)}
+        self._files = {name: _files(server.options.repository, name) for name in self._networks}
+        self._looked_s = 0.0
         self._reported_s = now = time.monotonic()
         for model in self._models.values():
             model.canary_due_s = now + random.uniform(0, _PERIOD_S)
@@ -97,10 +107,12 @@ class Watchdog:
         """
         while not should_stop():
             if (code := self._server.process.poll()) is not None:
-                raise RestartNeeded(f"tritonserver ended with {code}")
+                raise RestartNeeded(f"tritonserver {ending(code)}")
             now = time.monotonic()
             self._check_processes(now)
             self._check_verdicts(now)
+            if now >= self._looked_s + _LOOK_S:
+                self._check_late(now)
             self._send_canaries(now)
             for name, model in self._models.items():
                 if model.reload_due_s is not None and model.reload_due_s <= now:
@@ -134,22 +146,38 @@ class Watchdog:
             model.waiting = False
             model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             model.faults = model.faults + 1 if answer is Verdict.BROKEN else 0
+            model.late = answer is Verdict.LATE
             if answer is Verdict.ALIVE:
-                model.idle_since_s = None
+                model.last_active = None
             elif answer is Verdict.LATE:
-                self._handle_late(name, model, now)
+                continue
             elif model.faults > 1:
                 self._break_living(name, text, now)
             else:
                 model.canary_due_s = now + _SECOND_OPINION_S
 
-    def _handle_late(self, name: str, model: _Watched, now: float) -> None:
-        """Break a late model if it has neither answered nor computed since it was first late."""
-        busy_s = self._busy_s(name)
-        if model.idle_since_s is None or busy_s - model.busy_s > _BUSY_SHARE * (now - model.idle_since_s):
-            model.idle_since_s, model.busy_s = now, busy_s
-        elif now - model.idle_since_s > _HUNG_S:
-            self._break_living(name, f"no answer and no work for {now - model.idle_since_s:.0f} s", now)
+    def _check_late(self, now: float) -> None:
+        """Break a late model if it has neither answered nor computed since its canary was sent."""
+        paused, self._looked_s = now > self._looked_s + _PAUSE_S, now
+        late = {name: model for name, model in self._models.items() if model.waiting or model.late}
+        try:
+            statistics = self._control.statistics() if late else {}
+        except InferenceServerException as error:
+            _LOG.debug("no statistics: %s", error)
+            return
+        for name, model in late.items():
+            before, current = model.last_active, self._sample(name, statistics, now)
+            count = statistics[name].inference_stats.success.count if name in statistics else 0
+            if before is None or paused or count != model.answered or before.shows_work(current):
+                model.last_active, model.answered = current, count
+            elif model.late and now - before.at_s > _HUNG_S:
+                self._break_living(name, f"no answer and no work for {now - before.at_s:.0f} s", now)
+
+    def _sample(self, name: str, statistics: dict[str, Any], now: float) -> Sample:
+        processes = [stub for stub, of in self._stubs.items() if of == name]
+        with_processes = set(self._stubs.values())
+        others = [statistics[other] for other in self._on_cpu - with_processes - {name} if other in statistics]
+        return sample(now, self._server.process.pid, processes, others)
 
     def _send_canaries(self, now: float) -> None:
         due = [
@@ -166,10 +194,9 @@ class Watchdog:
             return
         for name, model in due:
             count = answered.get(name, 0)
-            if (
-                count != model.answered
-            ):  # by real requests, or by the last canary: an idle model gets one at every second check
-                model.answered, model.idle_since_s, model.faults = count, None, 0
+            # answered real requests, or the last canary: an idle model gets one at every second check
+            if count != model.answered:
+                model.answered, model.last_active, model.late, model.faults = count, None, False, 0
                 model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             else:
                 self._send_canary(name, model)
@@ -180,9 +207,6 @@ class Watchdog:
 
         model.waiting = True
         self._control.client.async_infer(name, model.inputs, note, client_timeout=_TIMEOUT_S)
-
-    def _busy_s(self, name: str) -> float:
-        return sum(stubs.cpu_time_s(stub) for stub, of in self._stubs.items() if of == name)
 
     def _break_living(self, name: str, reason: str, now: float) -> None:
         """Break a model with running processes and kill them: a hanging request would block the unloading."""
@@ -225,8 +249,8 @@ class Watchdog:
         self._health.recoveries[name] = self._health.recoveries.get(name, 0) + 1
         self._on_change()
 
-    def _watch_new(self, name: str, before: dict[int, str]) -> bool:
-        """Watch a model's processes that are not in `before`, instead of its old ones; return whether there are any."""
+    def _watch_new(self, name: str, before: dict[int, str]) -> None:
+        """Watch a model's processes that are not in `before`, instead of its old ones, if it has any."""
         after = stubs.stubs_of(self._server.process.pid)
         new = {stub: of for stub, of in after.items() if of == name and stub not in before}
         if new:
@@ -234,21 +258,22 @@ class Watchdog:
         model = self._models[name]
         due_s = time.monotonic() + _SECOND_OPINION_S
         self._models[name] = _Watched(model.inputs, model.tries, canary_due_s=due_s)
-        return bool(new)
 
     def _update(self) -> None:
         """Load the networks whose files have changed. The present ones serve until the new ones are ready."""
         self._health.failed_updates = {}
         found = manifest_problems(self._server.options.repository)
         for name in self._networks if not found else []:
-            before = stubs.stubs_of(self._server.process.pid)
+            before, files = stubs.stubs_of(self._server.process.pid), _files(self._server.options.repository, name)
             try:
                 self._control.load(name)
             except InferenceServerException as error:
                 self._health.failed_updates[name] = error.message()
                 found.append(f"{name}: {error.message()}")
                 continue
-            if self._watch_new(name, before):
+            self._watch_new(name, before)
+            if files != self._files[name]:
+                self._files[name] = files
                 _LOG.warning("%s was updated", name)
                 self._health.updates[name] = self._health.updates.get(name, 0) + 1
         for problem in found:
@@ -256,3 +281,14 @@ class Watchdog:
         if not found:
             _LOG.warning("every network is as in %s", self._server.options.repository)
         self._on_change()
+
+
+def _is_on_cpu(config: Any) -> bool:
+    kinds = {type(group).Kind.Name(group.kind) for group in config.instance_group}
+    return config.platform != "ensemble" and kinds == {"KIND_CPU"}
+
+
+def _files(repository: Path, model: str) -> dict[str, tuple[int, int]]:
+    """Return time and size of a model's files. Like Triton, the watchdog takes a model with other times for changed."""
+    files = [path for path in Path(repository, model).rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_size) for path in files}

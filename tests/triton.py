@@ -3,6 +3,7 @@
 import re
 import time
 import urllib.request
+from queue import Queue
 
 import numpy as np
 import tritonclient.grpc
@@ -53,6 +54,26 @@ def arrays(result):
         name: result.as_numpy(name).astype(dtypes[output.datatype]).reshape(list(output.shape))
         for name, output in answers.items()
     }
+
+
+def executions_of_a_crowd(server, model, largest, single, callers=8):
+    """Return how many executions `callers` requests took that waited for a busy model together.
+
+    Args:
+        largest: inputs of a request of the largest batch, which cannot be merged and keeps an instance busy.
+        single: inputs of each waiting request.
+    """
+    answers, busy = Queue(), 6
+    before = counters(server, "nv_inference_exec_count")[model]
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        for _ in range(busy):
+            client.async_infer(model, largest, lambda result, error: answers.put(error))
+        while not _read_counters(server, "nv_inference_pending_request_count", "model")[model]:
+            assert answers.qsize() < busy, "none of them has waited for an instance"
+        for _ in range(callers):
+            client.async_infer(model, single, lambda result, error: answers.put(error))
+        assert [answers.get(timeout=60) for _ in range(busy + callers)] == [None] * (busy + callers)
+    return int(counters(server, "nv_inference_exec_count")[model] - before) - busy
 
 
 def counters(server, name, label="model"):

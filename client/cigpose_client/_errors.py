@@ -83,6 +83,7 @@ _REMEDIES: dict[type[PoseClientError], str] = {
     DeadlineExceeded: "raise timeout_s, or lower in_flight",
 }
 
+_NETWORK_ERROR = "onnx runtime error"  # of Triton's own backend; node names and shapes follow
 _REFUSED = "connection refused"
 _ADDRESS = re.compile(r"last error: \w+: (\S+): ")  # in gRPC's message: the address that failed last
 
@@ -144,6 +145,8 @@ def translate(
     status = (error.status() or "").removeprefix("StatusCode.")
     problem = error.message() or "the server gave no reason"
     kind, transient = _sort(status, problem.lower())
+    if kind is ServerFailed and _NETWORK_ERROR in problem:
+        problem = "internal error"  # as the other backend words it; `__cause__` has the details
     remedy = _REMEDIES.get(kind, "")
     if kind is ServerUnavailable:
         broken = _break(problem)

@@ -57,6 +57,15 @@ def test_every_failure_has_its_type(once, server, failure, kind, transient):
     assert isinstance(error.__cause__, InferenceServerException)
 
 
+def test_node_names_of_a_network_stay_in_the_cause(once, server):
+    text = "in ensemble 'pose', onnx runtime error 2: Non-zero status code returned while running Gather node."
+    server.failures = [(grpc.StatusCode.INTERNAL, text)]
+    with pytest.raises(ServerFailed) as caught:
+        once.estimate(b"1")
+    assert str(caught.value) == "internal error"
+    assert caught.value.__cause__.message() == text
+
+
 def test_all_errors_have_one_base():
     kinds = (DeadlineExceeded, ModelNotReady, Overloaded, RequestRejected, ServerFailed, ServerUnavailable)
     assert all(issubclass(kind, PoseClientError) for kind in kinds)

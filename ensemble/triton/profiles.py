@@ -30,10 +30,19 @@ def cpu_openvino(model: Model) -> Model:
 def cpu_bf16(model: Model) -> Model:
     """As `cpu-openvino`, but in bfloat16, for processors that multiply it natively (AMX, AVX512-BF16).
 
-    Networks of exact outputs (`ensemble/tensors.py`) stay in float32. Only the stand-in backend reads `precision`. With
-    Triton's C++ backend, OpenVINO chooses the precision.
+    Networks of exact outputs (`ensemble/tensors.py`) stay in float32. Profiles with OpenVINO need the stand-in backend:
+    Triton's own ignores `precision`, and the server refuses them there (`docs/backends.md`).
     """
     return _on_openvino(cpu(model), "BF16")
+
+
+def cpu_int8(model: Model) -> Model:
+    """As `cpu-bf16`, for files of `export quantize`: an eight-bit detector runs on OpenVINO, too.
+
+    The eight bits are in the file: every profile, and the C++ backend, computes the same layers in them. ONNX Runtime
+    gains little from them. A float32 file is served as by `cpu-bf16`.
+    """
+    return _in_eight_bits(cpu_bf16(model))
 
 
 def cpu_latency(model: Model) -> Model:
@@ -44,6 +53,11 @@ def cpu_latency(model: Model) -> Model:
 def cpu_bf16_latency(model: Model) -> Model:
     """As `cpu-latency`, but with the pose networks on OpenVINO in bfloat16."""
     return _on_openvino(cpu_latency(model), "BF16")
+
+
+def cpu_int8_latency(model: Model) -> Model:
+    """As `cpu-bf16-latency`, for files of `export quantize`; see `cpu_int8`."""
+    return _in_eight_bits(cpu_bf16_latency(model))
 
 
 def gpu(model: Model) -> Model:
@@ -71,12 +85,29 @@ def tensorrt(model: Model) -> Model:
 
     Networks of exact outputs (`ensemble/tensors.py`) stay in float32.
     """
+    return _on_tensorrt(model, "FP16")
+
+
+def tensorrt_bf16(model: Model) -> Model:
+    """As `tensorrt`, but in BF16, for pose heads that overflow FP16. It needs compute capability 8.0."""
+    return _on_tensorrt(model, "BF16")
+
+
+_GPU_DELAY_US = 1000
+# A GPU runs up to 32 crops in one batch, and 32 more must be ready when it ends. Each picture may hold one person.
+_GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
+# Larger batches are no faster per person and delay the other pictures (`docs/decisions/0041-left-as-it-is.md`).
+_CPU_BATCH = 8
+_ENGINES = "/var/cache/tensorrt"  # mount a volume for each kind of GPU; without one, every start builds the engines
+
+
+def _on_tensorrt(model: Model, precision: str) -> Model:
     changed = gpu(model)
     if model.backend != "onnxruntime" or not _has_one_shape(model):  # an engine would be built for every new shape
         return changed
     cache = f"{_ENGINES}/{model.name}"
     parameters = {
-        "precision_mode": "FP32" if _is_exact(model) else "FP16",
+        "precision_mode": "FP32" if _is_exact(model) else precision,
         "trt_layer_norm_fp32_fallback": "1",  # the sums of squares overflow FP16
         "max_workspace_size_bytes": str(2**31),  # with less, the builder skips its fastest kernels
         "trt_engine_cache_enable": "1",
@@ -88,14 +119,6 @@ def tensorrt(model: Model) -> Model:
     changed = replace(changed, gpu_accelerator=Accelerator("tensorrt", parameters))
     # dispatch immediately at the sizes the engine is optimised for
     return _waiting(changed, _GPU_DELAY_US if model.trait == "person_network" else 0, _sizes(model)[1:])
-
-
-_GPU_DELAY_US = 1000
-# A GPU runs up to 32 crops in one batch, and 32 more must be ready when it ends. Each picture may hold one person.
-_GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
-# Larger batches are no faster per person and delay the other pictures (`docs/decisions/0041-left-as-it-is.md`).
-_CPU_BATCH = 8
-_ENGINES = "/var/cache/tensorrt"  # mount a volume for each kind of GPU; without one, every start builds the engines
 
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
@@ -118,6 +141,13 @@ def _on_openvino(model: Model, precision: str) -> Model:
         return model
     chosen = "FP32" if _is_exact(model) else precision
     return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": chosen}))
+
+
+def _in_eight_bits(model: Model) -> Model:
+    """Place an eight-bit network of pictures on OpenVINO. bfloat16 would round its boxes to two pixels."""
+    if model.trait != "picture_network" or model.parameters.get("precision") != "int8":
+        return model
+    return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": "FP32"}))
 
 
 def _pixel_steps(model: Model, processes: int) -> Model:
@@ -161,8 +191,11 @@ PROFILES: dict[str, Profile] = {
     "cpu": cpu,
     "cpu-openvino": cpu_openvino,
     "cpu-bf16": cpu_bf16,
+    "cpu-int8": cpu_int8,
     "cpu-latency": cpu_latency,
     "cpu-bf16-latency": cpu_bf16_latency,
+    "cpu-int8-latency": cpu_int8_latency,
     "gpu": gpu,
     "tensorrt": tensorrt,
+    "tensorrt-bf16": tensorrt_bf16,
 }

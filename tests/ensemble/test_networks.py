@@ -51,7 +51,7 @@ def test_coordinates_are_computed_in_float32_in_every_profile(name):
     (model,) = (m for m in render(pipelines(NETWORKS, DETECTOR)) if m.name == name)
     precisions = {
         accelerator.parameters.get("precision", accelerator.parameters.get("precision_mode"))
-        for profile in ("cpu-bf16", "cpu-bf16-latency", "tensorrt")
+        for profile in ("cpu-bf16", "cpu-bf16-latency", "tensorrt", "tensorrt-bf16")
         for accelerator in (PROFILES[profile](model).cpu_accelerator, PROFILES[profile](model).gpu_accelerator)
         if accelerator
     }

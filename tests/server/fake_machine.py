@@ -3,10 +3,11 @@
 import itertools
 from types import SimpleNamespace
 
-from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc import model_config_pb2, service_pb2
 from tritonclient.utils import InferenceServerException
 
 from server import watchdog
+from server.stubs import ThreadTime
 
 PID = 42
 
@@ -14,9 +15,11 @@ PID = 42
 def fake_clock(monkeypatch):
     """Return a clock that advances only in sleep, on a machine with one process of each model.
 
-    `later` holds (seconds, action); a process computes for the share `busy` of its time; `jitter` replaces chance.
+    `later` holds (seconds, action); a process computes for the share `busy` of its time, and tritonserver for `threads`
+    times that; `jitter` replaces chance; `files` is the state of the networks' files.
     """
     clock = SimpleNamespace(now=1000.0, later=[], stubs={7: "step", 8: "network"}, busy={7: 0.0, 8: 0.0}, killed=[])
+    clock.threads, clock.files = 0.0, 1
     clock.manifest, clock.jitter = [], lambda least, most: (least + most) / 2
     clock.passed = lambda: clock.now - 1000
 
@@ -41,6 +44,8 @@ def fake_clock(monkeypatch):
     monkeypatch.setattr(watchdog.stubs, "is_alive", lambda stub, server: server == PID and stub in clock.stubs)
     monkeypatch.setattr(watchdog.stubs, "kill", kill)
     monkeypatch.setattr(watchdog.stubs, "cpu_time_s", lambda stub: 100 + clock.busy[stub] * clock.passed())
+    monkeypatch.setattr(watchdog.stubs, "thread_times", lambda server: thread_times(clock))
+    monkeypatch.setattr(watchdog, "_files", lambda repository, model: clock.files)
     monkeypatch.setattr(watchdog, "manifest_problems", lambda path: list(clock.manifest) if path == "models" else None)
     return clock
 
@@ -59,6 +64,7 @@ class Server:
         self.success = 0  # the step's
         self.checks, self.canaries, self.unanswered, self.reloads, self.loaded, self.reports = [], [], [], [], [], []
         self.cannot_load, self.gone = {}, []
+        self.computed = list  # (model, executions, their seconds) of models in tritonserver's threads
         self._clock = clock
 
     def states(self):
@@ -68,12 +74,17 @@ class Server:
         if name == "pose":
             return model_config_pb2.ModelConfig(platform="ensemble")
         config = model_config_pb2.ModelConfig(backend="python" if name == "step" else "onnxruntime")
+        config.instance_group.add(kind="KIND_CPU")
         config.input.add(name=f"input of {name}", data_type="TYPE_FP32", dims=[1])
         return config
 
     def executions(self):
         self.checks.append(self._clock.passed())
         return {"step": self.success, "network": next(self.busy)}
+
+    def statistics(self):
+        counted = {name: (count, seconds) for name, count, seconds in self.computed()}
+        return {name: _statistics(name, *counted.get(name, (0, 0.0)), self.success) for name in self.models}
 
     def async_infer(self, model, inputs, callback, client_timeout):
         assert ([given.name() for given in inputs], client_timeout) == ([f"input of {model}"], 5.0)
@@ -98,3 +109,21 @@ class Server:
     def missing(self, patience_s):
         assert patience_s == 5.0
         return self.gone
+
+
+def thread_times(clock):
+    """Return the time of a computing thread, which waits for a core half of the time, and of one of the front end."""
+    half_s = clock.threads * clock.passed() / 2
+    return {
+        PID: ThreadTime(half_s, half_s, int(half_s / 0.004)),
+        43: ThreadTime(0.1 * clock.passed(), clock.passed(), int(1000 * clock.passed())),
+    }
+
+
+def _statistics(name, executions, seconds, success):
+    """Return what the watchdog reads of Triton's ModelStatistics."""
+    batch = service_pb2.InferBatchStatistics(batch_size=2)
+    batch.compute_infer.count, batch.compute_infer.ns = executions, int(seconds * 1e9)
+    model = service_pb2.ModelStatistics(name=name, batch_stats=[batch])
+    model.inference_stats.success.count = success if name == "step" else 0
+    return model

@@ -46,6 +46,14 @@ def test_the_profile_tensorrt_becomes_tensorrt_options(gpu_providers):
     assert not options.keys() & {"precision_mode", "max_workspace_size_bytes"}
 
 
+def test_bfloat16_replaces_float16(gpu_providers):
+    half, brain = (PROFILES[name](NETWORK).gpu_accelerator.parameters for name in ("tensorrt", "tensorrt-bf16"))
+    assert brain == half | {"precision_mode": "BF16"}
+    (_, options), *_ = gpu_providers("0", {}, brain)
+    assert (options["trt_fp16_enable"], options["trt_bf16_enable"]) == ("0", "1")
+    assert "trt_bf16_enable" not in gpu_providers("0", {}, half)[0][1]
+
+
 def test_an_unknown_precision_is_refused(gpu_providers):
     with pytest.raises(ValueError, match="precision_mode is 'INT8'"):
         gpu_providers("0", {}, {"precision_mode": "INT8"})

@@ -89,6 +89,26 @@ def test_an_unknown_profile_is_a_preflight_problem(tmp_path):
     assert found in preflight.problems(Installation(Path("tritonserver")), options)
 
 
+@pytest.mark.parametrize("profile", ["", "cpu", "cpu-latency", "gpu", "tensorrt"])
+def test_other_profiles_are_accepted_on_the_servers_own_backend(repository, profile):
+    assert preflight.backend_problems(Installation(Path("tritonserver")), repository, profile) == []
+
+
+@pytest.mark.parametrize("profile", ["cpu-openvino", "cpu-bf16", "cpu-bf16-latency"])
+def test_openvino_is_refused_on_the_servers_own_backend(repository, tmp_path, profile):
+    own = Installation(Path("tritonserver"))
+    (found,) = preflight.backend_problems(own, repository, profile)
+    assert found.startswith(f"profile '{profile}' needs the stand-in backend") and found.endswith("cpu or cpu-latency")
+    assert found in preflight.problems(own, ServerOptions(repository, profile, grpc_port=free_port()))
+    assert preflight.backend_problems(Installation(Path("tritonserver"), Path("wheel")), repository, profile) == []
+    stand_in = tmp_path / "backends" / "onnxruntime" / "model.py"
+    flags = [f"--backend-directory={tmp_path / 'backends'}"]
+    assert preflight.backend_problems(own, repository, profile, flags) == [found]
+    stand_in.parent.mkdir(parents=True)
+    stand_in.touch()
+    assert preflight.backend_problems(own, repository, profile, flags) == []
+
+
 def test_the_health_file_must_be_outside_the_repository(tmp_path, capsys):
     config = repository_with(tmp_path) / "net" / "config.pbtxt"
     assert main(["--repository", str(tmp_path), "--health-file", str(config)]) == 2

@@ -22,8 +22,10 @@ def gpu_providers(device, parameters, accelerator=None):
         return providers
     options = dict(accelerator)
     precision = options.pop("precision_mode", "FP32")
-    if precision not in ("FP32", "FP16"):
-        raise ValueError(f"precision_mode is {precision!r}; this backend supports FP32 and FP16")
+    if precision not in ("FP32", "FP16", "BF16"):
+        raise ValueError(f"precision_mode is {precision!r}; this backend supports FP32, FP16 and BF16")
     tensorrt = {"device_id": device, "trt_fp16_enable": str(int(precision == "FP16"))}
+    if precision == "BF16":  # older versions of ONNX Runtime do not know the option
+        tensorrt["trt_bf16_enable"] = "1"
     tensorrt |= {_TENSORRT_NAMES.get(name, name): value for name, value in options.items()}
     return [("TensorrtExecutionProvider", tensorrt), *providers]

@@ -118,4 +118,4 @@ def test_networks_of_variable_size_get_no_warm_up_and_no_engine(profile):
     assert not config.model_warmup
     assert not config.optimization.execution_accelerators.gpu_execution_accelerator
     kind = pb.ModelInstanceGroup.Kind.Name(config.instance_group[0].kind)
-    assert kind == ("KIND_GPU" if profile in ("gpu", "tensorrt") else "KIND_CPU")
+    assert kind == ("KIND_GPU" if profile in ("gpu", "tensorrt", "tensorrt-bf16") else "KIND_CPU")
