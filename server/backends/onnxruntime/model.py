@@ -18,7 +18,6 @@ import traceback
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
-from bound_arrays import BoundArrays
 from gpu_providers import gpu_providers
 
 _TRITON_OF_ONNX = {
@@ -48,9 +47,6 @@ class TritonPythonModel:
         self.batches = config["max_batch_size"] > 0
         self.inputs = [entry["name"] for entry in config["input"]]
         self.outputs = [entry["name"] for entry in config["output"]]
-        on_cpu = isinstance(self.session, onnxruntime.InferenceSession) and args["model_instance_kind"] == "CPU"
-        # requests that do not batch are run one after the other, and need results that stay
-        self.bound = BoundArrays(self.session) if on_cpu and self.batches and BoundArrays.fit(self.session) else None
 
     def execute(self, requests):
         groups = [requests] if self.batches else [[request] for request in requests]
@@ -64,7 +60,8 @@ class TritonPythonModel:
         parts = [
             [pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in self.inputs] for request in requests
         ]
-        results = self._results(dict(zip(self.inputs, zip(*parts, strict=True), strict=True)))
+        merged = [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        results = self.session.run(self.outputs, dict(zip(self.inputs, merged, strict=True)))
         if len(requests) == 1:
             tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, results, strict=True)]
             return [pb_utils.InferenceResponse(tensors)]
@@ -77,14 +74,6 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(tensors))
             first = end
         return responses
-
-    def _results(self, parts):
-        """Return the outputs for the parts of each input, joined."""
-        if self.bound:
-            arrays = self.bound.run(parts)
-            return [arrays[name] for name in self.outputs]
-        feeds = {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
-        return self.session.run(self.outputs, feeds)
 
 
 def _session(args, config, path):
