@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 RENDERED := weights/cigpose-t_rendered_256x192.onnx weights/yolox-t_rendered_416.onnx
 POSE ?= $(word 1,$(RENDERED))
 DETECTOR ?= $(word 2,$(RENDERED))
+# 3-D in the demo; other networks may have points that no lifter takes: name one with LIFTER
+LIFTER ?= $(if $(filter $(RENDERED),$(POSE)),weights/capf-t_rendered_256x192.onnx)
 # git tracks the configs of the default networks in model_repository/; other networks get a folder named like POSE
 REPOSITORY ?= $(if $(filter-out $(RENDERED),$(POSE) $(DETECTOR)),out/repositories/$(basename $(notdir $(POSE))),model_repository)
 PICTURES ?=
@@ -24,7 +26,9 @@ PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_2
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
 LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
-	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu)
+	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu gateway)
+URL ?=
+PORT ?= 8080
 # of Triton 24.10 and 26.08
 ORT_VERSIONS := 1.19.2 1.28.0
 MINUTES ?= 30
@@ -38,14 +42,19 @@ install: .venv/.base  ## the environment (.venv) for server, export and client
 
 install-test: .venv/.test  ## also packages for tests and training: PyTorch, pycocotools, ...
 
+install-gateway: .venv/.gateway  ## also packages for the page and plain HTTP
+
 install-bench: .venv/.bench  ## also packages for benchmarks
 
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
-	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) --profile $(PROFILE) $(PICTURES)
+	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) $(LIFTER:%=--lifter %) --profile $(PROFILE) $(PICTURES)
 
 photos: photo-weights  ## real people on photos, with real networks that npm brings; PICTURES="a.jpg b.jpg"; online: WEIGHTS=published
 	$(BIN)/python -m demo --pose $(PHOTO_WEIGHTS)/$(word 1,$(PHOTO_NETWORKS)).onnx --profile $(PROFILE) --out out/photos \
 		--detector $(PHOTO_WEIGHTS)/$(word 2,$(PHOTO_NETWORKS)).onnx $(or $(PICTURES),demo/photos/000000000785.jpg)
+
+page: .venv/.gateway  ## a page to try it, on http://localhost:8080; PORT=N, and URL=HOST:8001 for a running server
+	$(BIN)/python -m gateway --port $(PORT) $(if $(URL),--url $(URL))
 
 ifeq ($(WEIGHTS),published)
 photo-weights: install .venv/.download
@@ -152,6 +161,10 @@ out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
 	$(PIP) install --require-hashes --no-deps -r requirements/download.txt
 	@touch $@
 
+.venv/.gateway: .venv/.base requirements/gateway.txt
+	$(PIP) install --require-hashes --no-deps -r requirements/gateway.txt
+	@touch $@
+
 .venv/.bench: .venv/.test requirements/bench.txt
 	$(PIP) install --require-hashes --no-deps -r requirements/bench.txt
 	@touch $@
@@ -160,4 +173,6 @@ out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-bench demo photos photo-weights test test-all test-export ort-versions test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check rollout-test format check lock clean
+.PHONY: help install install-test install-gateway install-bench demo page photos photo-weights test test-all test-export ort-versions \
+	test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
+	rollout-test format check lock clean

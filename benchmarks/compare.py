@@ -24,6 +24,7 @@ from benchmarks import floor, results, subject
 from benchmarks.closed_loop import Call, Load, drive
 from benchmarks.subject import Subject, pose_calls
 from benchmarks.usual import UsualPipeline
+from ensemble.tensors import CROPS, LETTERBOXED
 from ensemble.triton.model import Model
 from ensemble.triton.profiles import PROFILES
 from server.process import free_port
@@ -125,8 +126,8 @@ def _floor(measured: Subject, usual: UsualPipeline, runtime: str) -> floor.Floor
     letterboxed = floor.letterboxed(measured.pictures, usual.size)
     on_gpu = runtime if runtime == floor.CUDA else ""  # the profiles leave the detector to ONNX Runtime
     return floor.Floor(
-        floor.NetworkFloor(pose, crops, runtime),
-        floor.NetworkFloor(detector, letterboxed, on_gpu),
+        floor.NetworkFloor(pose, {CROPS.name: crops}, runtime),
+        floor.NetworkFloor(detector, {LETTERBOXED.name: letterboxed}, on_gpu),
         measured.pictures,
         len(crops),
     )

@@ -10,11 +10,17 @@ from pathlib import Path
 NAME = "cigpose-m_coco-wholebody_256x192"
 GRAPH_PCNN = "graphpcnn_resnet_50_256x192"
 LOGOCAP = "logocap-hrnet-w32-coco"
-_FAMILIES = {NAME: ("cigpose", "build"), GRAPH_PCNN: ("graph_pcnn", "new"), LOGOCAP: ("logocap", "build")}
+LIFTER = "capf_hrnet_32"
+_FAMILIES = {
+    NAME: ("cigpose", "build"),
+    GRAPH_PCNN: ("graph_pcnn", "new"),
+    LOGOCAP: ("logocap", "build"),
+    LIFTER: ("poseformer", "build"),
+}
 
 
 def constructed_network(folder: Path, name: str = NAME) -> Path:
-    """Return the ONNX file of CIGPose, Graph-PCNN or LOGO-CAP, written on first use.
+    """Return the ONNX file of one of these networks, written on first use.
 
     Raises:
         ValueError: PyTorch is missing.

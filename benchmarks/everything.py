@@ -18,6 +18,7 @@ _QUICK = {  # command -> options with which it only shows that it runs
     "compare": "--rounds 1 --requests 8 --service-callers 4",
     "stages": "--callers 4 --requests 16",
     "stage2": "--rounds 1",
+    "lifter": "--rounds 1",
     "load": "spike closed-16",
     "capacity": "--seconds 3",
 }

@@ -8,7 +8,7 @@ import importlib
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,8 @@ from ensemble.steps.decode_image import PictureLimits, decode_picture
 
 CUDA = "CUDA"
 Crops = NDArray[np.uint8]
-Run = Callable[[Crops], Any]
+Rows = Mapping[str, NDArray[Any]]
+Run = Callable[[Rows], Any]
 _BATCHES = (1, 4, 8, 16)
 _ROWS = 16  # smallest number of rows of a session in one measurement
 
@@ -45,12 +46,12 @@ class NetworkFloor:
     """One network alone. The constructor finds the best layout, which `seconds_per_row` measures.
 
     Args:
-        model: served ONNX file with one uint8 input.
-        rows: (N, h, w, 3) uint8, from which the batches are made.
+        model: served ONNX file.
+        rows: arrays of N rows for its inputs, from which the batches are made.
         runtime: "" for ONNX Runtime on CPUs, `CUDA` for ONNX Runtime on a GPU, `FP32` or `BF16` for OpenVINO.
     """
 
-    def __init__(self, model: Path, rows: Crops, runtime: str = ""):
+    def __init__(self, model: Path, rows: Rows, runtime: str = ""):
         self._model, self._rows, self._runtime = model, rows, runtime
         cores = os.cpu_count() or 1
         layouts = {(1, cores), (cores, 1)}  # one session on all cores, and one session per core
@@ -66,7 +67,7 @@ class NetworkFloor:
         return [session(self._model, layout.threads, self._runtime) for _ in range(layout.sessions)]
 
     def _sample(self, runners: list[Run], layout: Layout, repeats: int) -> list[float]:
-        batch = np.resize(self._rows, (layout.batch, *self._rows.shape[1:]))
+        batch = {name: np.resize(each, (layout.batch, *each.shape[1:])) for name, each in self._rows.items()}
         runs = max(2, _ROWS // layout.batch)
 
         def work(run: Run) -> None:
@@ -137,12 +138,11 @@ def session(model: Path, threads: int, runtime: str = "") -> Run:
     if runtime in ("FP32", "BF16"):
         backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
         compiled = backend.OpenVinoSession(model, threads, {"FP32": "f32", "BF16": "bf16"}[runtime])
-        name, outputs = compiled.get_inputs()[0].name, [output.name for output in compiled.get_outputs()]
-        return lambda batch: compiled.run(outputs, {name: batch})
+        outputs = [output.name for output in compiled.get_outputs()]
+        return lambda batch: compiled.run(outputs, batch)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     provider = "CUDAExecutionProvider" if runtime == CUDA else "CPUExecutionProvider"
     runner = onnxruntime.InferenceSession(model, options, providers=[provider])
-    feed = runner.get_inputs()[0].name
-    return lambda batch: runner.run(None, {feed: batch})
+    return lambda batch: runner.run(None, batch)

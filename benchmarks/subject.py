@@ -86,7 +86,8 @@ def as_arguments(options: argparse.Namespace) -> list[str]:
 
 @contextlib.contextmanager
 def prepared(options: argparse.Namespace) -> Iterator[Subject]:
-    """Build the repository for the options of `add_options`."""
+    """Build the repository for the options of `add_options`, and for `lifter` if there is such an option."""
+    lifters = [options.lifter] if hasattr(options, "lifter") else []
     pose = options.pose or constructed_network(BUILT)
     detector = options.detector or (_NANO if _NANO.exists() else default_weights()[1])
     given = [path.read_bytes() for path in options.pictures or ()]
@@ -98,7 +99,7 @@ def prepared(options: argparse.Namespace) -> Iterator[Subject]:
         "pictures": f"{len(pictures)} {'given pictures' if given else 'rendered scenes'}",
     }
     with tempfile.TemporaryDirectory() as folder:
-        models = build_repository([pose], detector, Path(folder) / "repository")
+        models = build_repository([pose], detector, Path(folder) / "repository", lifter_files=lifters)
         yield Subject(pose, detector, pictures, about, Path(folder), models)
 
 

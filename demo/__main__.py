@@ -1,6 +1,7 @@
 """`python -m demo`: ONNX files -> repository -> tritonserver -> pictures through gRPC -> drawn people and JSON.
 
-Without pictures, it renders three scenes, the last one without people, and compares the answers with the truth.
+Without pictures, it renders three scenes, the last one without people, and compares the answers with the truth. With a
+lifter, it also draws the people in 3-D.
 """
 
 import argparse
@@ -20,35 +21,38 @@ from server.process import ServerOptions, free_port, running_server
 from server.usage import CommandLine, command, input_path, output_path
 from synthetic.scene import Scene
 
-_ENTRIES = ("model_repository", "scenes", "server.log", "pictures", "people.json")  # of --out
+_ENTRIES = ("model_repository", "scenes", "server.log", "pictures", "pictures_3d", "people.json")  # of --out
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo and report the result."""
     options = _parse(argv)
-    for path in (options.pose, options.detector, *options.pictures):
+    lifters = [options.lifter] if options.lifter else []
+    networks = [options.pose, options.detector, *lifters]
+    for path in (*networks, *options.pictures):
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-    print(f"runs on {options.pose.name} and {options.detector.name}")
+    print(f"runs on {', '.join(path.name for path in networks)}")
     claim_folder(options.out, _ENTRIES)
-    build_repository([options.pose], options.detector, options.out / "model_repository")
+    build_repository([options.pose], options.detector, options.out / "model_repository", lifter_files=lifters)
     scenes = [] if options.pictures else write_scenes(options.out / "scenes")
     pictures = options.pictures or sorted((options.out / "scenes").glob("*.jpg"))
     server = ServerOptions(options.out / "model_repository", options.profile, grpc_port=free_port())
     with running_server(server, log=options.out / "server.log") as running:
-        code = _call(running.grpc_url, pictures, options.out)
+        code = _call(running.grpc_url, pictures, options.out, bool(lifters))
     if code == 0:
         _report(options.out, pictures, scenes)
     return code
 
 
-def _call(url: str, pictures: Sequence[Path], out: Path) -> int:
-    """Run what a user would type: `cigpose-client image PICTURE... --json FILE --output FOLDER`."""
-    (out / "pictures").mkdir()
+def _call(url: str, pictures: Sequence[Path], out: Path, lifted: bool) -> int:
+    """Run what a user would type: `cigpose-client image PICTURE... --json FILE --output FOLDER/`."""
     arguments = ["image", *map(str, pictures), "--url", url, "--json", str(out / "people.json")]
-    target = out / "pictures" if len(pictures) > 1 else out / "pictures" / pictures[0].name
-    return cigpose_client([*arguments, "--output", str(target)])
+    arguments += ["--output", f"{out / 'pictures'}/"]
+    if lifted:
+        arguments += ["--model", "pose_3d", "--plot-3d", f"{out / 'pictures_3d'}/"]
+    return cigpose_client(arguments)
 
 
 def _report(out: Path, pictures: Sequence[Path], scenes: Sequence[Scene]) -> None:
@@ -57,13 +61,15 @@ def _report(out: Path, pictures: Sequence[Path], scenes: Sequence[Scene]) -> Non
         print(f"{picture.name}: {len(answer['people'])} people found")
     if scenes:
         print(compare(answers, scenes))
-    print(f"see {out / 'pictures'} and {out / 'people.json'}")
+    drawings = [str(path) for path in (out / "pictures", out / "pictures_3d") if path.is_dir()]
+    print(f"see {', '.join(drawings)} and {out / 'people.json'}")
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="python -m demo", description=__doc__)
     parser.add_argument("--pose", type=input_path, required=True, help="pose network (ONNX)")
     parser.add_argument("--detector", type=input_path, required=True, help="person detector (ONNX)")
+    parser.add_argument("--lifter", type=input_path, help="lifter (ONNX) of the pose network's keypoints to 3-D")
     parser.add_argument("--profile", choices=PROFILES, default="cpu", help="machine profile (default: cpu)")
     parser.add_argument("--out", type=output_path, default=Path("out/demo"), help="folder (default: out/demo)")
     parser.add_argument("pictures", type=input_path, nargs="*", help="JPEG, PNG, WebP or BMP files")

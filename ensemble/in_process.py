@@ -61,6 +61,20 @@ class InProcess:
                 tensors |= self._run(member, tensors, parameters, needed[member.name])
         return tensors
 
+    def after(self, network: str, tensors: Arrays, parameters: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        """Return the tensors, and those of the members that follow a network.
+
+        Args:
+            network: name of a network.
+            tensors: the tensors before it, and its outputs.
+            parameters: request parameters.
+        """
+        names = [member.name for member in self.pipeline.members]
+        answered = dict(tensors)
+        for member in self.pipeline.members[names.index(network) + 1 :]:
+            answered |= self._run(member, answered, parameters, frozenset(each.name for each in member.outputs))
+        return answered
+
     def _run(self, member: Member, tensors: Arrays, parameters: Mapping[str, Any], wanted: frozenset[str]) -> Arrays:
         if isinstance(member, Step):
             fed = {tensor.name: _single(tensors[tensor.name], tensor) for tensor in member.inputs}

@@ -9,6 +9,7 @@ COMMANDS = {
     "variants": "list the published networks",
     "download": "published weights, by name, checked",
     "onnx": "official checkpoint to ONNX",
+    "quantize": "a network in eight bits, calibrated and measured on your pictures",
     "repository": "ONNX files to a complete Triton model repository",
     "verify": "every network in PyTorch, ONNX Runtime and a server",
 }

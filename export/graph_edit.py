@@ -163,6 +163,22 @@ def insert_first(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto]) -> Non
     model.graph.node.extend([*nodes, *rest])
 
 
+def pruned(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy without the nodes and initializers that no output needs."""
+    needed = {value.name for value in model.graph.output}
+    kept = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.node[:], result.graph.initializer[:], result.graph.value_info[:]
+    result.graph.node.extend(reversed(kept))
+    result.graph.initializer.extend(tensor for tensor in model.graph.initializer if tensor.name in needed)
+    return result
+
+
 def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
     """Return the names of the tensors that depend on the inputs' values, not only on constants or shapes."""
     found = {value.name for value in model.graph.input}

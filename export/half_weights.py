@@ -36,3 +36,21 @@ def store_half(model: onnx.ModelProto, kept: Collection[str] = ()) -> onnx.Model
         casts.append(helper.make_node("Cast", [tensor.name], [name], to=onnx.TensorProto.FLOAT))
     graph_edit.insert_first(halved, casts)
     return halved
+
+
+def restore_float(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with its weights in float32 again: the inverse of `store_half`, except for the rounding."""
+    restored = onnx.ModelProto()
+    restored.CopyFrom(model)
+    stored = {tensor.name: tensor for tensor in restored.graph.initializer}
+    rest = []
+    for node in restored.graph.node:
+        weight = stored.get(node.input[0]) if node.op_type == "Cast" else None
+        if weight is None or weight.data_type != onnx.TensorProto.FLOAT16:
+            rest.append(node)
+        else:
+            values = numpy_helper.to_array(weight).astype(np.float32)
+            weight.CopyFrom(numpy_helper.from_array(values, node.output[0]))
+    del restored.graph.node[:]
+    restored.graph.node.extend(rest)
+    return restored

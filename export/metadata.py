@@ -17,6 +17,7 @@ _PROVENANCE = (
     "precision",
     "flip_test",
     "checkpoint_sha256",
+    "quantised_from",
     "exporter",
 )  # shown in the served model's config
 

@@ -136,7 +136,19 @@ def trace_graph(
     baked = [str(warning.message) for warning in caught if warning.category is torch.jit.TracerWarning]
     if baked:
         raise ValueError(f"the graph would be valid for one input only: {'; '.join(baked)}")
-    return onnx.load_from_string(file.getvalue())
+    model = onnx.load_from_string(file.getvalue())
+    _restore_unused(model, inputs)
+    return model
+
+
+def _restore_unused(model: onnx.ModelProto, inputs: Tensors) -> None:
+    """Add the float32 inputs that the module does not use, which the exporter leaves out."""
+    used = {value.name: value for value in model.graph.input}
+    shapes = {name: [graph_edit.BATCH_AXIS, *tensor.shape[1:]] for name, tensor in inputs.items()}
+    for name in inputs.keys() - used.keys():
+        used[name] = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes[name])
+    del model.graph.input[:]
+    model.graph.input.extend(used[name] for name in inputs)
 
 
 def save_compared(

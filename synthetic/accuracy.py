@@ -31,16 +31,19 @@ class Way(NamedTuple):
     Attributes:
         profile: profile of the server.
         flip_test: whether answers are averaged with those for the mirrored crop.
+        int8: whether the networks are the eight-bit versions of the committed ones.
     """
 
     profile: str
     flip_test: bool = False
+    int8: bool = False
 
 
 WAYS = {
     "cpu": Way("cpu"),
     "cpu-openvino": Way("cpu-openvino"),
     "cpu-bf16": Way("cpu-bf16"),
+    "cpu-int8": Way("cpu-int8", int8=True),
     "cpu, flip test": Way("cpu", flip_test=True),
 }
 
@@ -70,6 +73,11 @@ def default_weights() -> tuple[Path, Path]:
     return pose, detector
 
 
+def eight_bits(path: Path) -> Path:
+    """Return the committed eight-bit version of a committed network, which `make weights-int8` writes."""
+    return path.parent / "int8" / path.name
+
+
 def as_table(record: dict[str, Numbers]) -> str:
     """Return the numbers as a Markdown table with one row for each way."""
     head = ["profile", *PARTS, "found", "mean error, pixels"]
@@ -83,6 +91,8 @@ def as_table(record: dict[str, Numbers]) -> str:
 @contextmanager
 def served(poses: Sequence[Path], detector: Path, way: Way, folder: Path) -> Iterator[PoseClient]:
     """Serve weight files, with repository and log in `folder`, and yield a client of the first pose network."""
+    if way.int8:
+        poses, detector = [*map(eight_bits, poses)], eight_bits(detector)
     build_repository(poses, detector, folder / "model_repository", PoseOptions(flip_test=way.flip_test))
     options = ServerOptions(folder / "model_repository", way.profile, grpc_port=free_port())
     with running_server(options, log=folder / "server.log") as server:
@@ -105,11 +115,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     folders = {name: name.replace(", ", "-").replace(" ", "-") for name in WAYS}
     claim_folder(options.out, folders.values())
     record: dict[str, Numbers] = {}
+    own = (options.pose, options.detector) != weights
     for name, way in WAYS.items():
+        if way.int8 and own:
+            continue  # the caller's networks have no committed eight-bit version
         folder = options.out / folders[name]
         with served([options.pose], options.detector, way, folder) as client:
             record[name] = measure_gate(client, folder)
-    if (options.pose, options.detector) == weights:
+    if not own:
         write_file(RECORD, json.dumps(record, indent=2) + "\n")
     print(as_table(record))
     return 0

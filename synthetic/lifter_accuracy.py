@@ -1,6 +1,8 @@
-"""`python -m synthetic.lifter_accuracy FILE.onnx`: errors of a lifter on the gate's scenes, in millimetres.
+"""`python -m synthetic.lifter_accuracy NO-CONTEXT.onnx PLAIN.onnx`: what the trained lifter gains from the picture.
 
-The lifter gets the exact 2-D joints and the crops of the serving step, so the errors are its own.
+Measures the committed lifter beside lifters without context (`synthetic.train capf-no-context` and `capf-plain`) on
+the gate's scenes, and writes the errors to `weights/lifter.json`. Lifters get the exact 2-D joints and the crops of the
+serving step, so the errors are their own.
 """
 
 import json
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from cigpose_client.evaluation import Sample, evaluate_3d
 from cigpose_client.evaluation.joints_3d import MEAN
+from cigpose_client.outputs import write_file
 
 from ensemble.pipelines.lifted import LiftingNetwork
 from ensemble.steps import Request
@@ -19,15 +22,18 @@ from ensemble.tensors import IMAGE_BGR, KEYPOINTS, LIFTED
 from export import graph_edit
 from export.families import serve_pose_file
 from server.usage import CommandLine, command, input_path
+from synthetic.accuracy import CHECKOUT
 from synthetic.effects import decode
 from synthetic.scene import render_scene
 from synthetic.seeds import GATE
 
+NETWORK = CHECKOUT / "weights" / "capf-t_rendered_256x192.onnx"
+RECORD = CHECKOUT / "weights" / "lifter.json"
 _POINTS = "coco_wholebody"  # of the scenes
 
 
 def measure_lifter(path: Path, seeds: Iterable[int] = GATE) -> dict[str, float]:
-    """Return MPJPE and P-MPJPE in mm over all people in the scenes of `seeds`.
+    """Return MPJPE and P-MPJPE in mm (`..._mm`) over the `people` in the scenes of `seeds`.
 
     Raises:
         ValueError: the file is no lifter.
@@ -46,16 +52,20 @@ def measure_lifter(path: Path, seeds: Iterable[int] = GATE) -> dict[str, float]:
         (lifted,) = session.run([LIFTED.name], dict(inputs))
         people = zip(lifted, scene.people, strict=True)
         samples += [Sample(found.astype(np.float64), person.joints_3d, "all") for found, person in people]
-    return evaluate_3d(samples)[MEAN]
+    errors = {f"{name}_mm": round(value, 1) for name, value in evaluate_3d(samples)[MEAN].items()}
+    return {**errors, "people": len(samples)}
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = CommandLine(prog="python -m synthetic.lifter_accuracy", description=__doc__)
-    parser.add_argument("file", type=input_path, metavar="FILE.onnx")
-    errors = measure_lifter(parser.parse_args(argv).file)
-    sys.stdout.write(json.dumps({f"{name}_mm": round(value, 1) for name, value in errors.items()}) + "\n")
+    parser.add_argument("files", type=input_path, nargs="+", metavar="FILE.onnx", help="lifters to compare with")
+    files = [NETWORK, *parser.parse_args(argv).files]
+    record = {path.stem: measure_lifter(path) for path in files}
+    write_file(RECORD, json.dumps(record, indent=2) + "\n")
+    for name, errors in record.items():
+        print(name, ", ".join(f"{key} {value}" for key, value in errors.items()))
     return 0
 
 

@@ -45,9 +45,10 @@ def export_graph_pcnn(trainer: Trainer, path: Path) -> None:
 
 
 def export_lifter(trainer: Trainer, path: Path) -> None:
-    """Write the averaged lifter in float32."""
+    """Write the averaged lifter, the weights of its backbone stored in float16."""
     network: PoseFormer = copy.deepcopy(trainer.averaged.module).eval()
-    sys.stderr.write(f"{path}: {poseformer.export_onnx(network, path)}\n")
+    report = poseformer.export_onnx(network, path, ExportOptions(precision="fp16-weights"))
+    sys.stderr.write(f"{path}: {report}\n")
 
 
 def export_logocap(trainer: Trainer, path: Path) -> None:

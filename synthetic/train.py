@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from synthetic.trainer import Schedule, Task, Trainer
 
 _GRAPHS = ("graphpcnn", "graphpcnn-no-graph", "graphpcnn-equal-neighbours")  # the network, and two ablations of it
-_LIFTERS = ("capf", "capf-no-context")  # the network, and its ablation
+_LIFTERS = ("capf", "capf-no-context", "capf-plain")  # the network, and what it is compared with
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Kind:
 def _kind(network: str) -> _Kind:
     from synthetic.detector_task import DETECTOR_NAME, DetectorTask  # imported here: the command line needs no PyTorch
     from synthetic.graph_pcnn_task import EQUAL_NEIGHBOURS, GRAPH_PCNN, WITHOUT_GRAPH, GraphPcnnTask
-    from synthetic.lifter_task import LIFTER, WITHOUT_CONTEXT, LifterTask
+    from synthetic.lifter_task import LIFTER, PLAIN, WITHOUT_CONTEXT, LifterTask
     from synthetic.logocap_task import LOGOCAP, LogoCapTask
     from synthetic.network_files import (
         export_detector,
@@ -58,9 +58,9 @@ def _kind(network: str) -> _Kind:
         task = partial(GraphPcnnTask, variant=variant)
         return _Kind(variant.name, Schedule(steps=6500, rate=2e-3), task, export_graph_pcnn)
     if network in _LIFTERS:
-        lifter = dict(zip(_LIFTERS, (LIFTER, WITHOUT_CONTEXT), strict=True))[network]
+        lifter = dict(zip(_LIFTERS, (LIFTER, WITHOUT_CONTEXT, PLAIN), strict=True))[network]
         lifting = partial(LifterTask, variant=lifter)
-        return _Kind(lifter.name, Schedule(steps=8000, rate=1e-3), lifting, export_lifter)
+        return _Kind(lifter.name, Schedule(steps=6000, rate=1e-3), lifting, export_lifter)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
 

@@ -97,7 +97,8 @@ class Trainer:
         return {
             "step": self.step,
             "network": self.task.network.state_dict(),
-            "averaged": self.averaged.state_dict(),
+            "model": self.averaged.module.state_dict(),  # under the name by which `export onnx` finds it
+            "averages": self.averaged.n_averaged,
             "optimizer": self.optimizer.state_dict(),
         }
 
@@ -105,7 +106,8 @@ class Trainer:
         """Continue from a state."""
         self.step = state["step"]
         self.task.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
+        self.averaged.module.load_state_dict(state["model"])
+        self.averaged.n_averaged.copy_(state["averages"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def _average(self, averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:

@@ -21,7 +21,10 @@ FILES = {
     ("tests.deploy.rollout", "output"),
     ("benchmarks kinds", "chart"),
     ("synthetic.adaptation", "output"),
-    *((f"benchmarks {name}", "output") for name in ("buckets", "capacity", "compare", "kinds", "stage2", "stages")),
+    *(
+        (f"benchmarks {name}", "output")
+        for name in ("buckets", "capacity", "compare", "kinds", "lifter", "stage2", "stages")
+    ),
     ("benchmarks threshold", "output"),
 }
 OUTPUTS = {(name, option.dest) for name, command in COMMANDS.items() for option in command.options(output_path)}

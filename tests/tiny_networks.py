@@ -8,7 +8,7 @@ from export.families.graph_pcnn.variants import Variant
 from export.families.hrnet import network as hrnet
 from export.families.hrnet.variants import Hrnet, Resnet, variant_of
 from export.families.poseformer import network as poseformer
-from export.families.poseformer.variants import Cpn
+from export.families.poseformer.variants import Cpn, Cspnext
 from export.families.poseformer.variants import Variant as LifterVariant
 
 ARCHITECTURES = {
@@ -59,7 +59,11 @@ def _calm(network):
             part.bias.mul_(0.85 / peaks)
 
 
-LIFTER_BACKBONES = {"hrnet": Hrnet(4, (1, 1, 2), blocks=1, stem=8, bottlenecks=1), "cpn": Cpn(Resnet((1, 1, 1, 1)), 8)}
+LIFTER_BACKBONES = {
+    "hrnet": Hrnet(4, (1, 1, 2), blocks=1, stem=8, bottlenecks=1),
+    "cpn": Cpn(Resnet((1, 1, 1, 1)), 8),
+    "cspnext": Cspnext((4, 8), (8, 8, 16, 16), (1, 1, 1, 1)),
+}
 
 
 def lifter_variant(kind="hrnet", input_size=(64, 96)):

@@ -1,8 +1,9 @@
 """Base of the synchronous and the asynchronous client: their settings, and every call as a generator of steps."""
 
+import copy
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
 
@@ -15,6 +16,7 @@ from cigpose_client._protocol import AnyOptions, Options, as_options
 from cigpose_client._retry import Call, Limit, Retry, Sleep, call
 
 DEFAULT_TIMEOUT_S = 30.0
+_Client = TypeVar("_Client", bound="BaseClient")
 _LEARN_S = 1.0  # for the name of the keypoint set, which is asked for once
 
 
@@ -82,6 +84,13 @@ class BaseClient:
     def retries(self) -> int:
         """Number of retries since the client was created."""
         return self._retries
+
+    def with_model(self: _Client, model: str) -> _Client:
+        """Return a client for another model of the same server. It shares this client's connection: close only one."""
+        other = copy.copy(self)
+        other.model, other.ensemble = model, protocol.ensemble_name(model)
+        other._stated, other._retries, other._lock = None, 0, threading.Lock()
+        return other
 
     def _pose_call(self, image: Image, options: AnyOptions | None, timeout_s: float | None) -> Call:
         limit, options = self._limit(timeout_s), self._or_own(options)

@@ -87,7 +87,7 @@ class DrawOptions:
             raise ValueError(f"line_width {self.line_width!r}: give pixels above 0, or None")
 
 
-_Stroke: TypeAlias = tuple[str, str, tuple[int, ...]]
+Stroke: TypeAlias = tuple[str, str, tuple[int, ...]]
 """Part, side, and the keypoint rows: two of a line, one of a dot."""
 
 
@@ -223,13 +223,21 @@ def _draw(cv2: Any, canvas: Pixels, ends: npt.NDArray[np.int32], color: Color, w
 def _runs(count: int, set_name: str) -> tuple[_Run, ...]:
     """Return the strokes of a keypoint set, grouped by colour and width: this saves most calls of OpenCV."""
     looks: dict[tuple[str, str, int], list[tuple[int, ...]]] = {}
-    for part, side, rows in _strokes(find_keypoint_set(count, set_name), count):
+    for part, side, rows in strokes(find_keypoint_set(count, set_name), count):
         looks.setdefault((part, side, len(rows)), []).append(rows)
     return tuple(_Run(np.array(group), part, side) for (part, side, _), group in looks.items())
 
 
-def _strokes(known: KeypointSet | None, count: int) -> Iterator[_Stroke]:
-    """Yield lines, then dots, the face first: later strokes cover earlier ones."""
+def strokes(known: KeypointSet | None, count: int = 0) -> Iterator[Stroke]:
+    """Yield the lines and dots of one person, in the order of drawing: later strokes cover earlier ones.
+
+    Args:
+        known: the keypoint set; None for dots alone.
+        count: K, for an unknown set.
+
+    Yields:
+        part (`body`, `head`, `foot`, `hand` or `face`), side, and the keypoint rows: two of a line, one of a dot.
+    """
     if known is None:
         yield from (("body", "center", (row,)) for row in range(count))
         return

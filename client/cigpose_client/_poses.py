@@ -15,6 +15,9 @@ from cigpose_client._keypoints import KeypointSet, find_keypoint_set
 
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 _SET_3D = "human36m"  # the contract's order of `keypoints_3d`
+_PIXEL_DIGITS = 2
+_SCORE_DIGITS = 4
+_METRE_DIGITS = 4
 _Answer = TypeVar("_Answer", bound="Detections")
 
 
@@ -186,6 +189,32 @@ class Poses(Detections):
         people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
         return [_coco.result(image_id, self.keypoint_set, *person) for person in people]
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the command writes as JSON for one picture, except for the picture's name.
+
+        Pixels are rounded to 0.01, scores to 0.0001, metres to 0.0001.
+
+        Returns:
+            `keypoint_set`, `persons_detected`, and `people`: for each `bbox` [left, top, right, bottom], `bbox_score`
+            and `keypoints`, K times [x, y, score]. With a lifter also `keypoint_set_3d`, and for each person
+            `keypoints_3d`, J times [x, y, z]. From a stream, each person's `track_id`.
+        """
+        points = np.dstack([_rounded(self.keypoints, _PIXEL_DIGITS), _rounded(self.keypoint_scores, _SCORE_DIGITS)])
+        sets = {"keypoint_set": self.keypoint_set.name if self.keypoint_set else None}
+        columns: dict[str, npt.NDArray[Any]] = {"bbox": _rounded(self.bboxes, _PIXEL_DIGITS)}
+        columns |= {"bbox_score": _rounded(self.bbox_scores, _SCORE_DIGITS), "keypoints": points}
+        if self.keypoints_3d is not None:
+            sets["keypoint_set_3d"] = self.keypoint_set_3d.name if self.keypoint_set_3d else None
+            columns["keypoints_3d"] = _rounded(self.keypoints_3d, _METRE_DIGITS)
+        if self.track_ids is not None:
+            columns["track_id"] = self.track_ids
+        people = zip(*(column.tolist() for column in columns.values()), strict=True)
+        return {
+            **sets,
+            "persons_detected": self.persons_detected,
+            "people": [dict(zip(columns, person, strict=True)) for person in people],
+        }
+
     def to_supervision(self) -> Any:
         """Return `supervision.KeyPoints` (0.29 or newer) with the same people, class 0, without `keypoints_3d`.
 
@@ -205,3 +234,7 @@ class Poses(Detections):
     def supervision_edges(self) -> list[tuple[int, int]]:
         """The skeleton for supervision's `EdgeAnnotator`, with rows counted from 1. Empty for an unknown set."""
         return [(a + 1, b + 1) for a, b in self.keypoint_set.edges] if self.keypoint_set else []
+
+
+def _rounded(values: FloatArray, digits: int) -> npt.NDArray[np.float64]:
+    return np.asarray(values.astype(np.float64).round(digits))  # in float64, so that JSON shows no more digits

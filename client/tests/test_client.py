@@ -145,6 +145,16 @@ def test_the_model_names_its_ensembles(server, model, ensembles):
     assert tuple(request.model for request in server.requests) == ensembles
 
 
+def test_a_client_of_another_model_shares_the_connection(client, server):
+    server.set_name = "coco"
+    assert len(client.estimate(b"1").keypoint_names) == 0  # 133 points are not COCO's 17
+    other = client.with_model("body")
+    assert other.estimate(b"1").keypoint_set.name == "coco"
+    assert other._transport is client._transport
+    assert (client.model, other.model) == ("pose", "body")
+    assert [request.model for request in server.requests] == ["pose", "pose_body"]
+
+
 def test_headers_are_sent_in_lower_case(server):
     with PoseClient(server.url, headers={"Authorization": "Bearer x"}) as client:
         client.estimate(b"1")

@@ -126,7 +126,6 @@ def colored(drawn, side):
 
 
 def test_the_drawing_shows_the_people_from_two_sides():
-    pytest.importorskip("matplotlib")
     image_bgr = np.zeros((200, 100, 3), np.uint8)
     nobody, one = (draw_poses_3d(image_bgr, people(count)) for count in (0, 1))
     assert one.shape == nobody.shape
@@ -140,8 +139,23 @@ def test_the_drawing_shows_the_people_from_two_sides():
     assert left[np.isin(left, front)].mean() > right[np.isin(right, front)].mean()  # the person faces the camera
 
 
+def test_a_person_who_leans_towards_the_camera_leans_left_as_seen_from_the_right():
+    drawn = draw_poses_3d(np.zeros((200, 100, 3), np.uint8), people(1))
+    side = drawn[:, 2 * drawn.shape[1] // 3 :]
+    rows = np.flatnonzero([len(colored(row[None], "left")) for row in side])
+    wrist, foot = (colored(side[row][None], "left").mean() for row in (rows[0], rows[-1]))
+    assert wrist < foot - 20
+
+
+def test_many_people_stand_apart_in_both_views():
+    drawn = draw_poses_3d(np.zeros((200, 100, 3), np.uint8), people(6))
+    middle = len(drawn) // 2
+    for view in (drawn[:middle, 500:], drawn[middle:, 500:]):
+        columns = colored(view, "left")
+        assert (np.diff(columns) > 40).sum() == 5
+
+
 def test_people_stand_side_by_side_in_the_order_of_their_boxes():
-    pytest.importorskip("matplotlib")
     image_bgr = np.zeros((200, 100, 3), np.uint8)
     wide, one = (colored(draw_poses_3d(image_bgr, people(count)), "left") for count in (3, 1))
     assert np.ptp(wide) > np.ptp(one)
@@ -163,7 +177,6 @@ def test_a_missing_matplotlib_is_named_with_its_extra(monkeypatch):
 
 
 def test_the_command_draws_in_3d(server, photo, tmp_path, capsys):
-    pytest.importorskip("matplotlib")
     options = ["--url", server.url, "--json", str(tmp_path / "p.json")]
     plot = tmp_path / "new" / "3d.png"
     assert main(["image", str(photo), "--model", "pose_3d", "--plot-3d", str(plot), *options]) == 0
@@ -173,12 +186,57 @@ def test_the_command_draws_in_3d(server, photo, tmp_path, capsys):
     assert not (tmp_path / "b.png").exists()
 
 
-@pytest.mark.parametrize("more", [["other.png"], ["--resume", "--json", "p.json"], ["--plot-3d", "-"]])
-def test_a_plot_is_of_one_picture_in_one_file(server, photo, capsys, more):
-    command = ["image", str(photo), *more, "--url", server.url]
-    command += [] if "--plot-3d" in more else ["--plot-3d", "a.png"]
-    assert main(command) == 2
-    assert "--plot-3d draws one picture into a file" in capsys.readouterr().err
+def test_the_plots_of_several_pictures_go_to_a_folder(server, photo, tmp_path, capsys):
+    other, plots = photo.with_name("other.png"), tmp_path / "plots"
+    other.write_bytes(photo.read_bytes())
+    options = ["--url", server.url, "--model", "pose_3d", "--json", str(tmp_path / "p.jsonl"), "--format", "jsonl"]
+    for command in (["image", str(photo), str(other)], ["folder", str(tmp_path), "--resume"]):
+        assert main([*command, *options, "--plot-3d", str(plots)]) == 0
+        assert sorted(path.name for path in plots.iterdir()) == ["other.png", "photo.png"]
+        assert cv2.imread(str(plots / "other.png")).shape[1] > 1000
+        (tmp_path / "p.jsonl").unlink()
+        (plots / "photo.png").unlink()
+    assert "2 pictures cannot be drawn into the one file" in refused(["image", str(photo), str(other)], "a.png", capsys)
+    assert "the drawings of a folder cannot go to -" in refused(["folder", str(tmp_path)], "-", capsys)
+
+
+def test_a_missing_plot_is_drawn_again(server, photo, tmp_path):
+    plot = tmp_path / "new" / "photo.png"
+    command = ["folder", str(tmp_path), "--url", server.url, "--model", "pose_3d", "--plot-3d", str(plot.parent)]
+    command += ["--json", str(tmp_path / "p.jsonl")]
+    assert main(command) == 0
+    plot.unlink()
+    assert main([*command, "--resume"]) == 0
+    assert plot.exists()
+    assert len(server.requests) == 2
+
+
+def test_a_video_of_plots(server, tmp_path, capsys):
+    clip, plots = tmp_path / "clip.avi", tmp_path / "plots.avi"
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    command = ["video", str(clip), "--url", server.url, "--model", "pose_3d"]
+    assert main([*command, "--plot-3d", str(plots)]) == 0
+    capture = cv2.VideoCapture(str(plots))
+    assert (int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), capture.get(cv2.CAP_PROP_FPS)) == (3, 10)
+    assert capture.read()[1].shape[1] > 1000
+    capture.release()
+    assert capsys.readouterr().out == ""  # as with --output, the people go to a file if one is named
+    assert "give --resume without --output and --plot-3d" in refused([*command, "--resume"], "a.avi", capsys)
+    assert "a video cannot go to stdout" in refused(command, "-", capsys)
+
+
+def refused(command, plot, capsys):
+    assert main([*command, "--url", "127.0.0.1:1", "--plot-3d", plot]) == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--plot-3d"])
+def test_stdout_holds_one_output(server, photo, capsys, option):
+    assert main(["image", str(photo), "--url", server.url, option, "-"]) == 2
+    assert "stdout cannot take the drawn picture and the people" in capsys.readouterr().err
 
 
 def test_a_plot_never_replaces_the_picture(server, photo, capsys):

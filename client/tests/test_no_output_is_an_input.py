@@ -93,7 +93,7 @@ CASES = [
     for option in sorted(OUTPUTS & names_of(subcommands()[command.split()[0]]))
     for path in FILES[command]
     for spelling in SPELLINGS
-    if not (command in ("folder", "cameras") and option == "--output")  # a folder: see below
+    if not (command in ("folder", "cameras") and option in ("--output", "--plot-3d"))  # a folder: see below
 ]
 
 
@@ -142,10 +142,11 @@ def test_two_outputs_in_one_file_are_refused(files, capsys, command):
         (["--recursive"], "."),
     ],
 )
-def test_output_folders_that_overlap_the_input_are_refused(files, capsys, flags, output):
+@pytest.mark.parametrize("option", ["--output", "--plot-3d"])
+def test_output_folders_that_overlap_the_input_are_refused(files, capsys, flags, output, option):
     (files / "link").symlink_to(files / "photos")
     before = contents(files)
-    refused(["folder", "photos", *flags, "--output", output], capsys)
+    refused(["folder", "photos", *flags, option, output], capsys)
     assert contents(files) == before
 
 

@@ -20,7 +20,6 @@ def poses(count=2, points=17, scores=None):
 
 
 def test_the_public_names():
-    assert sorted(cigpose_client.__all__) == cigpose_client.__all__
     assert all(hasattr(cigpose_client, name) for name in cigpose_client.__all__)
     found = {name for name, value in vars(cigpose_client).items() if not isinstance(value, ModuleType)}
     assert {name for name in found if not name.startswith("_")} | {"__version__"} == set(cigpose_client.__all__)
@@ -165,3 +164,14 @@ def test_to_supervision_names_the_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ModuleNotFoundError, match=r"cigpose-client\[supervision\]"):
         poses().to_supervision()
+
+
+def test_to_dict_rounds_and_keeps_the_order():
+    lifted = np.full((2, 17, 3), 0.123456, np.float32)
+    record = replace(poses(2, points=17), keypoints_3d=lifted).to_dict()
+    assert (record["keypoint_set"], record["keypoint_set_3d"], record["persons_detected"]) == ("coco", "human36m", 2)
+    first = record["people"][0]
+    assert list(first) == ["bbox", "bbox_score", "keypoints", "keypoints_3d"]
+    assert first["keypoints_3d"][16] == [0.1235] * 3
+    assert first["keypoints"][0][:2] == [round(float(value), 2) for value in poses(2, points=17).keypoints[0, 0]]
+    assert poses(0).to_dict()["people"] == []

@@ -36,10 +36,14 @@ class TritonPythonModel:
         parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         self._step = load_step(config["name"], parameters)
         self._ticket = parameters["ticket"]
+        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step
+        self._may_drop = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
         if self._step.weight == "pixels":
             cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
+        for name in self._step.counters:
+            self._counters.add(name, 0)
         for name, of_name in reasons.items():
             for reason in of_name:  # `rate` misses the first event of a counter that did not exist before it
                 self._counters.add(name, 0, reason=reason)
@@ -49,13 +53,14 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, triton_request: Any) -> Any:
-        request = _read(triton_request)
+        asked = triton_request.requested_output_names()
+        request = _read(triton_request, asked)
         tickets = [request.tensors[name] for name in _TICKETS & request.tensors.keys()]
-        if triton_request.is_cancelled():
+        if self._may_drop and triton_request.is_cancelled():
             _each(hang_up, tickets)
             return _failure("the caller has hung up", pb_utils.TritonError.CANCELLED)
         _each(_BEFORE.get(self._ticket), tickets)
-        response = self._answer(request, triton_request.requested_output_names())
+        response = self._answer(request, asked)
         _each(leave if response.has_error() else _AFTER.get(self._ticket), tickets)
         return response
 
@@ -64,7 +69,8 @@ class TritonPythonModel:
         try:
             outputs = dict(step.run(request))
             for name, amount in step.counts(request.tensors, outputs).items():
-                self._counters.add(name, amount)
+                if amount:  # adding waits for an answer of tritonserver
+                    self._counters.add(name, amount)
             for name in set(asked) - outputs.keys():
                 outputs[name] = outputs[inner_of(name)]
         except ValueError as error:
@@ -116,11 +122,11 @@ class _Tensors(Mapping[str, NDArray[Any]]):
         return len(self._tensors)
 
 
-def _read(request: Any) -> Request:
+def _read(request: Any, asked: list[str]) -> Request:
     return Request(
         tensors=_Tensors(request.inputs()),
         parameters=json.loads(request.parameters() or "{}"),
-        wanted=frozenset(map(inner_of, request.requested_output_names())),
+        wanted=frozenset(map(inner_of, asked)),
         timeout_s=request.timeout() / 1e6 or math.inf,
     )
 

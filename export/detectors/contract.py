@@ -54,7 +54,7 @@ class Decoding:
 def fold(path: Path, model: onnx.ModelProto, size: Size, decoding: Decoding) -> ServedDetector:
     """Fold the decoding into the model. Open its batch axis unless batches then give other results than single runs."""
     served = _fold(graph_edit.open_batch_axis(model), size, decoding)
-    source = metadata.source(path) | {"source_form": decoding.form}
+    source = metadata.source(path, metadata.read(model)) | {"source_form": decoding.form}
     detector = Detector(size, decoding.candidates, source=source, bbox_threshold=decoding.bbox_threshold)
     if not graph_edit.batches_correctly(served):
         served, detector = _fold(model, size, decoding), replace(detector, max_batch_size=1)

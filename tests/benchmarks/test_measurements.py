@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from benchmarks import capacity, stages
+from benchmarks import capacity, lifter, stages
+from tests.export.seams.files import save_lifter
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 
@@ -30,6 +31,17 @@ def test_stages_are_measured_written_and_printed(subject, tmp_path, capsys):
     assert result["loads"][stages.ALONE]["stages"].keys() >= {"decode", "crop", stages.NETWORK, "SimCC"}
     printed = capsys.readouterr().out
     assert "pose network" in printed and "hops and copies" in printed
+
+
+def test_the_cost_of_3d_is_measured_and_written(subject, tmp_path, capsys):
+    options = ["--lifter", str(save_lifter(tmp_path / "lift.onnx")), "--rounds", "1", "--requests", "4"]
+    assert lifter.main([*subject, *options, "--output", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert (result["lifter"], result["batch"]) == ("lift", 8)
+    parts = [result[f"{part}_ms_a_person"] for part in ("flat", "lift_inputs", "lifter")]
+    assert result["added_share"] == pytest.approx(sum(parts[1:]) / parts[0])
+    assert result["share_of_floor"] == pytest.approx(result["server_people_per_s"] / result["floor_people_per_s"])
+    assert "share_of_floor" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -2,11 +2,13 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from demo.__main__ import main
 from demo.scenes import compare, write_scenes
+from tests.export.seams.files import save_lifter
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
 
@@ -33,6 +35,19 @@ def test_two_runs_in_an_existing_folder_keep_its_files(networks, tmp_path, capsy
     assert main([*networks, "--out", str(folder), str(drawn)]) == 2
     assert "choose another --out" in capsys.readouterr().err
     assert drawn.is_file()
+
+
+@pytest.mark.server
+def test_a_lifter_adds_drawings_in_3d(networks, tmp_path, capsys):
+    lifter, photo, folder = save_lifter(tmp_path / "lift.onnx"), tmp_path / "photo.png", tmp_path / "out"
+    photo.write_bytes(encode(picture_with_persons([(10, 10), (30, 20)])))
+    assert main([*networks, "--lifter", str(lifter), "--out", str(folder), str(photo)]) == 0
+    printed = capsys.readouterr().out
+    assert "runs on spots.onnx, red_cells.onnx, lift.onnx" in printed
+    assert f"see {folder / 'pictures'}, {folder / 'pictures_3d'} and" in printed
+    (person, _) = json.loads((folder / "people.json").read_text())[0]["people"]
+    assert len(person["keypoints_3d"]) == 17
+    assert cv2.imread(str(folder / "pictures_3d" / "photo.png")).shape[1] > 1000
 
 
 @pytest.mark.server

@@ -36,7 +36,7 @@ def test_the_profile_gpu_without_a_gpu(tritonserver, repository):
         pytest.skip("this machine has a GPU")
     assert "detector, spots cannot load: there is no GPU that the server can use; choose another profile: " in lines[-1]
     others = (
-        "cpu, cpu-bf16, cpu-bf16-latency, cpu-latency, cpu-openvino"
+        "cpu, cpu-bf16, cpu-bf16-latency, cpu-int8, cpu-int8-latency, cpu-latency, cpu-openvino"
         if tritonserver.has_stand_in()
         else "cpu, cpu-latency"
     )

@@ -101,6 +101,12 @@ def add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--boxes", metavar="FILE", help=text)
 
 
+def add_plot_3d(parser: argparse.ArgumentParser, metavar: str, kind: str) -> None:
+    """Add --plot-3d."""
+    text = f"draw the people in 3-D beside the picture, from two sides; {kind}; needs a network that lifts"
+    parser.add_argument("--plot-3d", metavar=metavar, help=text)
+
+
 def add_concurrency(parser: argparse.ArgumentParser, default: int = 8) -> None:
     """Add --concurrency."""
     text = "concurrent requests, which the server batches (default: %(default)s)"

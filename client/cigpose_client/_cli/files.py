@@ -33,6 +33,7 @@ class Source:
         name: name in the results.
         path: file or web address; `-` for stdin.
         target: file of the drawing, `-` for stdout; None when nothing is drawn.
+        plot: the same for the drawing in 3-D.
         content: the encoded picture, if it has been read.
     """
 
@@ -40,6 +41,7 @@ class Source:
     name: str
     path: str
     target: str | None = None
+    plot: str | None = None
     content: bytes | None = None
 
     @property
@@ -55,8 +57,8 @@ class Source:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the drawing exists, or none is requested."""
-        return self.target is None or Path(self.target).is_file()
+        """Whether the requested drawings exist."""
+        return all(Path(path).is_file() for path in (self.target, self.plot) if path is not None)
 
     def read(self, timeout_s: float) -> bytes:
         """Return the encoded picture; `timeout_s` limits a download, in seconds."""
@@ -65,36 +67,41 @@ class Source:
         return web.fetch(self.path, timeout_s) if web.is_address(self.path) else Path(self.path).read_bytes()
 
 
-def listed(pictures: list[str], output: str | None) -> list[Source]:
+def listed(pictures: list[str], output: str | None, plot: str | None = None) -> list[Source]:
     """Return the pictures of the command line.
 
     Args:
         pictures: files, web addresses, or `-`.
         output: file or folder of the drawings, `-` for stdout; None for no drawings.
+        plot: the same for the drawings in 3-D.
 
     Raises:
-        UsageError: `output` cannot hold the drawings.
+        UsageError: `output` or `plot` cannot hold the drawings.
     """
+    return _sources(pictures, pictures, *(_targets(pictures, path) for path in (output, plot)))
+
+
+def _targets(pictures: list[str], output: str | None) -> list[str | None]:
     if output == PIPE and len(pictures) > 1:
         raise UsageError("only one drawn picture can go to stdout; give a folder with --output")
     if output is None or output == PIPE or (len(pictures) == 1 and not _is_folder(output)):
-        return _sources(pictures, pictures, [output] * len(pictures))
+        return [output] * len(pictures)
     if not Path(output).is_dir() and (Path(output).exists() or Path(output).suffix.lower() in _SUFFIXES):
         raise UsageError(f"{len(pictures)} pictures cannot be drawn into the one file {output}; give a folder")
-    targets = [str(Path(output) / _drawn_name(picture)) for picture in pictures]
+    targets: list[str | None] = [str(Path(output) / _drawn_name(picture)) for picture in pictures]
     twice = next((target for target in targets if targets.count(target) > 1), None)
     if twice:
         raise UsageError(f"two pictures would be drawn into {twice}; draw them in separate runs")
-    return _sources(pictures, pictures, targets)
+    return targets
 
 
-def in_folder(folder: str, output: str | None, recursive: bool) -> list[Source]:
+def in_folder(folder: str, output: str | None, plot: str | None, recursive: bool) -> list[Source]:
     """Return the pictures below `folder`, sorted by path; their names and drawings have the same relative paths.
 
     Hidden files and folders, whose names begin with a dot, are skipped.
 
     Raises:
-        UsageError: `folder` is a web address, or `output` cannot hold the drawings.
+        UsageError: `folder` is a web address, or `output` or `plot` cannot hold the drawings.
         ValueError: the folder does not exist, or contains no picture.
     """
     if web.is_address(folder):
@@ -105,13 +112,14 @@ def in_folder(folder: str, output: str | None, recursive: bool) -> list[Source]:
     paths = sorted(path for path in root.glob("**/*" if recursive else "*") if _is_picture(path, root))
     if not paths:
         raise ValueError(f"no picture ({', '.join(sorted(_SUFFIXES))}) in {folder}")
-    if output == PIPE or (output is not None and Path(output).exists() and not Path(output).is_dir()):
-        raise UsageError(f"the drawings of a folder cannot go to {output}; give a folder")
-    if output is not None and recursive:
-        check_apart(output, folder)
-    names = [path.relative_to(root).as_posix() for path in paths]
-    targets = [None if output is None else str(Path(output) / name) for name in names]
-    return _sources(names, [str(path) for path in paths], targets)
+    names, targets = [path.relative_to(root).as_posix() for path in paths], list[list[str | None]]()
+    for drawings in (output, plot):
+        if drawings == PIPE or (drawings is not None and Path(drawings).exists() and not Path(drawings).is_dir()):
+            raise UsageError(f"the drawings of a folder cannot go to {drawings}; give a folder")
+        if drawings is not None and recursive:
+            check_apart(drawings, folder)
+        targets.append([None if drawings is None else str(Path(drawings) / name) for name in names])
+    return _sources(names, [str(path) for path in paths], *targets)
 
 
 def check(args: argparse.Namespace, outputs: Iterable[str | None], inputs: Iterable[str | Path | None]) -> None:
@@ -195,8 +203,8 @@ def write_all(raw: Any, data: bytes, name: str) -> None:
         raise
 
 
-def _sources(names: list[str], paths: list[str], targets: list[str] | list[str | None]) -> list[Source]:
-    return [Source(place, *fields) for place, fields in enumerate(zip(names, paths, targets, strict=True))]
+def _sources(names: list[str], paths: list[str], *targets: list[str | None]) -> list[Source]:
+    return [Source(place, *fields) for place, fields in enumerate(zip(names, paths, *targets, strict=True))]
 
 
 def _is_picture(path: Path, root: Path) -> bool:

@@ -28,8 +28,6 @@ def add_image(subcommands: Any) -> None:
     parser = subcommands.add_parser("image", help="people in pictures", description="Find the people in pictures.")
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, a web address, or - for stdin")
     _add_common(parser, form="json")
-    text = "draw one picture's people in 3-D beside it, from two sides; needs a network that lifts (--model pose_3d)"
-    parser.add_argument("--plot-3d", metavar="FILE", help=text)
     parser.set_defaults(run=run_image)
 
 
@@ -39,12 +37,13 @@ def add_folder(subcommands: Any) -> None:
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--recursive", action="store_true", help="also read the folders below it")
     _add_common(parser, form="jsonl")
-    parser.set_defaults(run=run_folder, plot_3d=None)
+    parser.set_defaults(run=run_folder)
 
 
 def _add_common(parser: argparse.ArgumentParser, form: arguments.Format) -> None:
     parser.add_argument("--json", metavar="FILE", help="file for the people (default: stdout)")
     parser.add_argument("--output", metavar="PATH", help="draw: a file (- for stdout) for one picture, else a folder")
+    arguments.add_plot_3d(parser, "PATH", "like --output")
     add_resume(parser)
     arguments.add_boxes(parser)
     arguments.add_run(parser, form)
@@ -52,29 +51,27 @@ def _add_common(parser: argparse.ArgumentParser, form: arguments.Format) -> None
 
 def run_image(args: argparse.Namespace) -> int:
     """Run `image` and return the exit status."""
-    if args.output == files.PIPE and args.json in (None, files.PIPE):
+    if files.PIPE in (args.output, args.plot_3d) and args.json in (None, files.PIPE):
         raise files.UsageError("stdout cannot take the drawn picture and the people: give --json FILE as well")
-    if args.plot_3d and (len(args.pictures) > 1 or args.resume or args.plot_3d == files.PIPE):
-        raise files.UsageError("--plot-3d draws one picture into a file; give one picture, a file name and no --resume")
-    return _run(args, files.listed(args.pictures, args.output), quiet=len(args.pictures) == 1)
+    return _run(args, files.listed(args.pictures, args.output, args.plot_3d), quiet=len(args.pictures) == 1)
 
 
 def run_folder(args: argparse.Namespace) -> int:
     """Run `folder` and return the exit status."""
-    return _run(args, files.in_folder(args.folder, args.output, args.recursive))
+    return _run(args, files.in_folder(args.folder, args.output, args.plot_3d, args.recursive))
 
 
 def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = False) -> int:
-    targets = [source.target for source in sources]
-    files.check(args, [args.json or files.PIPE, args.plot_3d, *targets], [source.path for source in sources])
-    files.check_drawable([*targets, args.plot_3d])
+    targets = [target for source in sources for target in (source.target, source.plot)]
+    files.check(args, [args.json or files.PIPE, *targets], [source.path for source in sources])
+    files.check_drawable(targets)
     given = None if args.boxes is None else load_boxes(args.boxes)
     if given is not None and not any(key in given for source in sources for key in source.keys):
         raise ValueError(f"{args.boxes} has boxes for none of the pictures; its names must be those of the pictures")
     with earlier_records(args, "picture", _places(sources)) as earlier:
         status = _ask(args, given, sources, earlier, quiet)
     if status == 0:
-        remove_leftovers([args.json, args.plot_3d, *targets])
+        remove_leftovers([args.json, *targets])
     return status
 
 
@@ -90,7 +87,7 @@ def _ask(
         work = functools.partial(_answer, run.client, given, args)
         for source, outcome in run.answers(work, todo, lambda source: source.name):
             result, drawing, plot = (outcome, None, None) if isinstance(outcome, Exception) else outcome
-            with files.drawn(source.target, drawing), files.drawn(args.plot_3d, plot):
+            with files.drawn(source.target, drawing), files.drawn(source.plot, plot):
                 records.add(source.place, {"picture": source.name}, source.image_id, result)
             if isinstance(result, Poses):
                 progress.answer(len(result))
@@ -122,4 +119,4 @@ def _answer(client: PoseClient, given: Boxes | None, args: argparse.Namespace, s
             return None
         return files.encode(draw(files.decode(picture), poses, options=arguments.drawing(args)), target)
 
-    return poses, drawn(source.target, draw_poses), drawn(args.plot_3d, draw_poses_3d)
+    return poses, drawn(source.target, draw_poses), drawn(source.plot, draw_poses_3d)

@@ -7,19 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from cigpose_client._cli.arguments import Format
 from cigpose_client._cli.files import PIPE, stdout, write_all
 from cigpose_client._cli.resume import Earlier
 from cigpose_client._cli.run import reason
-from cigpose_client._poses import FloatArray, Poses
+from cigpose_client._poses import Poses
 from cigpose_client.outputs import Part, is_special
-
-_PIXEL_DIGITS = 2
-_SCORE_DIGITS = 4
-_METRE_DIGITS = 4
 
 
 class Records:
@@ -165,33 +158,5 @@ class _Sink:
 
 
 def _record(key: Mapping[str, Any], outcome: Poses | Exception) -> dict[str, Any]:
-    """Return the record of one picture. Pixels are rounded to 0.01, scores to 0.0001, metres to 0.0001.
-
-    Returns:
-        the key, and `error` after a failure; otherwise `keypoint_set`, `persons_detected`, and `people`: for each
-        `bbox` [left, top, right, bottom], `bbox_score` and `keypoints`, K times [x, y, score]. With a lifter also
-        `keypoint_set_3d`, and for each person `keypoints_3d`, J times [x, y, z]. In a stream, each person has
-        `track_id`.
-    """
-    if isinstance(outcome, Exception):
-        return {**key, "error": reason(outcome)}
-    points = np.dstack([_rounded(outcome.keypoints, _PIXEL_DIGITS), _rounded(outcome.keypoint_scores, _SCORE_DIGITS)])
-    sets = {"keypoint_set": outcome.keypoint_set.name if outcome.keypoint_set else None}
-    columns: dict[str, npt.NDArray[Any]] = {"bbox": _rounded(outcome.bboxes, _PIXEL_DIGITS)}
-    columns |= {"bbox_score": _rounded(outcome.bbox_scores, _SCORE_DIGITS), "keypoints": points}
-    if outcome.keypoints_3d is not None:
-        sets["keypoint_set_3d"] = outcome.keypoint_set_3d.name if outcome.keypoint_set_3d else None
-        columns["keypoints_3d"] = _rounded(outcome.keypoints_3d, _METRE_DIGITS)
-    if outcome.track_ids is not None:
-        columns["track_id"] = outcome.track_ids
-    people = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return {
-        **key,
-        **sets,
-        "persons_detected": outcome.persons_detected,
-        "people": [dict(zip(columns, person, strict=True)) for person in people],
-    }
-
-
-def _rounded(values: FloatArray, digits: int) -> npt.NDArray[np.float64]:
-    return np.asarray(values.astype(np.float64).round(digits))  # in float64, so that JSON shows no more digits
+    """Return the record of one picture: its key, and `Poses.to_dict`, or `error` after a failure."""
+    return {**key, "error": reason(outcome)} if isinstance(outcome, Exception) else {**key, **outcome.to_dict()}

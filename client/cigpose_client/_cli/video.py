@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
 from cigpose_client._cli import arguments, files
@@ -19,7 +20,8 @@ from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
-from cigpose_client._draw import draw_onto
+from cigpose_client._draw import Pixels, draw_onto
+from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._poses import Poses
 from cigpose_client.streams import PoseStream
 
@@ -32,6 +34,7 @@ def add_video(subcommands: Any) -> None:
     parser = subcommands.add_parser("video", help="people in every frame of a video")
     parser.add_argument("source", metavar="VIDEO")
     add_common(parser, concurrency=8)
+    arguments.add_plot_3d(parser, "VIDEO", "a video")
     add_tracking(parser, track=False)
     add_resume(parser)
     arguments.add_boxes(parser)
@@ -49,6 +52,7 @@ def add_camera(subcommands: Any) -> None:
     parser.add_argument("source", nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)")
     parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after this time")
     add_common(parser, concurrency=2)
+    arguments.add_plot_3d(parser, "VIDEO", "a video")
     add_tracking(parser, track=False)
     parser.set_defaults(live=True, boxes=None, resume=False)
 
@@ -59,7 +63,7 @@ _OUTPUT = ("VIDEO", "write a video of the frames with skeletons")
 def add_common(parser: argparse.ArgumentParser, concurrency: int | None, output: tuple[str, str] = _OUTPUT) -> None:
     """Add the options that `video`, `camera` and `cameras` share; `output` is the name and help of --output."""
     parser.add_argument("--output", metavar=output[0], help=output[1])
-    text = "file for the people; - for stdout, the default without --output"
+    text = "file for the people; - for stdout, the default without an option that draws"
     parser.add_argument("--json", metavar="FILE", help=text)
     arguments.add_run(parser, "jsonl", concurrency)
     text = "send frames uncompressed: slower, but lossless (default: JPEG of quality 95)"
@@ -71,12 +75,13 @@ def run(args: argparse.Namespace) -> int:
     """Run `video` or `camera` and return the exit status."""
     check_tracking(args)
     args.concurrency = 1 if args.track else args.concurrency  # a stream needs its frames in order
-    if args.resume and args.output:
-        raise UsageError("a video cannot be continued: give --resume without --output")
-    to_json = args.json or (None if args.output else PIPE)
-    files.check(args, [args.output, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
-    if args.output:
-        check_writable(args.output)
+    videos = [path for path in (args.output, args.plot_3d) if path]
+    if args.resume and videos:
+        raise UsageError("a video cannot be continued: give --resume without --output and --plot-3d")
+    to_json = args.json or (None if videos else PIPE)
+    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
+    for path in videos:
+        check_writable(path)
     given = None if args.boxes is None else load_boxes(args.boxes)
     progress = Progress("frames")
     opened = open_video(args.source, args.live, progress.note)
@@ -86,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if fault:
         raise ValueError(fault)
     if status == 0:
-        remove_leftovers([args.output, args.json])
+        remove_leftovers([*videos, args.json])
     return status
 
 
@@ -106,18 +111,24 @@ def _ask(
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
-        write = stack.enter_context(open_output(args.output, video.rate, sound_of)) if args.output else None
+        write, write_plot = (
+            stack.enter_context(open_output(path, video.rate, sound_of)) if path else None
+            for path in (args.output, args.plot_3d)
+        )
         frames = within(video.frames(), args.seconds)
         todo = (frame for frame in frames if frame is None or frame.index not in earlier.answered)
         work = functools.partial(_answer, run.client, given, open_stream(args, run.client), args)
         for frame, outcome in run.answers(work, todo, lambda frame: f"frame {frame.index}"):
+            result, plot = (outcome, None) if isinstance(outcome, Exception) else outcome
             if records is not None:
                 key = {"frame": frame.index, "time_s": round(frame.time_s, 3)}
-                records.add(frame.index, key, frame.index, outcome)
+                records.add(frame.index, key, frame.index, result)
             if write is not None:
                 write(frame)
-            if isinstance(outcome, Poses):
-                progress.answer(len(outcome))
+            if write_plot is not None and plot is not None:
+                write_plot(replace(frame, image_bgr=plot))
+            if isinstance(result, Poses):
+                progress.answer(len(result))
         if not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
         if video.live:
@@ -138,15 +149,16 @@ def within(items: Iterator[Item], seconds: float | None) -> Iterator[Item]:
 
 def _answer(
     client: PoseClient, given: Boxes | None, stream: PoseStream | None, args: argparse.Namespace, frame: Frame
-) -> Poses:
-    """Return one frame's people. If requested, draw them here, to share that load among the workers."""
+) -> tuple[Poses, Pixels | None]:
+    """Return one frame's people and their drawing in 3-D. Drawing here shares that load among the workers."""
     if stream is None:
         poses = estimate(client, frame.image_bgr, given, frame.index)
     else:
         poses = stream.update(frame.image_bgr, frame.time_s)
+    plot = draw_poses_3d(frame.image_bgr, poses, arguments.drawing(args)) if args.plot_3d else None
     if args.output:
         draw_onto(frame.image_bgr, poses, arguments.drawing(args))
-    return poses
+    return poses, plot
 
 
 def dropped(video: Video) -> str:

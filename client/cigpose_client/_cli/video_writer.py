@@ -28,7 +28,7 @@ def check_writable(path: str) -> None:
         UsageError: `path` is stdout, or has a format that needs ffmpeg, and ffmpeg is not installed.
     """
     if path == PIPE:
-        raise UsageError("a video cannot go to stdout; give a file with --output")
+        raise UsageError("a video cannot go to stdout; give a file name")
     if shutil.which("ffmpeg") is None and Path(path).suffix.lower() not in _OPENCV_CODECS:
         raise UsageError(f"{path}: without ffmpeg only {', '.join(_OPENCV_CODECS)} can be written")
 

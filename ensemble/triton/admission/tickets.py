@@ -9,6 +9,7 @@ with its process.
 """
 
 import contextlib
+import functools
 import hashlib
 import socket
 import struct
@@ -77,6 +78,7 @@ def resume(ticket: NDArray[np.int64]) -> None:
     _say(RESUME, ticket)
 
 
+@functools.lru_cache(8)
 def address(key: int) -> str:
     """Return the address of a gate's socket. /proc/net/unix lists it, so it does not reveal the key."""
     return "\0cigpose-gate-" + hashlib.sha256(key.to_bytes(8, "little")).hexdigest()[:16]
@@ -84,9 +86,16 @@ def address(key: int) -> str:
 
 def _say(what: bytes, ticket: NDArray[np.int64]) -> None:
     key, number = _parts(ticket)
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.settimeout(1.0)  # the gate's thread reads immediately, unless its process hangs
-        sender.sendto(MESSAGE.pack(key, what, number, 0), address(key))
+    with contextlib.suppress(OSError):
+        _sender().sendto(MESSAGE.pack(key, what, number, 0), address(key))
+
+
+@functools.cache
+def _sender() -> socket.socket:
+    """Return the process's socket for messages without an answer."""
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    sender.settimeout(1.0)  # the gate's thread reads immediately, unless its process hangs
+    return sender
 
 
 def _parts(ticket: NDArray[np.int64]) -> tuple[int, int]:

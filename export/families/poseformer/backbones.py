@@ -10,10 +10,11 @@ from typing import TypeAlias
 from torch import Tensor, nn
 from torch.nn import functional
 
+from export.families.cigpose.backbone import CspNext
 from export.families.hrnet.blocks import Bottleneck, convolution, layer
 from export.families.hrnet.hrnet import HighResolutionNet
 from export.families.hrnet.variants import Resnet
-from export.families.poseformer.variants import Backbone, Cpn
+from export.families.poseformer.variants import Backbone, Cpn, Cspnext
 
 Maps: TypeAlias = list[Tensor]  # four maps (B, C, h, w)
 _LEVELS = 4
@@ -53,8 +54,22 @@ class CpnFeatures(nn.Module):
         return maps
 
 
-def features_of(backbone: Backbone, finest: tuple[int, int]) -> HrnetFeatures | CpnFeatures:
+class CspnextFeatures(CspNext):
+    """The outputs of CSPNeXt's stages."""
+
+    def forward(self, crops: Tensor) -> Maps:
+        """Map normalised crops (B, 3, H, W) to maps at strides 4, 8, 16 and 32."""
+        x, maps = self.stem(crops), []
+        for stage in (self.stage1, self.stage2, self.stage3, self.stage4):
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+def features_of(backbone: Backbone, finest: tuple[int, int]) -> HrnetFeatures | CpnFeatures | CspnextFeatures:
     """Return a backbone in training mode, with PyTorch's initial weights; `finest` is the (w, h) of its finest map."""
+    if isinstance(backbone, Cspnext):
+        return CspnextFeatures(backbone.stem, backbone.channels, backbone.blocks)
     return CpnFeatures(backbone, finest) if isinstance(backbone, Cpn) else HrnetFeatures(backbone)
 
 

@@ -16,17 +16,18 @@ from export.comparison import Answers
 from export.families.crops import example_crops, planes
 from export.families.poseformer.forms import FlipTested, HalfBackbone
 from export.families.poseformer.network import PoseFormer, build
-from export.families.poseformer.variants import INPUTS, KEYPOINTS, OUTPUT, VARIANTS, Variant
+from export.families.poseformer.variants import INPUTS, KEYPOINTS, OUTPUT, SMALL, VARIANTS, Variant
 from export.onnx_export import ExportOptions, ExportReport, Original, save_compared, trace
 
 KEYS = ("volume_net.Spatial_pos_embed", "volume_net.coord_embed.weight", "volume_net.head.1.weight")
+_KNOWN = {**VARIANTS, SMALL.name: SMALL}
 _JOINTS = len(keypoint_set(KEYPOINTS))
 _SAMPLES = 8  # compared in batches of 1, 2 and 5
 
 
 def export(checkpoint: Checkpoint, output: Path, options: ExportOptions) -> ExportReport:
-    """Write an official checkpoint as ONNX; see `export_onnx`."""
-    _, network = load_variant(checkpoint, VARIANTS.values(), build, options.variant)
+    """Write a checkpoint, official or of SMALL, as ONNX; see `export_onnx`."""
+    _, network = load_variant(checkpoint, _KNOWN.values(), build, options.variant)
     return export_onnx(network, output, options)
 
 
@@ -49,15 +50,15 @@ def export_onnx(network: PoseFormer, path: Path, options: ExportOptions | None =
     form = _form(half, variant, options.flip_test)
     model = trace(form, example_inputs(variant, 2), {OUTPUT: (_JOINTS, 3)})
     whole = _form(network, variant, options.flip_test)
-    kept = {tensor.name for tensor in model.graph.initializer if "volume_net." in tensor.name}
+    kept = {name for node in model.graph.node if "/volume_net/" in node.name for name in node.input}
     return save_compared(model, path, _description(variant), whole, example_inputs(variant, _SAMPLES), options, kept)
 
 
 def original(checkpoint: Checkpoint, network: Network) -> Original:
     """Return the network from which a served one was exported."""
     stated = network.source.get("variant")
-    asked = stated if stated in VARIANTS else None
-    variant, found = load_variant(checkpoint, VARIANTS.values(), build, asked)
+    asked = stated if stated in _KNOWN else None
+    variant, found = load_variant(checkpoint, _KNOWN.values(), build, asked)
     form = _form(found, variant, network.source.get("flip_test") == "True")
     return Original(form, partial(_inputs, variant=variant), lambda _, count: np.arange(count))  # it decides nothing
 

@@ -24,14 +24,15 @@ class Lifter(nn.Module):
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
-        channels, width, tokens = variant.backbone.channels, variant.width, 1 + len(variant.backbone.channels)
+        channels, width, tokens = variant.channels, variant.width, 1 + len(variant.channels)
         joined, depth = tokens * width, range(variant.depth)
+        of_maps = depth if channels else ()
         self.Spatial_pos_embed = nn.Parameter(torch.zeros(1, tokens, _JOINTS, width))
         self.coord_embed = nn.Linear(2, width)
         self.feat_embed = nn.ModuleList(nn.Linear(inputs, width) for inputs in channels)
         self.joint_blocks = nn.ModuleList(AttentionBlock(joined, variant.heads) for _ in depth)
-        self.res_blocks = nn.ModuleList(AttentionBlock(width, variant.heads) for _ in depth)
-        self.context_blocks = nn.ModuleList(ContextBlock(channels, width) for _ in depth)
+        self.res_blocks = nn.ModuleList(AttentionBlock(width, variant.heads) for _ in of_maps)
+        self.context_blocks = nn.ModuleList(ContextBlock(channels, width) for _ in of_maps)
         self.head = nn.Sequential(nn.LayerNorm(joined), nn.Linear(joined, 3))
 
     def forward(self, maps: Sequence[Tensor], keypoints_image: Tensor, keypoints_crop: Tensor) -> Tensor:
@@ -58,7 +59,8 @@ class Lifter(nn.Module):
             embed(sample(features, here, "zeros").squeeze(2))
             for embed, features in zip(self.feat_embed, maps, strict=True)
         ]
-        tokens = torch.stack((self.coord_embed(keypoints_image), *seen), 1) + self.Spatial_pos_embed
+        coordinates = keypoints_image if seen else keypoints_crop
+        tokens = torch.stack((self.coord_embed(coordinates), *seen), 1) + self.Spatial_pos_embed
         for block in self.context_blocks:
             tokens = block(tokens, maps, here)
         return tokens

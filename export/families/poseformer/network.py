@@ -1,7 +1,6 @@
 """The whole network: a crop and its 2-D joints in, 3-D joints out; `load_state_dict` is strict."""
 # mypy: disallow-subclassing-any=False
 
-import torch
 from torch import Tensor, nn
 
 from export.families.poseformer.backbones import features_of
@@ -15,15 +14,20 @@ class PoseFormer(nn.Module):
     def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.variant = variant
-        self.backbone = features_of(variant.backbone, variant.finest)
+        if variant.context == "maps":
+            self.backbone = features_of(variant.backbone, variant.finest)
         self.volume_net = Lifter(variant)
 
     def forward(self, crop: Tensor, keypoints_image: Tensor, keypoints_crop: Tensor) -> Tensor:
         """Return joints (B, J, 3); normalised crop (B, 3, H, W), keypoints as `Lifter.forward` takes them."""
-        maps = self.backbone(crop)
-        if not self.variant.context:
-            maps = [torch.zeros_like(features) for features in maps]
-        return self.volume_net(maps, keypoints_image, keypoints_crop)
+        return self.volume_net(self.maps(crop), keypoints_image, keypoints_crop)
+
+    def maps(self, crop: Tensor) -> list[Tensor]:
+        """Return the feature maps (B, C, h, w) of a normalised crop; zeros are of one cell."""
+        if self.variant.context == "maps":
+            maps: list[Tensor] = self.backbone(crop)
+            return maps
+        return [crop.new_zeros(crop.shape[0], channels, 1, 1) for channels in self.variant.channels]
 
 
 def build(variant: Variant) -> PoseFormer:

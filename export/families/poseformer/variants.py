@@ -1,7 +1,7 @@
 """The published networks as one table, and the sizes that any other one can be built from."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from export.families.hrnet.variants import STRIDE, Hrnet, Resnet
 from export.families.top_down import MEAN, STD
@@ -33,7 +33,22 @@ class Cpn:
         return (self.width,) * 4
 
 
-Backbone: TypeAlias = Hrnet | Cpn
+@dataclass(frozen=True)
+class Cspnext:
+    """CSPNeXt, the backbone of CIGPose: the outputs of its four stages.
+
+    Attributes:
+        stem: inner and outer channels of the stem.
+        channels: channels of the stages.
+        blocks: blocks of the stages.
+    """
+
+    stem: tuple[int, int]
+    channels: tuple[int, ...]
+    blocks: tuple[int, ...]
+
+
+Backbone: TypeAlias = Hrnet | Cpn | Cspnext
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,8 @@ class Variant:
         depth: number of blocks of each of the three kinds.
         heads: attention heads.
         input_size: (w, h) of the crop in pixels.
-        context: False for the paper's ablation: the lifter gets maps of zeros.
+        context: `maps`, or for comparison without a backbone: `zeros` (the lifter reads maps of zeros, the paper's
+            ablation) or `none` (it has tokens of the coordinates in the crop alone).
         parameters: number of parameters, of the backbone and the lifter.
     """
 
@@ -57,8 +73,13 @@ class Variant:
     depth: int = 4
     heads: int = 8
     input_size: tuple[int, int] = (192, 256)
-    context: bool = True
+    context: Literal["maps", "zeros", "none"] = "maps"
     parameters: int | None = None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the feature maps that the lifter reads."""
+        return () if self.context == "none" else self.backbone.channels
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -84,3 +105,6 @@ VARIANTS = {
         Variant("capf_cpn", Cpn(Resnet((3, 4, 6, 3))), parameters=41_640_237),
     )
 }
+SMALL = Variant(  # trained here, on the backbone of cigpose-t_rendered_256x192
+    "capf-t_rendered_256x192", Cspnext((8, 16), (32, 64, 128, 256), (1, 2, 2, 1)), width=48, depth=2, heads=4
+)

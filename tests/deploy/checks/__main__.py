@@ -23,6 +23,7 @@ _CHECKOV = (
     "gpu+tls+tracing",
     "gpu+tensorrt",
     "gpu-keda+tls",
+    "cpu+gateway+tls",
 )  # few runs that cover all files
 
 

@@ -1,0 +1,194 @@
+"""`python -m export quantize`: a network in eight bits, calibrated and measured on your pictures."""
+
+import argparse
+import importlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from cigpose_client.evaluation import FIELDS, Dataset, load_dataset
+from numpy.typing import NDArray
+
+from ensemble.steps import Arrays
+from export import graph_edit, metadata
+from export.half_weights import store_half
+from export.quantization import graph
+from export.quantization.loss import AP, Loss, loss
+from export.quantization.search import Found, search
+from export.quantization.trial import Run, Trial, detector_trial, pose_trial
+from server.usage import UsageError, input_path, need, output_path
+
+MAY_LOSE = {AP: 0.005, "": 0.03}  # measure -> allowed loss; without truth, the mean dissimilarity to float32
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_CALIBRATION = 160  # crops or pictures; more change no digit that matters
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The caller's pictures, in two halves that alternate.
+
+    Attributes:
+        paths: the files.
+        boxes: file name -> (N, 4) given boxes, xyxy.
+        ids: file name -> id in `truth`.
+        truth: the annotations, if they hold keypoints of the network's set.
+    """
+
+    paths: Sequence[Path]
+    boxes: Mapping[str, NDArray[np.float32]]
+    ids: Mapping[str, Any]
+    truth: Dataset | None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the network, the pictures and the bound."""
+    parser.add_argument("--pose", type=input_path, help="pose network to quantise")
+    parser.add_argument(
+        "--detector", type=input_path, help="with --pose: finds the people; without --pose: the network to quantise"
+    )
+    parser.add_argument(
+        "--pictures", type=input_path, required=True, metavar="DIR", help="pictures like those to be served"
+    )
+    parser.add_argument(
+        "--boxes",
+        type=input_path,
+        metavar="FILE",
+        help="COCO annotations of these pictures: boxes of people and, for a measured AP, keypoints",
+    )
+    parser.add_argument("--output", type=output_path, required=True, help="the ONNX file to write")
+    parser.add_argument(
+        "--may-lose",
+        type=float,
+        help=f"largest allowed loss on the held-out half of the pictures (default: {MAY_LOSE[AP]} AP; without "
+        f"annotated keypoints {MAY_LOSE['']}, where identical people lose 0 and lost people 1)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Quantise, print what stays in higher precision and the loss, and write the file."""
+    path = arguments.pose or arguments.detector
+    if path is None:
+        raise UsageError("name a network: --pose FILE or --detector FILE")
+    need("install-test", "nncf", "openvino", "pycocotools")
+    trial = pose_trial(path, arguments.detector) if arguments.pose else detector_trial(path)
+    if trial.given_boxes and not arguments.boxes:
+        raise UsageError(f"{path} takes crops of single persons; add --boxes FILE, or --detector FILE to find them")
+    pictures = _pictures(arguments.pictures, arguments.boxes, trial)
+    calibration, held_out = (_samples(trial, pictures, pictures.paths[first::2]) for first in (0, 1))
+    ids = [pictures.ids.get(path.name) for path in pictures.paths[1::2]]
+    truth = _with_images(pictures.truth, ids) if pictures.truth else None
+    allowed = arguments.may_lose if arguments.may_lose is not None else MAY_LOSE[AP if truth else ""]
+    exported = graph_edit.load(path)
+    original = graph.readied(exported)
+
+    def measure(model: onnx.ModelProto, runtime: str = "OpenVINO") -> Loss:
+        return loss(trial, held_out, _run(model, path, trial, runtime), ids, truth)
+
+    feeds = trial.inner_inputs(calibration)[:_CALIBRATION]
+    try:
+        found = search(original, feeds, measure, allowed)
+    except ValueError as error:
+        raise ValueError(f"{arguments.output} not written: {error}") from None
+    model = _described(found.model, exported, path)
+    graph_edit.save(model, arguments.output)
+    print(f"calibrated on {len(feeds)} inputs, measured on {len(held_out)} other pictures")
+    print("\n".join(_layers(original, found)))
+    print(f"OpenVINO: {found.loss}; allowed {allowed:g}")
+    print(f"ONNX Runtime: {measure(found.model, 'ONNX Runtime')}")
+    sizes = (each.stat().st_size / 1e6 for each in (path, arguments.output))
+    print("{}: {:.1f} MB, from {:.1f} MB".format(arguments.output, *reversed([*sizes])))
+    return 0
+
+
+def _pictures(folder: Path, boxes: Path | None, trial: Trial) -> Pictures:
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+    if boxes is None:
+        return Pictures(_enough(paths, folder), {}, {}, None)
+    dataset = load_dataset(str(boxes))
+    ids = {image["file_name"]: image["id"] for image in dataset.images}
+    names = {image_id: name for name, image_id in ids.items()}
+    people: dict[str, list[list[float]]] = {}
+    for person in dataset.people:
+        x, y, width, height = person["bbox"]
+        people.setdefault(names[person["image_id"]], []).append([x, y, x + width, y + height])
+    annotated = [path for path in paths if path.name in ids]
+    given = {name: np.array(each, np.float32) for name, each in people.items()}
+    points = {"coco_wholebody": 17, "coco": 17, "crowdpose": 14}.get(trial.keypoint_set, 0)
+    whole = trial.keypoint_set != "coco_wholebody" or dataset.has(FIELDS["foot"], 6)
+    has_truth = bool(points) and whole and dataset.has(FIELDS["body"], points)
+    return Pictures(_enough(annotated, folder), given, ids, dataset if has_truth else None)
+
+
+def _enough(paths: list[Path], folder: Path) -> list[Path]:
+    if len(paths) < 2:
+        raise ValueError(
+            f"{folder} holds {len(paths)} usable pictures; two at least are needed, and a hundred are better"
+        )
+    return paths
+
+
+def _samples(trial: Trial, pictures: Pictures, paths: Sequence[Path]) -> list[Arrays]:
+    return [trial.sample(path.read_bytes(), pictures.boxes.get(path.name)) for path in paths]
+
+
+def _with_images(truth: Dataset, ids: Sequence[Any]) -> Dataset:
+    """Return the annotations of these pictures only."""
+    kept = set(ids)
+    images = [image for image in truth.images if image["id"] in kept]
+    return Dataset(images, [person for person in truth.people if person["image_id"] in kept])
+
+
+def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
+    """Return a function that runs a version of a file in served form, as the server's backend would."""
+    with tempfile.TemporaryDirectory() as folder:
+        exported, served = Path(folder) / path.name, Path(folder) / "served.onnx"
+        graph_edit.save(model, exported)
+        graph_edit.save(_again(exported, trial), served)
+        outputs = [tensor.name for tensor in trial.network.outputs]
+        exact = any(tensor.exact for tensor in trial.network.outputs)  # as the profile cpu-int8 chooses
+        if runtime == "OpenVINO":
+            backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
+            session = backend.OpenVinoSession(served, 0, "bf16" if trial.network.per_person and not exact else "f32")
+        else:
+            session = graph_edit.cpu_session(onnx.load(served))
+    return lambda inputs: dict(
+        zip(outputs, (np.array(each) for each in session.run(outputs, dict(inputs))), strict=True)
+    )
+
+
+def _again(path: Path, trial: Trial) -> onnx.ModelProto:
+    given = None if trial.keypoint_set else detector_trial(path)
+    return (given or pose_trial(path, None)).graph
+
+
+def _described(model: onnx.ModelProto, exported: onnx.ModelProto, path: Path) -> onnx.ModelProto:
+    """Return the model with the file's metadata, its other large weights stored as the file stores them."""
+    meta = metadata.read(exported)
+    if meta.get("precision") == "fp16-weights":
+        scales = {name for node in model.graph.node if node.op_type.endswith("quantizeLinear") for name in node.input}
+        scales |= {name for node in model.graph.node if node.op_type == "QuantizeLinear" for name in node.input}
+        model = store_half(model, scales)
+    metadata.write(model, meta | {"precision": "int8", "quantised_from": graph_edit.sha256(path)})
+    return model
+
+
+def _layers(original: onnx.ModelProto, found: Found) -> list[str]:
+    """Return a line for the layers in eight bits, and one for each reason why others are not."""
+    reasons = graph.reasons(original)
+    kinds: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        if why:
+            kinds.setdefault(why, []).append(name)
+    lines = [f"{len(found.eight_bits)} of {len(reasons)} layers are in eight bits"]
+    lines += [f"  {len(names)} are not: {why} ({_some(names)})" for why, names in kinds.items()]
+    lines += [f"  {name} is not: alone it errs by {error:.2g} deviations" for name, error in found.returned.items()]
+    return lines
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")

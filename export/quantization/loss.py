@@ -1,0 +1,98 @@
+"""The accuracy that another version of a network loses, on sampled pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cigpose_client import Poses, keypoint_sets
+from cigpose_client.evaluation import Dataset, evaluate, keypoint_similarities, without_duplicates
+from numpy.typing import NDArray
+
+from ensemble.steps import Arrays
+from export.quantization.trial import Run, Trial
+
+_SAME_BOX = 0.5  # IoU
+_BOX_TO_AREA = 0.53  # the area that a person covers of its box. Source: xtcocotools, COCOeval with use_area=False
+AP, SIMILARITY = "average precision", "similarity to float32"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The accuracy of float32 and of another version, 0 to 1, and the name of the measure."""
+
+    measure: str
+    float32: float
+    other: float
+
+    @property
+    def lost(self) -> float:
+        """The difference."""
+        return self.float32 - self.other
+
+    def __str__(self) -> str:
+        """Return one readable line."""
+        return f"{self.measure} {self.float32:.4f} in float32, {self.other:.4f} in eight bits, loss {self.lost:.4f}"
+
+
+def loss(
+    trial: Trial, samples: Sequence[Arrays], run: Run, ids: Sequence[Any] = (), truth: Dataset | None = None
+) -> Loss:
+    """Return what another version of a network loses.
+
+    Args:
+        trial: the float32 network.
+        samples: tensors of pictures, from `Trial.sample`.
+        run: the other version.
+        ids: the pictures' ids in `truth`.
+        truth: annotations with keypoints of the network's set. Without them, the other version's people are compared
+            with those of float32: keypoints by their similarity (COCO's OKS), boxes of a detector by their overlap.
+    """
+    answers = [trial.answer(sample, run) for sample in samples]
+    if truth is not None:
+        return Loss(AP, *(_average_precision(trial, each, ids, truth) for each in (samples, answers)))
+    alike = _alike_poses if trial.keypoint_set else _alike_boxes
+    pairs = zip(samples, answers, strict=True)
+    values = [value for sample, answer in pairs for value in alike(trial, sample, answer)]
+    return Loss(SIMILARITY, 1.0, float(np.mean(values)) if values else 1.0)
+
+
+def _average_precision(trial: Trial, answers: Sequence[Arrays], ids: Sequence[Any], truth: Dataset) -> float:
+    known, results = keypoint_sets()[trial.keypoint_set], list[dict[str, Any]]()
+    fields = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
+    for image_id, answer in zip(ids, answers, strict=True):
+        bboxes, scores, keypoints, heights = (np.asarray(answer[name], np.float32) for name in fields)
+        poses = Poses(bboxes, scores, len(bboxes), keypoints, heights, trial.keypoint_set, trial.kind)
+        results += (poses if trial.given_boxes else without_duplicates(poses)).to_coco(image_id, bbox=False)
+    parts = evaluate(truth, results, known)
+    return parts.get("whole", parts.get("body", parts.get("all", {})))["AP"]
+
+
+def _alike_poses(trial: Trial, expected: Arrays, found: Arrays) -> list[float]:
+    """Return, for each person of float32, the highest similarity of a person of the other version; 0 without one."""
+    boxes = expected["bboxes"]
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) * _BOX_TO_AREA
+    sigmas = keypoint_sets()[trial.keypoint_set].sigmas
+    others = found["keypoints"]
+    if not len(others):
+        return [0.0] * len(boxes)
+    each = keypoint_similarities(expected["keypoints"][:, None], others[None], areas[:, None], sigmas).mean(axis=-1)
+    return [float(value) for value in each.max(axis=1)]
+
+
+def _alike_boxes(trial: Trial, expected: Arrays, found: Arrays) -> list[float]:
+    """Return the overlap of each box of float32 with its best one of the other version, and 0 for superfluous ones."""
+    overlaps = _overlaps(expected["bboxes"], found["bboxes"])
+    best = overlaps.max(axis=1, initial=0.0)
+    superfluous = int((overlaps.max(axis=0, initial=0.0) < _SAME_BOX).sum())
+    return [float(value) if value >= _SAME_BOX else 0.0 for value in best] + [0.0] * superfluous
+
+
+def _overlaps(ones: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the IoU of boxes (N, 4) and (M, 4): (N, M)."""
+    top_left = np.maximum(ones[:, None, :2], others[None, :, :2])
+    bottom_right = np.minimum(ones[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.clip(bottom_right - top_left, 0, None), axis=2)
+    areas = (np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (ones, others))
+    mine, theirs = areas
+    return np.asarray(shared / (mine[:, None] + theirs[None] - shared + 1e-9), np.float32)

@@ -1,0 +1,124 @@
+"""A network on the caller's pictures: what it takes, what its people are, and how far another version is from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ensemble.in_process import InProcess
+from ensemble.networks import Detector, Network
+from ensemble.pipeline import Pipeline
+from ensemble.pipelines import decode_image
+from ensemble.steps import Arrays
+from ensemble.steps.select_persons import SelectPersons
+from ensemble.tensors import BBOX_SCORES, BBOXES, IMAGE, IMAGE_BGR, PERSONS_DETECTED
+from export import graph_edit
+from export.detectors import serve_detector_file
+from export.families import serve_pose_file
+from export.quantization.graph import with_outputs
+
+Run = Callable[[Arrays], Arrays]
+"""A network in served form: inputs by name -> outputs by name."""
+_NO_DETECTOR = Detector((64, 64), 1)  # a pipeline of given boxes states a detector's size and does not run it
+_PREFIX = "network/"  # of the exported file's tensors in served form
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network and the pipeline around it.
+
+    Attributes:
+        network: the network in question.
+        graph: its float32 graph in served form.
+        input_name: name of the input in the exported file.
+        in_process: the pipeline, with float32 networks.
+        keypoint_set: name of the keypoint set; "" for a detector.
+        kind: kind of the pipeline, as callers read it; "" for a detector.
+        given_boxes: whether the pipeline takes boxes.
+    """
+
+    network: Network
+    graph: onnx.ModelProto
+    input_name: str
+    in_process: InProcess
+    keypoint_set: str = ""
+    kind: str = ""
+    given_boxes: bool = False
+
+    def sample(self, picture: bytes, boxes: NDArray[np.float32] | None) -> dict[str, NDArray[Any]]:
+        """Run the pipeline on a picture. Return its tensors, without the pixels of the picture.
+
+        Raises:
+            ValueError: the picture cannot be decoded.
+        """
+        inputs: dict[str, Any] = {"image": picture}
+        if self.given_boxes:
+            inputs["bboxes"] = np.zeros((0, 4), np.float32) if boxes is None else boxes
+        wanted = [tensor.name for tensor in self.in_process.pipeline.outputs]
+        tensors = self.in_process.tensors(wanted, {}, inputs)
+        return {name: array for name, array in tensors.items() if name not in (IMAGE.name, IMAGE_BGR.name)}
+
+    def answer(self, sample: Arrays, run: Run) -> dict[str, NDArray[Any]]:
+        """Return a sample's tensors with another version of the network."""
+        inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}
+        return self.in_process.after(self.network.name, {**sample, **run(inputs)}, {})
+
+    def inner_inputs(self, samples: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
+        """Return what the exported file takes, one item each, for the samples."""
+        first = f"{_PREFIX}{self.input_name}"
+        session = graph_edit.cpu_session(with_outputs(self.graph, [first]), 1)
+        feeds: list[dict[str, NDArray[Any]]] = []
+        for sample in samples:
+            inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}
+            (arrays,) = session.run([first], inputs)
+            feeds += [{self.input_name: array[None]} for array in arrays]
+        return feeds
+
+
+def pose_trial(path: Path, detector: Path | None) -> Trial:
+    """Return the trial of a pose network.
+
+    Args:
+        path: its file.
+        detector: file of the detector that finds the people for a top-down network; None: their boxes are given.
+
+    Raises:
+        ValueError: a file cannot be served, or the network is a lifter.
+    """
+    served = serve_pose_file(path)
+    graph = served.graphs[served.model.name]
+    found = serve_detector_file(detector) if detector else None
+    known = served.model.pipelines([served.model], found.detector if found else _NO_DETECTOR)
+    pipeline = known[0] if found or len(known) == 1 else known[1]
+    network = next(each for each in pipeline.members if each.name == served.model.name)
+    graphs = {served.model.name: graph.SerializeToString()}
+    if found:
+        graphs[found.detector.network.name] = found.model.SerializeToString()
+    assert isinstance(network, Network)
+    given = BBOXES.name in {tensor.name for tensor in pipeline.inputs}
+    facts, run = pipeline.parameters, InProcess(pipeline, graphs)
+    return Trial(network, graph, _input_of(path), run, facts["keypoint_set"], facts["kind"], given)
+
+
+def detector_trial(path: Path) -> Trial:
+    """Return the trial of a detector.
+
+    Raises:
+        ValueError: the file cannot be served.
+    """
+    found = serve_detector_file(path)
+    size, threshold = found.detector.input_size, found.detector.bbox_threshold
+    members = (decode_image(found.detector), found.detector.network, SelectPersons("select_persons", *size, threshold))
+    pipeline = Pipeline("detect", (IMAGE,), members, (BBOXES, BBOX_SCORES, PERSONS_DETECTED))
+    network = found.detector.network
+    return Trial(
+        network, found.model, _input_of(path), InProcess(pipeline, {network.name: found.model.SerializeToString()})
+    )
+
+
+def _input_of(path: Path) -> str:
+    return str(graph_edit.load(path).graph.input[0].name)

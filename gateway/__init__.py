@@ -1,0 +1,1 @@
+"""Plain HTTP in front of a pose server: `POST` a picture, receive JSON; and a page to try it."""

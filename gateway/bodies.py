@@ -1,0 +1,215 @@
+"""The picture and the boxes of a request: a raw body, a form (multipart), or JSON with base64."""
+
+import base64
+import binascii
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import numpy as np
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from gateway.problems import Problem, busy
+from gateway.settings import Settings
+
+# curl --data-binary states the third one
+_RAW = (
+    "",
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    *(f"image/{kind}" for kind in ("jpeg", "jpg", "png", "webp", "bmp", "x-ms-bmp")),
+)
+_ACCEPTED = "send image/jpeg, image/png, image/webp, image/bmp, multipart/form-data or application/json"
+_MOST_BOXES = 256
+_LARGEST = float(np.finfo(np.float32).max)
+_BOXES_BYTES = 64 * _MOST_BOXES
+_ENVELOPE = 4096  # bytes of a form's or JSON text's own, at most
+_BOXES = "boxes must be a list of [left, top, right, bottom] in pixels of the upright picture"
+
+Boxes = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One encoded picture, and the boxes of its people if the caller knows them."""
+
+    encoded: bytes
+    boxes: Boxes | None = None
+
+
+class Bodies:
+    """Reads request bodies, and limits the size of each and of all together."""
+
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._held = 0
+
+    @contextmanager
+    def held(self) -> Iterator["Body"]:
+        """Yield a body whose bytes count as held in memory until the end of the block."""
+        body = Body(self)
+        try:
+            yield body
+        finally:
+            self._held -= body.size
+
+    def add(self, size: int) -> None:
+        """Count bytes of a body. Raises: `Problem` 503 when all bodies together are too large."""
+        self._held += size
+        if self._held > self._settings.max_body_bytes:
+            raise busy("the gateway holds too many pictures at present; try again later")
+
+    @property
+    def settings(self) -> Settings:
+        """The limits."""
+        return self._settings
+
+
+class Body:
+    """The body of one request. `size` is the number of bytes that have arrived."""
+
+    def __init__(self, bodies: Bodies):
+        self._bodies = bodies
+        self.size = 0
+
+    async def picture(self, request: Request) -> Picture:
+        """Read the request's picture.
+
+        Raises:
+            ClientDisconnect: the caller has hung up.
+            Problem: the body is too large or too slow, has another type, or is malformed.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        limit = self._bodies.settings.max_bytes
+        try:
+            with anyio.fail_after(self._bodies.settings.upload_s):
+                if kind in _RAW:
+                    return Picture(await self._read(request, limit))
+                if kind == "multipart/form-data":
+                    return await self._form(request, limit)
+                if kind == "application/json":
+                    return _parsed(await self._read(request, limit * 4 // 3 + _ENVELOPE + _BOXES_BYTES), limit)
+        except TimeoutError:
+            wait_s = self._bodies.settings.upload_s
+            raise Problem(408, f"the body did not arrive within {wait_s:g} s", {"Connection": "close"}) from None
+        raise Problem(415, f"the content type {kind!r} is not accepted; {_ACCEPTED}")
+
+    async def _read(self, request: Request, limit: int) -> bytes:
+        return b"".join([chunk async for chunk in self._chunks(request, limit)])
+
+    async def _chunks(self, request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            raise _too_large(int(announced), limit)
+        async for chunk in request.stream():
+            self.size += len(chunk)
+            self._bodies.add(len(chunk))
+            if self.size > limit:
+                raise _too_large(self.size, limit)
+            yield chunk
+
+    async def _form(self, request: Request, limit: int) -> Picture:
+        parser = _InMemory(
+            request.headers,
+            self._chunks(request, limit + _ENVELOPE + _BOXES_BYTES),
+            max_files=1,
+            max_fields=1,
+            max_part_size=_BOXES_BYTES,
+        )
+        try:
+            form = await parser.parse()
+        except (MultiPartException, KeyError, ValueError) as error:
+            raise Problem(
+                400, f"the form is malformed: {getattr(error, 'message', 'its parts cannot be read')}"
+            ) from None
+        try:
+            return await _of_form(form, limit)
+        finally:
+            await form.close()
+
+
+class _InMemory(MultiPartParser):
+    """Keeps files in memory: their size is limited, and a container's file system is read-only."""
+
+    spool_max_size = 0  # which `SpooledTemporaryFile` takes for no limit
+
+    async def parse(self) -> FormData:
+        """Return the fields. Starlette closes the files after its own errors only."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
+
+
+async def _of_form(form: FormData, limit: int) -> Picture:
+    unknown = set(form) - {"image", "boxes"}
+    if unknown:
+        raise Problem(400, f"unknown field {min(unknown)[:50]!r} in the form; known: image, boxes")
+    file, boxes = form.get("image"), form.get("boxes")
+    if not isinstance(file, UploadFile):
+        raise Problem(400, "the form has no file called image; curl sends it with -F image=@photo.jpg")
+    if boxes is not None and not isinstance(boxes, str):
+        raise Problem(400, "boxes must be a text field of the form, and JSON")
+    encoded = _sized(await file.read(), limit)
+    return Picture(encoded, None if boxes is None else _boxes(_json(boxes, "boxes")))
+
+
+def _parsed(content: bytes, limit: int) -> Picture:
+    fields = _json(content, "the body")
+    if not isinstance(fields, dict) or not isinstance(fields.get("image"), str):
+        raise Problem(400, 'the body must be a JSON object such as {"image": "<base64>", "boxes": [[0, 0, 64, 64]]}')
+    unknown = set(fields) - {"image", "boxes"}
+    if unknown:
+        raise Problem(400, f"unknown field {min(unknown)[:50]!r}; known: image, boxes")
+    text = fields["image"]
+    if text.startswith("data:"):  # as `canvas.toDataURL` of a browser returns it
+        text = text.partition(",")[2]
+    try:
+        encoded = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem(400, "image is not valid base64") from None
+    return Picture(_sized(encoded, limit), None if fields.get("boxes") is None else _boxes(fields["boxes"]))
+
+
+def _json(text: str | bytes, name: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise Problem(400, f"{name} must be valid JSON") from None
+
+
+def _boxes(value: Any) -> Boxes:
+    if not isinstance(value, list):
+        raise Problem(400, _BOXES)
+    if len(value) > _MOST_BOXES:
+        raise Problem(
+            422, f"boxes: {len(value)} are more than the limit of {_MOST_BOXES} a request; send fewer at once"
+        )
+    for index, row in enumerate(value):
+        if not isinstance(row, list) or len(row) != 4 or not all(map(_is_number, row)):
+            raise Problem(400, f"{_BOXES}; boxes[{index}] is not")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether `value` fits into a float32; what is not finite is for the server to refuse."""
+    return isinstance(value, float) or (type(value) is int and abs(value) <= _LARGEST)
+
+
+def _sized(encoded: bytes, limit: int) -> bytes:
+    if len(encoded) > limit:
+        raise _too_large(len(encoded), limit)
+    return encoded
+
+
+def _too_large(size: int, limit: int) -> Problem:
+    # the connection cannot be used again: the rest of the body is not read
+    text = f"image: {size} bytes are over the limit of {limit}; compress it more"
+    return Problem(413, text, {"Connection": "close"})

@@ -1,0 +1,189 @@
+import asyncio
+import contextlib
+import json
+import os
+import threading
+import time
+
+import grpc
+import pytest
+from websockets.asyncio.client import connect as connect_async
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from client.tests.fake_server import OVERLOADED, FakeServer, start
+from gateway.settings import Settings
+from tests.gateway.conftest import running, until
+from tests.pictures import encode, picture_with_persons
+
+pytest.importorskip("scipy", reason="streams need scipy")
+
+
+@contextlib.contextmanager
+def stream(client, query="", **options):
+    url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/stream?{query}"
+    with connect(url, compression=None, **options) as socket:
+        yield socket
+
+
+def ask(socket, picture=b"2", time_s=None):
+    if time_s is not None:
+        socket.send(json.dumps({"time_s": time_s}))
+    socket.send(picture)
+    return json.loads(socket.recv(timeout=20))
+
+
+def test_people_keep_their_ids(gateway):
+    with stream(gateway()) as socket:
+        answers = [ask(socket, b"3", time_s) for time_s in (0.0, 0.04, 0.08)]
+    assert [answer["frame"] for answer in answers] == [0, 1, 2]
+    assert [answer["time_s"] for answer in answers] == [0.0, 0.04, 0.08]
+    ids = [[person["track_id"] for person in answer["people"]] for answer in answers]
+    assert len({*ids[0]}) == 3 and ids[0] == ids[1] == ids[2]
+    assert answers[0]["server_ms"] > 0 and answers[0]["keypoint_set"] == "coco_wholebody"
+
+
+def test_the_detector_runs_in_every_nth_frame(gateway, fake):
+    with stream(gateway(), "detect_every=3&model=a&bbox_threshold=0.2") as socket:
+        for frame in range(4):
+            ask(socket, b"1", 0.04 * frame)
+    assert [request.model for request in fake.requests] == ["pose_a", *["pose_from_boxes_a"] * 2, "pose_a"]
+    assert fake.requests[0].parameters == {"bbox_threshold": "0.2"}
+
+
+def test_one_frame_is_in_flight_and_the_newest_wins(gateway, fake):
+    fake.delay_s = 0.5
+    client = gateway()
+    with stream(client) as socket:
+        for number in range(10):
+            socket.send(str(number).encode())
+            time.sleep(0.01)
+        answers = [json.loads(socket.recv(timeout=20)) for _ in range(2)]
+    assert [answer["frame"] for answer in answers] == [0, 9]
+    assert [request.picture for request in fake.requests] == [b"0", b"9"]
+    assert fake.most_at_once == 1
+    page = client.get("/metrics").text
+    assert 'frames_total{outcome="answered"} 2.0' in page and 'frames_total{outcome="replaced"} 8.0' in page
+
+
+def test_a_refused_frame_is_reported_and_the_stream_goes_on(gateway, fake):
+    with stream(gateway()) as socket:
+        first = ask(socket, b"1", 0.0)
+        fake.failures.append((grpc.StatusCode.INVALID_ARGUMENT, "image: this JPEG is damaged"))
+        refused = ask(socket, b"1", 0.04)
+        again = ask(socket, b"1", 0.08)
+    assert (refused["status"], refused["detail"], refused["frame"]) == (422, "image: this JPEG is damaged", 1)
+    assert again["people"][0]["track_id"] == first["people"][0]["track_id"]
+
+
+def test_an_overloaded_server_delays_a_frame_and_loses_none(gateway, fake):
+    fake.failures += [OVERLOADED] * 3
+    with stream(gateway()) as socket:
+        assert len(ask(socket, b"2")["people"]) == 2
+    assert len(fake.requests) == 4
+
+
+def test_wrong_queries_are_refused_in_words(gateway):
+    client = gateway()
+    for query, status, text in (
+        ("detect_every=0", 400, "detect_every is '0'"),
+        ("detect=1", 400, "unknown query parameter 'detect'"),
+        ("model=none", 404, "known: pose"),
+    ):
+        with stream(client, query) as socket:
+            refusal = json.loads(socket.recv(timeout=20))
+            assert refusal["status"] == status and text in refusal["detail"]
+            with pytest.raises(ConnectionClosed) as closed:
+                socket.recv(timeout=20)
+        assert closed.value.rcvd.code == 1008
+
+
+def test_texts_that_state_no_time_are_ignored(gateway):
+    with stream(gateway()) as socket:
+        for text in ("", "[", "[1]", '{"time_s": "x"}', '{"time_s": 1e999}', '{"time_s": NaN}', "[" * 10**5):
+            socket.send(text)
+        answer = ask(socket)
+    assert answer["frame"] == 0 and answer["people"]
+
+
+def test_a_frame_over_the_limit_closes_the_stream(gateway):
+    with stream(gateway(max_frame_bytes=1000)) as socket:
+        socket.send(bytes(2000))
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.recv(timeout=20)
+    assert closed.value.rcvd.code == 1009
+
+
+def test_streams_are_guarded(gateway):
+    client = gateway(token="secret", max_streams=1)
+    with pytest.raises(InvalidStatus) as refused, stream(client):
+        pass
+    assert refused.value.response.status_code == 401
+    with stream(client, subprotocols=["cigpose", "bearer.secret"]) as socket:
+        assert socket.subprotocol == "cigpose"
+        with pytest.raises(InvalidStatus) as refused, stream(client, subprotocols=["bearer.secret"]):
+            pass
+        assert refused.value.response.status_code == 503
+        assert json.loads(refused.value.response.body)["detail"]
+    with (
+        pytest.raises(InvalidStatus) as refused,
+        stream(client, "", origin="http://evil.example", subprotocols=["bearer.secret"]),
+    ):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_a_stream_that_is_closed_cancels_its_request():
+    class Watched(FakeServer):
+        def ModelInfer(self, message, context):
+            context.add_callback(ended.set)
+            return super().ModelInfer(message, context)
+
+    ended, fake = threading.Event(), Watched(delay_s=5)
+    handle = start(fake)
+    with running(Settings(url=fake.url)) as client:
+        with stream(client) as socket:
+            socket.send(b"1")
+            until(lambda: fake.requests)
+        assert ended.wait(4)
+        until(lambda: "cigpose_gateway_streams_in_progress 0.0" in client.get("/metrics").text)
+    handle.stop(None).wait()
+
+
+def memory_mb():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+
+async def _film(url, pictures, frames, offset):
+    """Send frames one by one, and return the answers."""
+    answers = []
+    async with connect_async(url, compression=None) as socket:
+        for number in range(frames):
+            await socket.send(json.dumps({"time_s": number / 25}))
+            await socket.send(pictures[(number + offset) % len(pictures)])
+            answers.append(json.loads(await asyncio.wait_for(socket.recv(), 120)))
+    return answers
+
+
+async def _films(url, pictures, streams, frames):
+    return await asyncio.gather(*(_film(url, pictures, frames, index) for index in range(streams)))
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("streams", "frames"), [(40, 3), pytest.param(200, int(os.environ.get("FRAMES", "20")), marks=pytest.mark.slow)]
+)
+def test_many_streams_lose_nothing_and_memory_stays_flat(server, streams, frames):
+    """Each frame of each stream has its answer, in order and with the right number of people."""
+    pictures = [encode(picture_with_persons([(6 + 9 * i, 20) for i in range(n)], seed=n)) for n in range(4)]
+    with running(Settings(url=server.grpc_url)) as client:
+        url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/stream"
+        asyncio.run(_films(url, pictures, streams, 2))
+        before = memory_mb()
+        answers = asyncio.run(_films(url, pictures, streams, frames))
+        grown_mb = memory_mb() - before
+    for index, film in enumerate(answers):
+        assert [answer["frame"] for answer in film] == list(range(frames))
+        assert [answer["persons_detected"] for answer in film] == [(number + index) % 4 for number in range(frames)]
+    assert grown_mb < 60
