@@ -81,6 +81,9 @@ test-all: .venv/.test  ## also the slow tests
 test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export
 
+browser:  ## installs Chromium for the tests of the page (Debian; as root)
+	apt-get install --yes --no-install-recommends chromium
+
 rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debian, Ubuntu; as root)
 	apt-get install --yes --no-install-recommends python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
 		gstreamer1.0-plugins-good
@@ -194,6 +197,6 @@ out/offline/.done: deploy/offline/requirements.txt .venv/.base
 	out/offline/venv/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation ./client
 	@touch $@
 
-.PHONY: help install install-test install-gateway install-bench install-offline demo page photos photo-weights test test-all test-export ort-versions \
+.PHONY: help browser install install-test install-gateway install-bench install-offline demo page photos photo-weights test test-all test-export ort-versions \
 	test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
 	rollout-test docs release-check format check lock clean

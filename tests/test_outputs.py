@@ -15,6 +15,9 @@ COMMANDS = {command.name: command for command in commands()}
 FILES = {
     ("benchmarks chart", "output"),
     ("export onnx", "output"),
+    ("export quantize", "output"),
+    ("benchmarks growth", "chart"),
+    *((f"benchmarks {name}", "output") for name in ("growth", "memory", "serving")),
     ("server", "health_file"),
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
@@ -23,7 +26,7 @@ FILES = {
     ("synthetic.adaptation", "output"),
     *(
         (f"benchmarks {name}", "output")
-        for name in ("buckets", "capacity", "compare", "kinds", "lifter", "stage2", "stages")
+        for name in ("buckets", "capacity", "compare", "gateway", "kinds", "lifter", "stage2", "stages")
     ),
     ("benchmarks threshold", "output"),
 }
