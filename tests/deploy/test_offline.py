@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -74,6 +76,7 @@ def python():
 @pytest.fixture
 def job(server, python, tmp_path):
     """Return a function that starts the job."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # of Ray's sockets, whose paths must be short
 
     def start(pictures, output):
         options = ["--url", server.grpc_url, "--workers", "2", "--batch", str(_BATCH), "--in-flight", "64"]
@@ -81,14 +84,15 @@ def job(server, python, tmp_path):
         environment = {
             **os.environ,
             "PYTHONPATH": f"{CHECKOUT / 'client'}:{CHECKOUT}",
-            "RAY_TMPDIR": "/tmp",  # sockets need short paths
+            "RAY_TMPDIR": folder,
             "RAY_USAGE_STATS_ENABLED": "0",
         }
         with (tmp_path / "log").open("w") as log:
             process = subprocess.Popen(command, env=environment, cwd=CHECKOUT, stdout=log, stderr=log)
         return process, Path(log.name)
 
-    return start
+    yield start
+    shutil.rmtree(folder)
 
 
 @pytest.mark.slow
