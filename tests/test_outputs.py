@@ -23,7 +23,7 @@ FILES = {
     ("synthetic.adaptation", "output"),
     *(
         (f"benchmarks {name}", "output")
-        for name in ("buckets", "capacity", "compare", "kinds", "lifter", "stage2", "stages")
+        for name in ("buckets", "capacity", "compare", "kinds", "lifter", "stage2", "stages", "streams")
     ),
     ("benchmarks threshold", "output"),
 }

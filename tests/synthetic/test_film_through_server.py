@@ -25,7 +25,8 @@ def test_streams_are_as_accurate_as_single_frames_and_shake_less(tritonserver, t
                 assert kind == "camera" or ids == set(answers[0].track_ids)
                 found[way] = quality(frames, answers, RATE)
             assert found["tenth"].oks >= found["every"].oks - 0.01
-            assert found["tenth"].found >= 0.98 * found["every"].found
+            missed = 0.02 if kind == "still" else 9 / len(frames)  # who enters is found at the next detection
+            assert found["tenth"].found >= (1 - missed) * found["every"].found
             assert found["smooth"].oks >= found["every"].oks - 0.001
             if kind == "still":
                 assert found["smooth"].acceleration < 0.5 * found["every"].acceleration
