@@ -18,6 +18,7 @@ COMMANDS = {
     "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
     "kinds": "top-down or bottom-up: processor time of a picture by the number of people",
     "streams": "rendered films: accuracy, shaking, ids and speed of streams, by way of streaming",
+    "gateway": "HTTP through the gateway compared with gRPC, and what one core of the gateway carries",
     "load": "load scenarios with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
@@ -26,6 +27,7 @@ COMMANDS = {
 }
 _NEEDS = {  # modules that `make install` does not install
     "compare": ("fastapi", "openvino", "uvicorn"),
+    "gateway": ("fastapi", "openvino", "scipy", "uvicorn"),
     "load": ("locust",),
     "chart": ("matplotlib",),
 }
