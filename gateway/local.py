@@ -23,7 +23,7 @@ _RENDERED = (
     "graphpcnn-t_rendered_128x96",
     "logocap-t_rendered_256",
 )
-_NOTE = "These networks were trained on rendered people and are not for photos; make photos fetches some that are."
+_NOTE = "These networks were trained on rendered people and are not for photos. make photos fetches some."
 
 
 @contextlib.contextmanager

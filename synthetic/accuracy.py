@@ -31,7 +31,7 @@ class Way(NamedTuple):
     Attributes:
         profile: profile of the server.
         flip_test: whether answers are averaged with those for the mirrored crop.
-        int8: whether the networks are the eight-bit versions of the committed ones.
+        int8: whether the pose network is the committed eight-bit version.
     """
 
     profile: str
@@ -74,7 +74,7 @@ def default_weights() -> tuple[Path, Path]:
 
 
 def eight_bits(path: Path) -> Path:
-    """Return the committed eight-bit version of a committed network, which `make weights-int8` writes."""
+    """Return the committed eight-bit version of a committed network, which `export quantize` wrote."""
     return path.parent / "int8" / path.name
 
 
@@ -92,7 +92,7 @@ def as_table(record: dict[str, Numbers]) -> str:
 def served(poses: Sequence[Path], detector: Path, way: Way, folder: Path) -> Iterator[PoseClient]:
     """Serve weight files, with repository and log in `folder`, and yield a client of the first pose network."""
     if way.int8:
-        poses, detector = [*map(eight_bits, poses)], eight_bits(detector)
+        poses = [*map(eight_bits, poses)]
     build_repository(poses, detector, folder / "model_repository", PoseOptions(flip_test=way.flip_test))
     options = ServerOptions(folder / "model_repository", way.profile, grpc_port=free_port())
     with running_server(options, log=folder / "server.log") as server:

@@ -15,6 +15,9 @@ COMMANDS = {command.name: command for command in commands()}
 FILES = {
     ("benchmarks chart", "output"),
     ("export onnx", "output"),
+    ("export quantize", "output"),
+    ("benchmarks growth", "chart"),
+    *((f"benchmarks {name}", "output") for name in ("growth", "memory", "serving")),
     ("server", "health_file"),
     ("tests.client.video_rate", "output"),
     ("tests.deploy.queueing", "output"),
@@ -165,6 +168,13 @@ def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
 
+def ray_job(folder, tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").touch()
+    monkeypatch.setattr("deploy.offline.ray_job.need", fail)
+    return run("deploy.offline.ray_job", output=folder, pictures=tmp_path / "pictures")
+
+
 FOLDERS = {  # option -> function above, and its exit status
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
@@ -174,6 +184,7 @@ FOLDERS = {  # option -> function above, and its exit status
     ("synthetic.train", "cache"): (train, 0),
     ("synthetic.train", "out"): (train, 0),
     ("deploy.backends", "folder"): (backends, 2),
+    ("deploy.offline.ray_job", "output"): (ray_job, 1),
     ("export download", "output"): (download, 1),
     ("export repository", "output"): (repository, 0),
 }

@@ -144,8 +144,9 @@ def _on_openvino(model: Model, precision: str) -> Model:
 
 
 def _in_eight_bits(model: Model) -> Model:
-    """Place an eight-bit network of pictures on OpenVINO. bfloat16 would round its boxes to two pixels."""
-    if model.trait != "picture_network" or model.parameters.get("precision") != "int8":
+    """Place an eight-bit detector on OpenVINO. bfloat16 would round its boxes to two pixels."""
+    is_detector = model.trait == "picture_network" and _has_one_shape(model)  # OpenVINO cannot read LOGO-CAP
+    if not is_detector or model.parameters.get("precision") != "int8":
         return model
     return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": "FP32"}))
 

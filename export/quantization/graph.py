@@ -171,8 +171,9 @@ def _unquantised(makers: dict[str, onnx.NodeProto], name: str) -> str:
 def _map_sizes(model: onnx.ModelProto) -> dict[str, int]:
     """Return the number of cells of each tensor [batch, C, H, W] whose size is known."""
     known = onnx.shape_inference.infer_shapes(model).graph
-    values = zip(known.value_info, graph_edit.shapes(known.value_info), strict=True)
-    return {value.name: shape[2] * shape[3] for value, shape in values if len(shape) == 4 and min(shape[2:]) > 0}
+    values = [*known.value_info, *known.output]
+    shapes = zip(values, graph_edit.shapes(values), strict=True)
+    return {value.name: shape[2] * shape[3] for value, shape in shapes if len(shape) == 4 and min(shape[2:]) > 0}
 
 
 def _group(node: onnx.NodeProto) -> int:

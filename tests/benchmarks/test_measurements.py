@@ -1,10 +1,11 @@
 """Measurements run against a real server and write their results. The numbers themselves mean nothing."""
 
+import contextlib
 import json
 
 import pytest
 
-from benchmarks import capacity, lifter, stages
+from benchmarks import capacity, growth, lifter, memory, revisions, serving, stages
 from tests.export.seams.files import save_lifter
 from tests.networks import save_detector, save_pose_network
 from tests.pictures import encode, picture_with_persons
@@ -51,3 +52,40 @@ def test_capacity_is_checked_against_an_open_loop(subject, tmp_path):
     points = json.loads(output.read_text())["points"]
     assert [point["load"] for point in points] == [0.2, 0.4, 0.6, 0.8]
     assert all(point["requests"] and point["p95_ms"] > 0 for point in points)
+
+
+def test_the_serving_alone_is_measured_beside_another_checkout(subject, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("benchmarks.revisions.checkout_of", lambda _: contextlib.nullcontext(revisions.CHECKOUT))
+    output = tmp_path / "serving.json"
+    options = ["--rounds", "1", "--callers", "2", "--requests", "8", "--people", "2", "--against", "HEAD"]
+    assert serving.main([*subject, *options, "--output", str(output)]) == 0
+    result = json.loads(output.read_text())
+    load = result["servers"][serving.HERE]["2 callers"]
+    assert load["pictures_per_s"] > 0 and load["cpu_ms_by_model"].keys() >= {"decode_image", "tritonserver", "spots"}
+    assert result["share_of_cpu"].keys() == {"2 callers"}
+    assert "CPU ms a picture" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_memory_is_measured_by_process(subject, tmp_path):
+    output = tmp_path / "memory.json"
+    assert memory.main([*subject, "--callers", "2", "--requests", "4", "--output", str(output)]) == 0
+    result = json.loads(output.read_text())
+    used = result["servers"][serving.HERE]
+    assert used["tritonserver"]["own"] > 1 and used["spots"]["own"] > 1
+    assert result["pss_mb"][serving.HERE] == pytest.approx(sum(sum(kinds.values()) for kinds in used.values()), abs=1)
+
+
+@pytest.mark.slow
+def test_growth_is_measured_along_every_axis(subject, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    for name, points in {"PEOPLE": (0, 2), "CALLERS": (1, 2), "MEGAPIXELS": (0.3, 1), "NETWORKS": (1, 2)}.items():
+        monkeypatch.setattr(growth, name, points)
+    output, chart = tmp_path / "growth.json", tmp_path / "growth.svg"
+    options = ["--null", "--requests", "4", "--output", str(output), "--chart", str(chart)]
+    assert growth.main([*subject, *options]) == 0
+    axes = json.loads(output.read_text())["axes"]
+    assert {name: [row[name] for row in rows] for name, rows in axes.items()} == {
+        **{"people": [0, 2], "callers": [1, 2], "megapixels": [0.3, 1], "networks": [1, 2]},
+    }
+    assert chart.read_text().startswith("<svg")

@@ -1,5 +1,7 @@
 """The heads of top-down networks: their step takes all that they answer, and several heads go together."""
 
+from dataclasses import replace
+
 import pytest
 
 from ensemble.geometry import TopDownCrop
@@ -51,8 +53,18 @@ def test_coordinates_are_computed_in_float32_in_every_profile(name):
     (model,) = (m for m in render(pipelines(NETWORKS, DETECTOR)) if m.name == name)
     precisions = {
         accelerator.parameters.get("precision", accelerator.parameters.get("precision_mode"))
-        for profile in ("cpu-bf16", "cpu-bf16-latency", "tensorrt", "tensorrt-bf16")
+        for profile in ("cpu-bf16", "cpu-int8", "cpu-int8-latency", "tensorrt", "tensorrt-bf16")
         for accelerator in (PROFILES[profile](model).cpu_accelerator, PROFILES[profile](model).gpu_accelerator)
         if accelerator
     }
     assert precisions == ({"FP32"} if isinstance(HEADS[name], Coordinates) else {"BF16", "FP16"})
+
+
+@pytest.mark.parametrize(("precision", "accelerators"), [("int8", {"openvino": "FP32"}), ("", {})])
+def test_an_eight_bit_detector_runs_on_openvino_in_cpu_int8(precision, accelerators):
+    detector = replace(DETECTOR, source={"precision": precision} if precision else {})
+    (model,) = (m for m in render(pipelines(NETWORKS, detector)) if m.name == "detector")
+    for profile in ("cpu-int8", "cpu-int8-latency"):
+        accelerator = PROFILES[profile](model).cpu_accelerator
+        assert ({accelerator.name: accelerator.parameters["precision"]} if accelerator else {}) == accelerators
+    assert PROFILES["cpu-bf16"](model).cpu_accelerator is None

@@ -54,3 +54,14 @@ def test_every_way_is_recorded_and_loses_little():
         loss = record["cpu"]["average_precision"]["whole"] - row["average_precision"]["whole"]
         assert loss <= 0.005, way
     assert as_table(record).count("\n") == len(record) + 1
+
+
+@pytest.mark.server
+def test_eight_bits_lose_at_most_half_a_point(tritonserver, tmp_path):
+    pytest.importorskip("openvino")
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))["cpu"]
+    pose, detector = default_weights()
+    with served([pose], detector, WAYS["cpu-int8"], tmp_path / "served") as client:
+        measured = measure_gate(client, tmp_path / "out")
+    assert measured["people"] == recorded["people"]
+    assert measured["average_precision"]["whole"] >= recorded["average_precision"]["whole"] - 0.005

@@ -8,6 +8,7 @@ Steps and gate exchange datagrams. The gate's socket is in Linux's abstract name
 with its process.
 """
 
+import atexit
 import contextlib
 import functools
 import hashlib
@@ -94,6 +95,7 @@ def _say(what: bytes, ticket: NDArray[np.int64]) -> None:
 def _sender() -> socket.socket:
     """Return the process's socket for messages without an answer."""
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    atexit.register(sender.close)
     sender.settimeout(1.0)  # the gate's thread reads immediately, unless its process hangs
     return sender
 
