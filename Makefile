@@ -46,6 +46,8 @@ install-gateway: .venv/.gateway  ## also packages for the page and plain HTTP
 
 install-bench: .venv/.bench  ## also packages for benchmarks
 
+install-offline: out/offline/.done  ## an environment for the offline job: Ray, pyarrow
+
 demo: install  ## pictures through a real server; with other files: make demo POSE=A.onnx DETECTOR=B.onnx PICTURES="a.jpg b.jpg"
 	$(BIN)/python -m demo --pose $(POSE) --detector $(DETECTOR) $(LIFTER:%=--lifter %) --profile $(PROFILE) $(PICTURES)
 
@@ -78,6 +80,9 @@ test-all: .venv/.test  ## also the slow tests
 
 test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export
+
+browser:  ## installs Chromium for the tests of the page (Debian; as root)
+	apt-get install --yes --no-install-recommends chromium
 
 rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debian, Ubuntu; as root)
 	apt-get install --yes --no-install-recommends python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base \
@@ -121,6 +126,14 @@ deploy-check: deploy-tools  ## checks manifests and rules without a cluster; als
 
 rollout-test: repository deploy-tools  ## two servers under load, one is drained and restarted
 	$(BIN)/python -m tests.deploy.rollout --repository $(REPOSITORY) --output out/rollout.json
+
+docs: out/docs/.done  ## the documentation site into out/docs/site; a broken link is an error
+	$(BIN)/python docs/site.py out/docs/pages
+	NO_MKDOCS_2_WARNING=1 out/docs/venv/bin/mkdocs build --strict --quiet
+	@echo "out/docs/site/index.html"
+
+release-check: .venv/.test out/release/.done  ## wheel, sdist, version, SBOMs and licences, from a clean clone of the last commit
+	$(BIN)/python -m tests.release
 
 format: .venv/.test  ## formats the sources
 	$(BIN)/ruff format .
@@ -173,6 +186,17 @@ out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-.PHONY: help install install-test install-gateway install-bench demo page photos photo-weights test test-all test-export ort-versions \
+out/docs/.done out/release/.done: out/%/.done: requirements/%.txt .venv/.base
+	$(PYTHON) -m venv out/$*/venv
+	out/$*/venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
+	@touch $@
+
+out/offline/.done: deploy/offline/requirements.txt .venv/.base
+	$(PYTHON) -m venv out/offline/venv
+	out/offline/venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
+	out/offline/venv/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation ./client
+	@touch $@
+
+.PHONY: help browser install install-test install-gateway install-bench install-offline demo page photos photo-weights test test-all test-export ort-versions \
 	test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
-	rollout-test format check lock clean
+	rollout-test docs release-check format check lock clean

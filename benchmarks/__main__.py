@@ -17,6 +17,7 @@ COMMANDS = {
     "lifter": "what 3-D adds to the cost of a person, and its server's share of the networks' floor",
     "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
     "kinds": "top-down or bottom-up: processor time of a picture by the number of people",
+    "gateway": "HTTP through the gateway compared with gRPC, and what one core of the gateway carries",
     "load": "load scenarios with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",
     "threshold": "the autoscaler's queue delay, from a loaded server's counters",
@@ -25,6 +26,7 @@ COMMANDS = {
 }
 _NEEDS = {  # modules that `make install` does not install
     "compare": ("fastapi", "openvino", "uvicorn"),
+    "gateway": ("fastapi", "openvino", "scipy", "uvicorn"),
     "load": ("locust",),
     "chart": ("matplotlib",),
 }

@@ -16,8 +16,9 @@ from benchmarks.closed_loop import Call, Load, drive
 from benchmarks.counters import Counters
 from benchmarks.subject import Subject, pose_calls
 from ensemble.triton.profiles import PROFILES
+from server.activity import computing_s
 from server.process import RunningServer
-from server.stubs import cpu_time_s, stubs_of
+from server.stubs import cpu_time_s, stubs_of, thread_times
 from server.usage import CommandLine
 
 ALONE, SATURATED = "one caller", "saturated"
@@ -79,10 +80,32 @@ def _observe(
     """Warm up, then measure a load with the counters and the processor time of the server."""
     drive(make_call, pictures, callers, max(8, callers))
     before, cpu, own = counters.read(server.control), _cpu_seconds(server), time.process_time()
+    threads = thread_times(server.process.pid)
     load = drive(make_call, pictures, callers, max(requests, 2 * callers))
     own = time.process_time() - own
     used = {name: seconds - cpu.get(name, 0.0) for name, seconds in _cpu_seconds(server).items()}
-    return Observed(load, counters.since(before, counters.read(server.control)), used, own)
+    inside_s, _ = computing_s(threads, thread_times(server.process.pid))
+    counted = counters.since(before, counters.read(server.control))
+    return Observed(load, counted, shared(used, inside_s, _compute_inside(server, counted)), own)
+
+
+def shared(used: dict[str, float], inside_s: float, compute: dict[str, float]) -> dict[str, float]:
+    """Return the processor time by model, when some models compute in tritonserver's threads.
+
+    Args:
+        used: processor time by process: of models with processes, and of tritonserver.
+        inside_s: processor time of tritonserver's threads that compute.
+        compute: time of the executions of each model without processes.
+    """
+    total = sum(compute.values())
+    inside = {name: inside_s * time / total for name, time in compute.items() if time}
+    return {**used, **inside, FRONT: used[FRONT] - (inside_s if inside else 0.0)}
+
+
+def _compute_inside(server: RunningServer, counted: dict[str, Counters]) -> dict[str, float]:
+    with_processes = set(stubs_of(server.process.pid).values())
+    configs = {name: server.control.config(name) for name in counted.keys() - with_processes}
+    return {name: counted[name].infer_ms for name, config in configs.items() if config.platform != "ensemble"}
 
 
 def _cpu_seconds(server: RunningServer) -> dict[str, float]:

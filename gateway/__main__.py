@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings = stack.enter_context(local_server(settings))
         from gateway.serve import serve, server
 
-        serve(server(settings, options.trusted_proxy), listener)
+        tls = (options.cert, options.cert_key) if options.cert else None
+        serve(server(settings, options.trusted_proxy, tls, options.exit_timeout), listener)
     return 0
 
 
@@ -62,7 +63,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--samples", type=input_path, metavar="DIR", help="sample pictures for the page")
     _add_server(parser)
     _add_limits(parser)
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if bool(options.cert) != bool(options.cert_key):
+        parser.error("--cert and --cert-key belong together")
+    return options
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +83,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("callers").add_argument
     add("--token-file", type=input_path, metavar="FILE", help="callers must send the token in this file")
     add("--cors", action="append", default=[], metavar="ORIGIN", help="pages of this origin may call; may be repeated")
+    add("--cert", type=input_path, metavar="PEM", help="certificate for HTTPS")
+    add("--cert-key", type=input_path, metavar="PEM", help="its private key")
     text = "address of a proxy whose X-Forwarded-For names the caller"
     add("--trusted-proxy", action="append", default=[], metavar="IP", help=text)
     text = "requests a second of one caller, 0 for no limit (default: %(default)g)"
@@ -89,6 +95,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     add("--max-streams", type=int, default=Settings.max_streams, metavar="N", help=text)
     text = "longest deadline in seconds (default: %(default)g)"
     add("--timeout", type=float, default=Settings.timeout_s, metavar="S", help=text)
+    text = "seconds for requests in progress when the gateway stops (default: %(default)s)"
+    add("--exit-timeout", type=int, default=40, metavar="S", help=text)
     add("--max-bytes", type=int, default=Settings.max_bytes, metavar="N", help="of a picture (default: %(default)s)")
 
 

@@ -122,15 +122,12 @@ class Body:
             max_part_size=_BOXES_BYTES,
         )
         try:
-            form = await parser.parse()
+            return await _of_form(await parser.parse(), limit)
         except (MultiPartException, KeyError, ValueError) as error:
-            raise Problem(
-                400, f"the form is malformed: {getattr(error, 'message', 'its parts cannot be read')}"
-            ) from None
-        try:
-            return await _of_form(form, limit)
+            reason = getattr(error, "message", "its parts cannot be read")
+            raise Problem(400, f"the form is malformed: {reason}") from None
         finally:
-            await form.close()
+            parser.close()
 
 
 class _InMemory(MultiPartParser):
@@ -138,14 +135,10 @@ class _InMemory(MultiPartParser):
 
     spool_max_size = 0  # which `SpooledTemporaryFile` takes for no limit
 
-    async def parse(self) -> FormData:
-        """Return the fields. Starlette closes the files after its own errors only."""
-        try:
-            return await super().parse()
-        except BaseException:
-            for file in self._files_to_close_on_error:
-                file.close()
-            raise
+    def close(self) -> None:
+        """Close all files. Starlette forgets those of parts that have no end."""
+        for file in self._files_to_close_on_error:
+            file.close()
 
 
 async def _of_form(form: FormData, limit: int) -> Picture:

@@ -14,13 +14,16 @@ from server.process import ServerOptions, free_port, running_server
 _CHECKOUT = Path(__file__).parents[1]
 _PHOTOS = _CHECKOUT / "demo" / "photos"
 _WEIGHTS = _CHECKOUT / "weights", _CHECKOUT / "out" / "weights"
-# for photos: detector -> its pose networks, the best pair first; a pair is used if its files are here
+# detector -> its pose networks; the first of which all files are here
 _FOR_PHOTOS = {"yolox_nano": ("cigpose-m_coco-wholebody_256x192",), "nanodet": ("movenet-thunder",)}
+# the detector, and the pose networks
 _RENDERED = (
     "yolox-t_rendered_416",
-    ("cigpose-t_rendered_256x192", "graphpcnn-t_rendered_128x96", "logocap-t_rendered_256"),
+    "cigpose-t_rendered_256x192",
+    "graphpcnn-t_rendered_128x96",
+    "logocap-t_rendered_256",
 )
-_NOTE = "These networks were trained on rendered people and are not for photos; `make photos` fetches some that are."
+_NOTE = "These networks were trained on rendered people and are not for photos. make photos fetches some."
 
 
 @contextlib.contextmanager

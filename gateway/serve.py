@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -13,7 +14,6 @@ from gateway.app import create_app
 from gateway.settings import Settings
 
 _IDLE_S = 30  # connections without a request are closed
-_DRAIN_S = 40  # for requests in progress when the gateway stops
 
 
 class _Protocol(H11Protocol):  # type: ignore[misc]  # uvicorn ships its types, mypy is not to follow them
@@ -33,12 +33,19 @@ class _Protocol(H11Protocol):  # type: ignore[misc]  # uvicorn ships its types, 
             self.transport.close()
 
 
-def server(settings: Settings, trusted_proxies: Sequence[str] = ()) -> uvicorn.Server:
+def server(
+    settings: Settings,
+    trusted_proxies: Sequence[str] = (),
+    tls: tuple[Path, Path] | None = None,
+    exit_timeout_s: int = 40,
+) -> uvicorn.Server:
     """Return the server of the application.
 
     Args:
         settings: of the gateway.
         trusted_proxies: addresses whose `X-Forwarded-For` names the caller.
+        tls: certificate and key for HTTPS; None for HTTP.
+        exit_timeout_s: longest time in seconds for requests in progress when the gateway stops.
     """
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each damaged form, with its bytes
     config = uvicorn.Config(
@@ -53,7 +60,9 @@ def server(settings: Settings, trusted_proxies: Sequence[str] = ()) -> uvicorn.S
         access_log=False,
         log_level="warning",
         timeout_keep_alive=_IDLE_S,
-        timeout_graceful_shutdown=_DRAIN_S,
+        timeout_graceful_shutdown=exit_timeout_s,
+        ssl_certfile=tls and str(tls[0]),
+        ssl_keyfile=tls and str(tls[1]),
     )
     return uvicorn.Server(config)
 
@@ -70,5 +79,6 @@ async def _announced(server: uvicorn.Server, listener: socket.socket) -> None:
     if not task.done():
         host, port = listener.getsockname()[:2]
         shown = "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
-        print(f"the page is on http://{shown}:{port}, the API on http://{shown}:{port}/docs; Ctrl-C ends", flush=True)
+        address = f"{'https' if server.config.is_ssl else 'http'}://{shown}:{port}"
+        print(f"the page is on {address}, the API on {address}/docs; Ctrl-C ends", flush=True)
     await task

@@ -40,9 +40,9 @@ class Sample:
         if later.own_s:
             worked_s = sum(seconds - self.own_s.get(stub, 0.0) for stub, seconds in later.own_s.items())
             return worked_s > _PROCESS_SHARE * elapsed_s
-        busy_s = sum(_busy_s(self.threads.get(thread), time) for thread, time in later.threads.items())
+        run_s, wait_s = computing_s(self.threads, later.threads)
         others_s = sum(_executed_s(self.others.get(name, (0, 0.0)), after) for name, after in later.others.items())
-        return busy_s - others_s > _THREADS_SHARE * elapsed_s
+        return run_s + wait_s - others_s > _THREADS_SHARE * elapsed_s
 
 
 def sample(now_s: float, server: int, processes: Iterable[int], others: Iterable[Any]) -> Sample:
@@ -60,16 +60,20 @@ def sample(now_s: float, server: int, processes: Iterable[int], others: Iterable
     return Sample(now_s, {}, stubs.thread_times(server), {model.name: _executions(model) for model in others})
 
 
+def computing_s(before: Mapping[int, ThreadTime], after: Mapping[int, ThreadTime]) -> tuple[float, float]:
+    """Return the seconds in which tritonserver's threads ran and waited for a core, without those of the front end."""
+    changes = []
+    for thread, times in after.items():
+        was = before.get(thread, ThreadTime(0.0, 0.0, 0))
+        changes.append(ThreadTime(times.run_s - was.run_s, times.wait_s - was.wait_s, times.turns - was.turns))
+    computing = [change for change in changes if change.run_s >= _FRONT_END_S * change.turns]
+    return sum(change.run_s for change in computing), sum(change.wait_s for change in computing)
+
+
 def _executions(model: Any) -> tuple[int, float]:
     """Return number and seconds of executions. `inference_stats` counts one for each request of a batch."""
     counted = [batch.compute_infer for batch in model.batch_stats]
     return sum(infer.count for infer in counted), sum(infer.ns for infer in counted) / 1e9
-
-
-def _busy_s(before: ThreadTime | None, after: ThreadTime) -> float:
-    """Return the seconds in which a thread computed or waited for a core; 0 for threads of the front end."""
-    run_s, wait_s, turns = (now - was for now, was in zip(after, before or ThreadTime(0.0, 0.0, 0), strict=True))
-    return run_s + wait_s if run_s >= _FRONT_END_S * turns else 0.0
 
 
 def _executed_s(before: tuple[int, float], after: tuple[int, float]) -> float:

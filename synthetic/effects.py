@@ -11,11 +11,17 @@ _NOISE = (
 )  # one tile, shifted for every picture
 
 
-def photograph(rng: np.random.Generator, image: Image) -> Image:
-    """Return the picture of a camera of random quality, before compression."""
+def photograph(rng: np.random.Generator, image: Image, noise: np.random.Generator | None = None) -> Image:
+    """Return the picture of a camera of random quality, before compression.
+
+    Args:
+        rng: draws the camera.
+        image: (h, w, 3) BGR.
+        noise: draws the noise, for films: each frame has its own; None for `rng`.
+    """
     image = _expose(rng, image)
     image = _blur(rng, image)
-    return _add_noise(rng, image)
+    return _add_noise(noise or rng, image)
 
 
 def encode_jpeg(rng: np.random.Generator, image: Image) -> bytes:

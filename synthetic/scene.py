@@ -12,7 +12,7 @@ from synthetic.body import Body, pose_body, sample_build
 from synthetic.camera import View, sample_view
 from synthetic.effects import encode_jpeg, photograph
 from synthetic.layer import Layer
-from synthetic.looks import sample_looks
+from synthetic.looks import Looks, sample_looks
 from synthetic.paint_figure import own_visibility, paint_figure
 from synthetic.posture import sample_posture
 
@@ -63,7 +63,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class _Item:
+class Item:
     """A figure or an object: its pixels in `window`, and for a figure its keypoints and their own visibility.
 
     The keypoints are in pixels, and in camera axes in statures.
@@ -96,12 +96,12 @@ def render_scene(seed: int, people: int | None = None) -> Scene:
     return Scene(encode_jpeg(rng, photograph(rng, image)), size, truth)
 
 
-def _figures(rng: np.random.Generator, size: tuple[int, int], horizon: float, count: int) -> list[_Item]:
+def _figures(rng: np.random.Generator, size: tuple[int, int], horizon: float, count: int) -> list[Item]:
     """Return painted people, far to near."""
     largest = size[1] * (1.15 if count <= 2 else 0.95 if count <= 5 else 0.65)
     scales = np.sort(np.exp(rng.uniform(np.log(_SMALLEST), np.log(largest), count)))
     eye_level, pitch = rng.uniform(0.75, 1.3), rng.uniform(-0.08, 0.35)
-    items: list[_Item] = []
+    items: list[Item] = []
     boxes: list[Array] = []
     for scale in scales:
         body, view = pose_body(sample_build(rng), sample_posture(rng)), sample_view(rng, scale, pitch)
@@ -109,7 +109,8 @@ def _figures(rng: np.random.Generator, size: tuple[int, int], horizon: float, co
         box = np.concatenate((pixels.min(axis=0), pixels.max(axis=0)))
         shift = _free_place(rng, box, boxes, size, (horizon, horizon + eye_level * scale))
         boxes.append(box + np.tile(shift, 2))
-        item = _paint(rng, body, View(view.rotation, scale, shift, view.distance), size)
+        looks = sample_looks(rng)
+        item = paint_person(rng, body, View(view.rotation, scale, shift, view.distance), size, looks)
         if item is not None:
             items.append(item)
     return items
@@ -142,9 +143,8 @@ def _overlap(first: Array, second: Array) -> float:
     return float(np.prod(np.clip(sides, 0, None)) / max(1.0, smaller))
 
 
-def _paint(rng: np.random.Generator, body: Body, view: View, size: tuple[int, int]) -> _Item | None:
+def paint_person(rng: np.random.Generator, body: Body, view: View, size: tuple[int, int], looks: Looks) -> Item | None:
     """Return the painted person, in the part of the scene that it covers; None if that part is empty."""
-    looks = sample_looks(rng)
     points = view.project(body.points)[0]
     margin = 0.12 * view.scale
     low = np.maximum(np.floor(points.min(axis=0) - margin), 0).astype(int)
@@ -159,7 +159,7 @@ def _paint(rng: np.random.Generator, body: Body, view: View, size: tuple[int, in
     if detail > 1:
         bgra = np.asarray(cv2.resize(bgra, tuple((high - low).tolist()), interpolation=cv2.INTER_AREA), np.uint8)
     own, space = own_visibility(layer, body, view), view.seen_in_space(body.points)
-    return _Item(bgra, _window(low, high), points, own, space)
+    return Item(bgra, _window(low, high), points, own, space)
 
 
 def _light(rng: np.random.Generator, bgra: Image) -> Image:
@@ -172,7 +172,7 @@ def _light(rng: np.random.Generator, bgra: Image) -> Image:
     return np.dstack((cv2.multiply(bgra[:, :, :3], factor, scale=1 / 255), bgra[:, :, 3]))
 
 
-def _with_objects(rng: np.random.Generator, figures: list[_Item], size: tuple[int, int]) -> list[_Item]:
+def _with_objects(rng: np.random.Generator, figures: list[Item], size: tuple[int, int]) -> list[Item]:
     """Return the figures, with objects in front of some of them."""
     items = list(figures)
     for _ in range(int(rng.choice(4, p=(0.5, 0.28, 0.14, 0.08)))):
@@ -180,28 +180,41 @@ def _with_objects(rng: np.random.Generator, figures: list[_Item], size: tuple[in
         layer = Layer(size, np.zeros(2), 1.0)
         paint_object(rng, layer, foot, size[1] * rng.uniform(0.15, 0.4))
         whole = (slice(0, size[1]), slice(0, size[0]))
-        items.insert(int(rng.integers(0, len(items) + 1)), _Item(layer.bgra, whole))
+        items.insert(int(rng.integers(0, len(items) + 1)), Item(layer.bgra, whole))
     return items
 
 
-def _resolve(items: list[_Item], size: tuple[int, int]) -> tuple[list[_Item], tuple[Person, ...]]:
+def _resolve(items: list[Item], size: tuple[int, int]) -> tuple[list[Item], tuple[Person, ...]]:
     """Return the shown items and the truth about the people, both far to near, without almost hidden people."""
     covered = np.zeros((size[1], size[0]), bool)
-    shown: list[_Item] = []
+    shown: list[Item] = []
     people: list[Person] = []
     for item in reversed(items):
         solid = item.bgra[:, :, 3] > 127
         seen = solid & ~covered[item.window]
-        if item.points is not None and item.own is not None and item.space is not None:
+        if item.points is not None:
             if seen.sum() < max(_MIN_PIXELS, _MIN_SHARE * solid.sum()):
                 continue
-            people.append(_truth(item.points, item.own, item.space, seen, item.window, covered))
+            people.append(truth_of(item, seen, covered))
         shown.append(item)
         covered[item.window] |= solid
     return shown[::-1], tuple(people[::-1])
 
 
-def _truth(points: Array, own: Mask, space: Array, seen: Mask, window: tuple[slice, slice], covered: Mask) -> Person:
+def truth_of(item: Item, seen: Mask, covered: Mask) -> Person:
+    """Return the truth about a figure.
+
+    Args:
+        item: the figure.
+        seen: the pixels of its window that show it, at least one.
+        covered: the pixels of the picture that nearer figures and objects cover.
+
+    Raises:
+        ValueError: the item is an object.
+    """
+    points, own, space, window = item.points, item.own, item.space, item.window
+    if points is None or own is None or space is None:
+        raise ValueError("an object has no keypoints")
     height, width = covered.shape
     nearest = np.rint(points).astype(int)
     inside = ((points >= 0) & (points <= (width - 1, height - 1))).all(axis=1)

@@ -60,7 +60,7 @@ def _kind(network: str) -> _Kind:
     if network in _LIFTERS:
         lifter = dict(zip(_LIFTERS, (LIFTER, WITHOUT_CONTEXT, PLAIN), strict=True))[network]
         lifting = partial(LifterTask, variant=lifter)
-        return _Kind(lifter.name, Schedule(steps=8000, rate=1e-3), lifting, export_lifter)
+        return _Kind(lifter.name, Schedule(steps=6000, rate=1e-3), lifting, export_lifter)
     return _Kind(DETECTOR_NAME, Schedule(steps=4000, rate=2e-3), DetectorTask, export_detector)
 
 

@@ -26,7 +26,7 @@ FILES = {
     ("synthetic.adaptation", "output"),
     *(
         (f"benchmarks {name}", "output")
-        for name in ("buckets", "capacity", "compare", "kinds", "lifter", "stage2", "stages")
+        for name in ("buckets", "capacity", "compare", "gateway", "kinds", "lifter", "stage2", "stages")
     ),
     ("benchmarks threshold", "output"),
 }
@@ -168,6 +168,13 @@ def backends(folder, tmp_path, monkeypatch):
     return run("deploy.backends", folder=folder)
 
 
+def ray_job(folder, tmp_path, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "a.png").touch()
+    monkeypatch.setattr("deploy.offline.ray_job.need", fail)
+    return run("deploy.offline.ray_job", output=folder, pictures=tmp_path / "pictures")
+
+
 FOLDERS = {  # option -> function above, and its exit status
     ("benchmarks all", "output"): (everything, 1),
     ("benchmarks load", "output"): (load, 1),
@@ -177,6 +184,7 @@ FOLDERS = {  # option -> function above, and its exit status
     ("synthetic.train", "cache"): (train, 0),
     ("synthetic.train", "out"): (train, 0),
     ("deploy.backends", "folder"): (backends, 2),
+    ("deploy.offline.ray_job", "output"): (ray_job, 1),
     ("export download", "output"): (download, 1),
     ("export repository", "output"): (repository, 0),
 }

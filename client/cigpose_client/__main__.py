@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from cigpose_client import __version__
-from cigpose_client._cli import arguments, cameras, evaluate, pictures, server, video
+from cigpose_client._cli import arguments, cameras, evaluate, parquet, pictures, server, video
 from cigpose_client._cli.files import UsageError
 from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
 from cigpose_client._errors import PoseClientError
@@ -74,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     pictures.add_image(subcommands)
     pictures.add_folder(subcommands)
+    parquet.add_parquet(subcommands)
     video.add_video(subcommands)
     video.add_camera(subcommands)
     cameras.add_cameras(subcommands)

@@ -84,7 +84,7 @@ class AsyncPoseClient(BaseClient):
         detect_every: int = 1,
         detect_every_s: float | None = None,
         smooth: bool | Smoothing = True,
-        max_lost_s: float = 2.0,
+        max_lost_s: float = 3.0,
         options: AnyOptions | None = None,
     ) -> AsyncPoseStream:
         """See `PoseClient.stream`."""

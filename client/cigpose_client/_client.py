@@ -106,7 +106,7 @@ class PoseClient(BaseClient):
         detect_every: int = 1,
         detect_every_s: float | None = None,
         smooth: bool | Smoothing = True,
-        max_lost_s: float = 2.0,
+        max_lost_s: float = 3.0,
         options: AnyOptions | None = None,
     ) -> PoseStream:
         """Return the stream of one film or camera: its people keep their ids from frame to frame.

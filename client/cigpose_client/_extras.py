@@ -41,6 +41,12 @@ def linear_sum_assignment() -> Any:
     return _module("scipy.optimize", "a stream", "track").linear_sum_assignment
 
 
+def pyarrow() -> tuple[Any, Any]:
+    """Return the modules `pyarrow` and `pyarrow.parquet`. Raises: see `opencv`."""
+    arrow, parquet = (_module(name, "Parquet", "parquet") for name in ("pyarrow", "pyarrow.parquet"))
+    return arrow, parquet
+
+
 def _module(name: str, purpose: str, extra: str) -> Any:
     try:
         return importlib.import_module(name)

@@ -139,6 +139,22 @@ def test_the_drawing_shows_the_people_from_two_sides():
     assert left[np.isin(left, front)].mean() > right[np.isin(right, front)].mean()  # the person faces the camera
 
 
+def test_a_person_who_leans_towards_the_camera_leans_left_as_seen_from_the_right():
+    drawn = draw_poses_3d(np.zeros((200, 100, 3), np.uint8), people(1))
+    side = drawn[:, 2 * drawn.shape[1] // 3 :]
+    rows = np.flatnonzero([len(colored(row[None], "left")) for row in side])
+    wrist, foot = (colored(side[row][None], "left").mean() for row in (rows[0], rows[-1]))
+    assert wrist < foot - 20
+
+
+def test_many_people_stand_apart_in_both_views():
+    drawn = draw_poses_3d(np.zeros((200, 100, 3), np.uint8), people(6))
+    middle = len(drawn) // 2
+    for view in (drawn[:middle, 500:], drawn[middle:, 500:]):
+        columns = colored(view, "left")
+        assert (np.diff(columns) > 40).sum() == 5
+
+
 def test_people_stand_side_by_side_in_the_order_of_their_boxes():
     image_bgr = np.zeros((200, 100, 3), np.uint8)
     wide, one = (colored(draw_poses_3d(image_bgr, people(count)), "left") for count in (3, 1))

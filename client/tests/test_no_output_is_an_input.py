@@ -15,7 +15,7 @@ from client.tests.processes import ran
 # A free string may name a file. Enter each new option with a free string into one of these sets.
 OUTPUTS = {"--json", "--output", "--plot-3d", "--save-results"}
 INPUTS = {"--boxes", "--annotations", "--images", "--results", "--tls-ca", "--tls-key", "--tls-cert"}
-INPUTS |= {"pictures", "folder", "source", "sources", "picture"}
+INPUTS |= {"pictures", "folder", "source", "sources", "picture", "records"}
 NO_FILES = {"--url", "--model"}
 PLACES = {"FILE", "PATH", "DIR", "FOLDER", "VIDEO", "PICTURE", "PEM"}
 SPELLINGS = ["same", "dotted", "link", "hard"]
@@ -74,6 +74,7 @@ COMMANDS = {
     "video": "clip.avi --boxes boxes.jsonl --tls-ca ca.pem",
     "camera": "clip.avi --tls-ca ca.pem",
     "cameras": "clip.avi other.avi --tls-ca ca.pem",
+    "parquet": "boxes.jsonl",
     "evaluate": "--annotations truth.json --images photos --boxes boxes.jsonl --tls-ca ca.pem",
     "evaluate results": "--annotations truth.json --results results.json",
 }
@@ -84,6 +85,7 @@ FILES = {
     "video": ["clip.avi", "boxes.jsonl", "ca.pem"],
     "camera": ["clip.avi", "ca.pem"],
     "cameras": ["clip.avi", "other.avi", "ca.pem"],
+    "parquet": ["boxes.jsonl"],
     "evaluate": ["truth.json", "photos/photo.jpg", "photos/sub/other.jpg", "boxes.jsonl", "ca.pem"],
     "evaluate results": ["truth.json", "results.json"],
 }
@@ -98,7 +100,8 @@ CASES = [
 
 
 def refused(argv, capsys):
-    assert main([*argv, "--url", "127.0.0.1:1"]) == 2
+    server = [] if argv[0] == "parquet" else ["--url", "127.0.0.1:1"]
+    assert main([*argv, *server]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("cigpose-client: ") and captured.err.count("\n") == 1
@@ -120,7 +123,7 @@ def test_an_output_that_is_an_input_is_refused(files, capsys, command, option, p
     assert contents(files) == before
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if "evaluate" not in name])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name.split()[0] not in ("evaluate", "parquet")])
 def test_two_outputs_in_one_file_are_refused(files, capsys, command):
     if command in ("folder", "cameras"):
         argv = ["--output", "new", "--json", "new/photo.jpg" if command == "folder" else "new/1.mp4"]

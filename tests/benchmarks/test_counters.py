@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.closed_loop import Load
 from benchmarks.counters import Counters, Executions, _counters, since
-from benchmarks.stages import FRONT, NETWORK, Observed, remainder_ms, summary
+from benchmarks.stages import FRONT, NETWORK, Observed, remainder_ms, shared, summary
 
 
 def duration(count, milliseconds):
@@ -37,6 +37,15 @@ def test_counters_of_a_load_are_a_difference():
 
 def test_rows_per_execution_weigh_every_execution():
     assert Counters(executions={1: Executions(3, 1), 8: Executions(1, 1)}).rows_per_execution == 11 / 4
+
+
+def test_networks_without_processes_get_the_time_of_their_threads():
+    used = {FRONT: 10.0, "decode_image": 2.0}
+    assert shared(used, 8.0, {"detector": 1000.0, "net": 3000.0, "unused": 0.0}) == {
+        **{FRONT: 2.0, "decode_image": 2.0},
+        **{"detector": 2.0, "net": 6.0},
+    }
+    assert shared(used, 0.3, {}) == used, "the stand-in has processes"
 
 
 def test_stages_account_for_all_processor_time():

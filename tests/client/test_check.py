@@ -64,7 +64,9 @@ def test_check_asks_every_network(check):
 )
 def test_check_fails_while_a_step_is_dead_and_passes_afterwards(launcher, check, step, red):
     """Recovery takes less than a second, so the watchdog is suspended during the check."""
-    stub = next(stub for stub, model in launcher.stubs().items() if model == step)
+    stub = next((stub for stub, model in launcher.stubs().items() if model == step), None)
+    if stub is None:
+        pytest.skip(f"{step} has no process: it runs inside tritonserver")
     launcher.process.send_signal(signal.SIGSTOP)
     try:
         os.kill(stub, signal.SIGKILL)

@@ -43,7 +43,7 @@ def test_the_images_pin_the_projects_versions(image):
     def pins(path):
         return set(re.findall(r"^(\S+==\S+)", path.read_text(encoding="utf-8"), re.M))
 
-    ours = pins(plain_folder.CHECKOUT / "requirements" / "base.txt")
+    ours = set.union(*(pins(plain_folder.CHECKOUT / "requirements" / f"{name}.txt") for name in ("base", "gateway")))
     assert ours, "the project's pins"
     for path in _DOCKER.glob("requirements-*.txt"):
         assert pins(path) <= ours, path.name

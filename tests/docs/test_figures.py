@@ -1,12 +1,55 @@
 """Measured figures in the documentation are those of the recorded results."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from benchmarks.capacity import server_of
+
 CHECKOUT = Path(__file__).parents[2]
 RESULTS = json.loads((CHECKOUT / "tests" / "pipeline" / "results" / "photos.json").read_text())
+
+
+def recorded(path):
+    """Return the content of a result file."""
+    return json.loads((CHECKOUT / path).read_text(encoding="utf-8"))
+
+
+def chooser(rows):
+    """Return the row of docs/choose.md that names a network."""
+    page = (CHECKOUT / "docs" / "choose.md").read_text(encoding="utf-8")
+    return next(line for line in page.splitlines() if line.startswith("| ") and rows in line)
+
+
+@pytest.mark.parametrize(("network", "kind"), [("CIGPose-m", "top-down"), ("LOGO-CAP", "bottom-up")])
+def test_costs_in_the_table_of_networks(network, kind):
+    by_people = {row["people"]: round(row[kind]) for row in recorded("benchmarks/results/kinds.json")["rows"]}
+    assert "| {}, {} and {} ms |".format(*(by_people[people] for people in (1, 8, 30))) in chooser(network)
+
+
+def test_accuracies_and_shares_in_the_table_of_networks():
+    photos, demo = RESULTS["movenet-thunder, nanodet"], recorded("weights/accuracy.json")["cpu"]
+    assert f"OKS {photos['detected_boxes_oks']:.3f}, {photos['people_found']} of 14" in chooser("MoveNet")
+    assert f"AP {demo['average_precision']['whole']:.3f}" in chooser("make demo")
+    share = recorded("benchmarks/results/stage2.json")["stage2_share_of_stage1"]
+    assert f"{1 + share:.2f} times its stage 1" in chooser("Graph-PCNN")
+
+
+def test_the_pace_of_offline_work():
+    page = (CHECKOUT / "docs" / "offline.md").read_text(encoding="utf-8")
+    server = server_of(recorded("benchmarks/results/stages.json"), people=3.0)
+    day = round(86400 * server.pictures_per_s)
+    assert f"{day:,} pictures a day" in page
+    assert f"100e6 / 7 / {day:,} = {math.ceil(100e6 / 7 / day)} such replicas" in page
+
+
+def test_the_cost_of_a_person_in_both_precisions():
+    floors = recorded("benchmarks/results/compare.json")["floors"]
+    single, half = (round(floors[name]["pose_ms_per_person"]) for name in ("ONNX Runtime", "BF16"))
+    page = (CHECKOUT / "docs" / "choose.md").read_text(encoding="utf-8")
+    assert f"takes {half} ms a person for CIGPose-m where `cpu` takes {single}" in page
 
 
 @pytest.mark.parametrize("networks", ["movenet-thunder, nanodet", "pp-tinypose, yolox_nano"])

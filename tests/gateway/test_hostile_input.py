@@ -47,6 +47,8 @@ def test_damaged_bodies(client, cases):
         text = b'{"image": "AAAA", "boxes": [[0, 0, 9, 9]]}' if form == "json" else whole.read()
         return client.post("/v1/poses", content=mutate(text, chance), headers={"content-type": kind})
 
+    good = client.post("/v1/poses", content=seeds[-1]).json()
+    assert good["people"]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(send, range(100)))
         before = memory_mb()
@@ -57,8 +59,7 @@ def test_damaged_bodies(client, cases):
     texts = {problem(answer) for answer in answers if answer.status_code != 200}
     assert not [text for text in texts if any(word in text.lower() for word in WORDS)]
     assert memory_mb() - before < 100
-    good = client.post("/v1/poses", content=seeds[-1])
-    assert (good.status_code, len(good.json()["people"])) == (200, 1)
+    assert client.post("/v1/poses", content=seeds[-1]).json() == good
 
 
 HEADS = {

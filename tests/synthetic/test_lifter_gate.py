@@ -1,12 +1,10 @@
 """What the committed lifter gains from the picture must not fall below the record weights/lifter.json."""
 
 import json
-from itertools import islice
 
 import pytest
 
 from synthetic.lifter_accuracy import NETWORK, RECORD, measure_lifter
-from synthetic.seeds import GATE
 
 RECORDED = json.loads(RECORD.read_text(encoding="utf-8"))
 OWN, NO_CONTEXT, PLAIN = (RECORDED[f"{NETWORK.stem}{suffix}"] for suffix in ("", "_no-context", "_plain"))
@@ -19,14 +17,7 @@ def test_context_is_worth_more_than_coordinates_alone():
     assert OWN["people"] == NO_CONTEXT["people"] == PLAIN["people"]
 
 
-def test_the_lifter_errs_as_recorded_on_some_of_the_scenes():
-    measured = measure_lifter(NETWORK, islice(GATE, 40))
-    assert measured["people"] > 100
-    assert measured["MPJPE_mm"] <= 1.1 * OWN["MPJPE_mm"] <= 0.95 * NO_CONTEXT["MPJPE_mm"]
-
-
-@pytest.mark.slow
-def test_the_lifter_errs_as_recorded_on_all_scenes():
+def test_the_lifter_errs_as_recorded():
     measured = measure_lifter(NETWORK)
     assert measured["people"] == OWN["people"]
     for name in ("MPJPE_mm", "P-MPJPE_mm"):

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import functools
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -36,6 +37,8 @@ def add_folder(subcommands: Any) -> None:
     parser = subcommands.add_parser("folder", help="people in all pictures of a folder")
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--recursive", action="store_true", help="also read the folders below it")
+    text = "only the Kth of N parts of the pictures, by a hash of their names; the parts may run on different machines"
+    parser.add_argument("--shard", type=_shard, default=(1, 1), metavar="K/N", help=text)
     _add_common(parser, form="jsonl")
     parser.set_defaults(run=run_folder)
 
@@ -58,7 +61,17 @@ def run_image(args: argparse.Namespace) -> int:
 
 def run_folder(args: argparse.Namespace) -> int:
     """Run `folder` and return the exit status."""
-    return _run(args, files.in_folder(args.folder, args.output, args.plot_3d, args.recursive))
+    number, count = args.shard
+    sources = files.in_folder(args.folder, args.output, args.plot_3d, args.recursive)
+    return _run(args, [source for source in sources if zlib.crc32(source.name.encode()) % count == number - 1])
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Return (number from 1, count) of a shard such as 3/16. A picture keeps its shard when others come or go."""
+    number, _, count = text.partition("/")
+    if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N, such as 3/16")
+    return int(number), int(count)
 
 
 def _run(args: argparse.Namespace, sources: list[files.Source], quiet: bool = False) -> int:

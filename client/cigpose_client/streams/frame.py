@@ -19,7 +19,7 @@ from cigpose_client.streams.tracks import State, Tracks, begun, sigmas
 _SEEK_S = 1.0  # a longer step of time begins the stream anew
 _PAUSE_S = 0.5  # a longer step restarts the filters
 _ROUNDING_S = 1e-6
-_EXPANSION = 1.05  # of the boxes of a request, against errors of the velocity
+_EXPANSION = 1.0  # of the boxes of a request, against errors of the velocity
 
 
 def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callable[[FloatArray | None], Call]) -> Call:
@@ -142,10 +142,10 @@ def _measured(before: Tracks, now: Tracks, detected: bool) -> Tracks:
 def _boxes_of_poses(before: Tracks, now: Tracks) -> Array:
     """Return the (N, 4) boxes of the last detection, moved as the keypoints have moved since."""
     weights = np.minimum(score_weights(before.detected_scores), score_weights(now.scores))
-    boxes = motion.moved_boxes(
-        before.detected_bboxes, *motion.similarity(before.detected_keypoints, now.keypoints, weights)
-    )
-    return motion.with_extents(boxes, now.keypoints, now.scores)
+    change = motion.similarity(before.detected_keypoints, now.keypoints, weights)
+    boxes = motion.moved_points(before.detected_bboxes.reshape(-1, 2, 2), *change).reshape(-1, 4)
+    expected = motion.moved_points(before.detected_keypoints, *change)
+    return motion.enlarged_boxes(boxes, expected, now.keypoints, now.scores)
 
 
 def _smoothed(

@@ -10,8 +10,8 @@ from cigpose_client.streams.association import Array, Rows
 from cigpose_client.streams.smoothing import score_weights
 from cigpose_client.streams.tracks import Tracks, body, sigmas
 
-_LEAST = 0.15  # similarity of a person and a track that may be the same
-_TOLERANCE = 1.5  # of OKS, in COCO's
+_LEAST = 0.25  # similarity of a person and a track that may be the same
+_TOLERANCE = 2.0  # of OKS, in COCO's
 _TOLERANCE_PER_S = 2.0  # its growth out of sight, up to one second
 _REACH = 0.5  # distance from the place of a lost person, in sizes
 _REACH_PER_S = 0.7  # its growth out of sight

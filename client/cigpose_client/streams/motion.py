@@ -7,7 +7,8 @@ from cigpose_client.streams.association import Array
 
 _CLEAR = 0.5  # share of the person's mean score from which on a keypoint belongs to the extent
 _SCALES = (0.8, 1.25)  # of a person between two detections; a larger change is one of the posture
-_MEMORY_S = 0.15  # time constant of the velocity
+_SLACK = 0.05  # of the box's longer side, by which keypoints may leave their extent
+_MEMORY_S = 0.3  # time constant of the velocity
 _COAST_S = 1.5  # time constant with which the velocity of a lost person fades
 
 
@@ -31,20 +32,29 @@ def similarity(before: Array, now: Array, weights: Array) -> tuple[Array, Array,
     return old, new, np.clip(np.where(spreads[0] > 0, scales, 1.0), *_SCALES)
 
 
-def moved_boxes(bboxes_xyxy: Array, old: Array, new: Array, scales: Array) -> Array:
-    """Return the (N, 4) boxes, moved by the result of `similarity`."""
-    corners = bboxes_xyxy.reshape(-1, 2, 2)
-    return (new[:, None] + scales[:, None, None] * (corners - old[:, None])).reshape(-1, 4)
+def moved_points(points: Array, old: Array, new: Array, scales: Array) -> Array:
+    """Return the (N, P, 2) points, moved by the result of `similarity`."""
+    return new[:, None] + scales[:, None, None] * (points - old[:, None])
 
 
-def with_extents(bboxes_xyxy: Array, keypoints: Array, scores: Array) -> Array:
-    """Return the boxes, enlarged to hold the keypoints with clear scores: raised arms leave a box that only moves."""
+def enlarged_boxes(bboxes_xyxy: Array, expected: Array, keypoints: Array, scores: Array) -> Array:
+    """Return the boxes, enlarged as far as clear keypoints lie outside the extent where a moved pose has them.
+
+    A raised arm needs a larger box. Noise, and keypoints that lay outside the detector's box, do not.
+
+    Args:
+        bboxes_xyxy: (N, 4) boxes of the last detection, moved.
+        expected: (N, K, 2) keypoints of the last detection, moved likewise.
+        keypoints: (N, K, 2) of this frame.
+        scores: (N, K) of this frame.
+    """
     if not keypoints.size:
         return bboxes_xyxy
-    clear = (scores >= _CLEAR * scores.mean(axis=1, keepdims=True)) & (scores > 0)
-    low = np.where(clear[..., None], keypoints, np.inf).min(axis=1)
-    high = np.where(clear[..., None], keypoints, -np.inf).max(axis=1)
-    return np.hstack([np.minimum(bboxes_xyxy[:, :2], low), np.maximum(bboxes_xyxy[:, 2:], high)])
+    clear = ((scores >= _CLEAR * scores.mean(axis=1, keepdims=True)) & (scores > 0))[..., None]
+    slack = _SLACK * (bboxes_xyxy[:, 2:] - bboxes_xyxy[:, :2]).max(axis=1, keepdims=True)
+    below = np.where(clear, keypoints, np.inf).min(axis=1) - expected.min(axis=1) + slack
+    above = np.where(clear, keypoints, -np.inf).max(axis=1) - expected.max(axis=1) - slack
+    return np.hstack([bboxes_xyxy[:, :2] + np.minimum(below, 0), bboxes_xyxy[:, 2:] + np.maximum(above, 0)])
 
 
 def updated_velocities(velocities: Array, counts: npt.NDArray[np.int64], shifts: Array, dt_s: Array) -> Array:

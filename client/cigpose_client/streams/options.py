@@ -9,7 +9,7 @@ class Smoothing:
     """Parameters of the one-euro filter, the same for all people, networks and frame rates.
 
     Speeds are divided by the person's size (the root of the box's area) and the keypoint's OKS sigma, so a value fits
-    near and far people, eyes and hips. For points in space the unit is 10 cm.
+    near and far people, eyes and hips. For points in space the unit is 30 cm.
 
     Attributes:
         min_cutoff_hz: cutoff for a keypoint at rest. Lower: still people shake less, slow motion lags more.
@@ -20,9 +20,9 @@ class Smoothing:
     Source: Casiez, Roussel, Vogel: 1 Euro Filter, CHI 2012. The units are this project's.
     """
 
-    min_cutoff_hz: float = 1.5
-    speed_gain: float = 1.0
-    speed_cutoff_hz: float = 1.5
+    min_cutoff_hz: float = 1.0
+    speed_gain: float = 3.0
+    speed_cutoff_hz: float = 1.0
     jump: float = 0.3
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class StreamOptions:
     detect_every: int = 1
     detect_every_s: float | None = None
     smooth: bool | Smoothing = True
-    max_lost_s: float = 2.0
+    max_lost_s: float = 3.0
     score_fall: float = 0.6
 
     def __post_init__(self) -> None:

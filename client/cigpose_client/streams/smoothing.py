@@ -7,7 +7,7 @@ from cigpose_client.streams.association import Array
 from cigpose_client.streams.options import Smoothing
 
 _LEAST_WEIGHT = 0.1
-METRES = 0.1
+METRES = 0.3
 """Unit of speeds of points in space, in place of a size times a sigma."""
 
 

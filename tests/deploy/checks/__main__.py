@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from tests.deploy.checks import autoscaling, docs, kserve, lint, policies, prometheus, schemas
+from tests.deploy.checks import autoscaling, docs, kserve, lint, offline, policies, prometheus, schemas
 from tests.deploy.checks.flags import flags, known_to_the_wheel
 from tests.deploy.checks.mutants import MUTANTS, mutant
 from tests.deploy.checks.pods import Object
@@ -23,6 +23,7 @@ _CHECKOV = (
     "gpu+tls+tracing",
     "gpu+tensorrt",
     "gpu-keda+tls",
+    "cpu+gateway+tls",
 )  # few runs that cover all files
 
 
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "overlays of the docs": lambda: docs.problems(lambda objects: _all(objects, known)),
         "KServe": partial(kserve.problems, known),
         "mutants of KServe": partial(kserve.mutant_problems, known),
+        "offline Job": offline.problems,
         "lint": lint.problems,
         **{f"checkov {name}": partial(lint.checkov, rendered[name]) for name in _CHECKOV},
         **{f"checkov {name}": partial(lint.checkov, objects) for name, objects in yours.items()},

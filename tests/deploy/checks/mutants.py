@@ -22,6 +22,10 @@ def _one(objects: Sequence[Object], kind: str, name: str = "cigpose") -> Any:
     return item
 
 
+def _gateway(objects: Sequence[Object]) -> Any:
+    return pod_spec(_one(objects, "Deployment", "cigpose-gateway"))["containers"][0]
+
+
 def _replace_flag(objects: Sequence[Object], name: str, *values: str) -> None:
     args = _triton(objects)["args"]
     args[:] = [arg for arg in args if arg.partition("=")[0] != name] + [f"{name}={value}" for value in values]
@@ -187,12 +191,26 @@ _STORAGE_MUTATIONS: dict[str, Mutation] = {  # of the variant cpu+object-storage
     "a copy by tag": lambda o: _pod(o)["initContainers"][0].update(image="registry.example.com/aws-cli:2"),
 }
 
+_GATEWAY_MUTATIONS: dict[str, Mutation] = {  # of the variant cpu+gateway+tls
+    "a gateway without a token": lambda o: _gateway(o)["args"].remove("--token-file=/token/token"),
+    "a gateway that reaches one pod": lambda o: _gateway(o)["args"].append("--url=cigpose:8001"),
+    "a gateway that speaks plain text to TLS": lambda o: _gateway(o)["args"].remove("--tls-ca=/tls/ca.crt"),
+    "a gateway that speaks plain text to callers": lambda o: _gateway(o)["args"].remove("--cert=/tls/tls.crt"),
+    "a gateway without certificates": lambda o: _gateway(o)["volumeMounts"].pop(),
+    "a gateway without a NetworkPolicy": lambda o: _drop(o, "NetworkPolicy", "cigpose-gateway"),
+    "a single gateway": lambda o: _one(o, "HorizontalPodAutoscaler", "cigpose-gateway")["spec"].update(minReplicas=1),
+    "a gateway without an autoscaler": lambda o: _drop(o, "HorizontalPodAutoscaler", "cigpose-gateway"),
+    "a gateway that cuts requests off": lambda o: _gateway(o)["args"].append("--exit-timeout=60"),
+    "a gateway that the load kills": lambda o: _gateway(o).pop("resources"),
+}
+
 MUTANTS: dict[str, dict[str, Mutation]] = {
     "gpu-keda": _MUTATIONS,
     "gpu+tls+tracing": _TRACING_MUTATIONS,
     "gpu+tensorrt": _TENSORRT_MUTATIONS,
     "gpu-keda+tls": _EDGE_TLS_MUTATIONS,
     "cpu+object-storage": _STORAGE_MUTATIONS,
+    "cpu+gateway+tls": _GATEWAY_MUTATIONS,
 }
 
 

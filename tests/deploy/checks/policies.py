@@ -10,7 +10,16 @@ from typing import TypeAlias
 
 from tests.deploy.checks import pods
 from tests.deploy.checks.pods import Object, containers, deployments, flag, of_kind, pod_spec
-from tests.deploy.checks.traffic import DNS_CACHE_S, edge_proxy, network, nginx_conf, object_storage, services, tls
+from tests.deploy.checks.traffic import (
+    DNS_CACHE_S,
+    edge_proxy,
+    gateway,
+    network,
+    nginx_conf,
+    object_storage,
+    services,
+    tls,
+)
 
 Rule: TypeAlias = Callable[[Sequence[Object]], Iterator[str]]
 
@@ -90,6 +99,7 @@ def _exit_timeout_s(container: Object, objects: Sequence[Object]) -> int | None:
     if stated is None and container["name"] == "nginx":
         match = re.search(r"worker_shutdown_timeout (\d+)s;", nginx_conf(objects))
         return int(match[1]) if match else None
+    stated = stated or flag(container, "--exit-timeout")
     return int(stated) if stated else None
 
 
@@ -222,7 +232,12 @@ def server_flags(objects: Sequence[Object]) -> Iterator[str]:
 def availability(objects: Sequence[Object]) -> Iterator[str]:
     """Require two or more pods on different nodes, and a PodDisruptionBudget that cannot block a node's drain."""
     budgets = of_kind(objects, "PodDisruptionBudget")
-    scaled = {item["spec"]["scaleTargetRef"]["name"] for item in of_kind(objects, "ScaledObject")}
+    scaled = {
+        item["spec"]["scaleTargetRef"]["name"] for item in of_kind(objects, "ScaledObject", "HorizontalPodAutoscaler")
+    }
+    for item in of_kind(objects, "HorizontalPodAutoscaler"):
+        if int(item["spec"].get("minReplicas", 1)) < 2:
+            yield f"{pods.name(item)}: needs two replicas"
     for deployment in deployments(objects):
         name, spec = deployment["metadata"]["name"], deployment["spec"]
         if name in scaled and "replicas" in spec:
@@ -265,6 +280,7 @@ RULES: tuple[Rule, ...] = (
     availability,
     namespaces,
     edge_proxy,
+    gateway,
     tls,
 )
 

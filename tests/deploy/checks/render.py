@@ -30,6 +30,8 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu-keda+tls": ("gpu-keda", ("tls", "edge-proxy-tls")),
     "gpu-keda+object-storage": ("gpu-keda", ("object-storage",)),
     "gpu-keda+tls+tensorrt": ("gpu-keda", ("tls", "edge-proxy-tls", "tensorrt")),
+    "cpu+gateway": ("cpu", ("gateway",)),
+    "cpu+gateway+tls": ("cpu", ("gateway", "tls", "gateway-tls")),
     "cpu+edge-proxy+tls": ("cpu", ("edge-proxy", "tls", "edge-proxy-tls")),
 }
 

@@ -117,6 +117,27 @@ def _edge_tls(objects: Sequence[Object], conf: str) -> Iterator[str]:
             yield "edge proxy: the certificates must be mounted at /tls, read-only"
 
 
+def gateway(objects: Sequence[Object]) -> Iterator[str]:
+    """Require that the gateway uses the headless Service, asks for a token, and speaks TLS if the servers do."""
+    for deployment in named(objects, "Deployment", "cigpose-gateway"):
+        container = pod_spec(deployment)["containers"][0]
+        namespace = deployment["metadata"].get("namespace")
+        if flag(container, "--url") != f"dns:///cigpose-pods.{namespace}.svc.cluster.local:8001":
+            yield "gateway: must use the headless Service of this namespace"
+        mounts: dict[str, Any] = {mount["mountPath"]: mount for mount in container.get("volumeMounts", [])}
+        files = {name: flag(container, name) for name in ("--token-file", "--cert", "--cert-key", "--tls-ca")}
+        if not files["--token-file"]:
+            yield "gateway: needs --token-file"
+        for name, path in files.items():
+            if path and not mounts.get(path.rpartition("/")[0], {}).get("readOnly"):
+                yield f"gateway: the file of {name} must be mounted read-only"
+        servers = any(flag(server, "--grpc-use-ssl") == "true" for server in pods.servers(objects))
+        if servers != bool(files["--tls-ca"]):
+            yield "gateway: only one of gateway and servers uses TLS; add gateway-tls after tls, or neither"
+        if files["--tls-ca"] and not (files["--cert"] and files["--cert-key"]):
+            yield "gateway: callers need TLS as well"
+
+
 def nginx_conf(objects: Sequence[Object]) -> str:
     """Return the text of the ConfigMap that the proxy mounts; empty without a proxy."""
     for deployment in deployments(objects):

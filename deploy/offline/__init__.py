@@ -1,0 +1,1 @@
+"""Millions of pictures through a server: a job for Ray, and an indexed Job of Kubernetes."""
