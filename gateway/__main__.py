@@ -52,6 +52,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         rate=options.rate,
         token=options.token_file.read_text(encoding="utf-8").strip() if options.token_file else "",
         cors=tuple(options.cors),
+        forward_trace=options.forward_trace,
         samples=options.samples,
     )
 
@@ -61,6 +62,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
     parser.add_argument("--port", type=int, default=8080, help="0 for any free port (default: %(default)s)")
     parser.add_argument("--samples", type=input_path, metavar="DIR", help="sample pictures for the page")
+    text = "pass on callers' traceparent; the server traces every such request, so only for trusted callers"
+    parser.add_argument("--forward-trace", action="store_true", help=text)
     _add_server(parser)
     _add_limits(parser)
     options = parser.parse_args(argv)

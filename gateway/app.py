@@ -23,6 +23,7 @@ from gateway.poses import BODY, PoseRoute
 from gateway.problems import GONE, Problem, busy, problem_of, query_problem
 from gateway.settings import Settings
 from gateway.stream import Streams
+from gateway.tracing import Traced
 
 _ABOUT = "People and their keypoints in pictures. Failures are problem details (RFC 9457)."
 _FAILURES = {
@@ -72,6 +73,8 @@ def create_app(settings: Settings, transport: Any = None) -> FastAPI:
             allow_headers=["authorization", "content-type"],
             expose_headers=["Retry-After", "Server-Timing"],
         )
+    if settings.forward_trace:
+        app.add_middleware(Traced)
     app.add_middleware(Measured, metrics=metrics, prefix=GUARDED)
     return app
 

@@ -40,6 +40,11 @@ class Metrics:
         self._frames = Counter(
             "cigpose_gateway_frames", "Frames of streams by outcome", ["outcome"], registry=self._registry
         )
+        self._detections = Counter(
+            "cigpose_gateway_frames_detected",
+            "Answered frames of streams for which the detector ran",
+            registry=self._registry,
+        )
         self._add_gauge("requests", requests)
         self._add_gauge("streams", streams)
 
@@ -50,6 +55,10 @@ class Metrics:
     def frame(self, outcome: str, count: int = 1) -> None:
         """Count frames of a stream: `answered`, `replaced` by a newer one, or `failed`."""
         self._frames.labels(outcome).inc(count)
+
+    def detection(self) -> None:
+        """Count an answered frame of a stream for which the detector ran."""
+        self._detections.inc()
 
     async def page(self, _: Request) -> Response:
         """Answer in Prometheus' text format."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from cigpose_client import AsyncPoseClient, KeypointSet, PoseClientError, ServedModel, keypoint_sets, strokes
 
+from gateway import tracing
 from gateway.problems import Problem
 from gateway.settings import Settings
 
@@ -37,6 +38,7 @@ class Networks:
             timeout_s=self._settings.timeout_s,
             tls=self._settings.tls,
             retry=None,  # 503 and Retry-After are better than a wait that the caller does not know of
+            headers=tracing.headers if self._settings.forward_trace else None,
             transport=self._transport,
         )
 

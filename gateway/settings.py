@@ -28,6 +28,7 @@ class Settings:
         rate: requests a second of one caller; 0 for no limit. Short bursts of twice that number are accepted.
         token: callers must send it as `Authorization: Bearer`; empty for none.
         cors: origins whose pages may call; `*` for every origin.
+        forward_trace: whether callers' `traceparent` is passed on. The server then traces each such request.
         samples: folder of the page's sample pictures; None for none.
         note: sentence that the page shows about its networks.
 
@@ -49,6 +50,7 @@ class Settings:
     rate: float = 100.0
     token: str = ""
     cors: tuple[str, ...] = ()
+    forward_trace: bool = False
     samples: Path | None = None
     note: str = ""
 

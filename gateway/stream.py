@@ -146,6 +146,8 @@ class Streams:
                 await asyncio.sleep(random.uniform(*_PAUSES_S))
                 continue
             self._metrics.frame("failed" if isinstance(outcome, Problem) else "answered")
+            if not isinstance(outcome, Problem) and stream.detected:
+                self._metrics.detection()
             spent_ms = round(1000 * (time.perf_counter() - started), 1)
             key = {"frame": frame.number, "time_s": frame.time_s, "server_ms": spent_ms}
             await _send(socket, {**key, **outcome.to_dict()})

@@ -31,7 +31,8 @@ class BaseClient:
         options: thresholds and limits of calls without options: `Options`, or a mapping of its fields.
         retry: pauses between tries; None turns retries off.
         on_retry: called with the error before each pause, in the call's thread; an exception from it ends the call.
-        headers: sent with every call, for instance `{"authorization": "Bearer ..."}`.
+        headers: sent with every call, for instance `{"authorization": "Bearer ..."}`; or a function that
+            returns those of the next call.
         tls: certificates of an encrypted connection; None for an unencrypted one.
         array_format: encoding of pixels: `bmp` is lossless; `jpeg` (quality 95) is smaller and needs the extra
             `draw`; `auto` is `bmp` up to the server's limit of 32,000,000 bytes and `jpeg` above it.
@@ -54,7 +55,7 @@ class BaseClient:
         options: AnyOptions | None = None,
         retry: Retry | None = Retry(),  # noqa: B008 - frozen
         on_retry: Callable[[PoseClientError], None] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
         tls: Tls | None = None,
         array_format: ArrayFormat = "auto",
         max_boxes: int = 32,
@@ -67,7 +68,7 @@ class BaseClient:
         self._options = as_options(options)
         self._retry = retry
         self._on_retry = on_retry
-        self._headers = grpc_headers(headers)
+        self._stated_headers = headers
         self._array_format = checked_format(array_format)
         self._max_boxes = max_boxes
         self._transport = transport or self._connect(transport_arguments(url, tls))
@@ -84,6 +85,11 @@ class BaseClient:
     def retries(self) -> int:
         """Number of retries since the client was created."""
         return self._retries
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        stated = self._stated_headers
+        return grpc_headers(stated() if callable(stated) else stated)
 
     def with_model(self: _Client, model: str) -> _Client:
         """Return a client for another model of the same server. It shares this client's connection: close only one."""

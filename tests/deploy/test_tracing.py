@@ -16,6 +16,7 @@ from tritonclient.grpc import model_config_pb2
 
 from server.process import free_port
 from tests.deploy import plain_folder
+from tests.pictures import encode
 
 pytestmark = pytest.mark.server
 _COMPONENT = plain_folder.CHECKOUT / "deploy" / "components" / "tracing" / "deployment.yaml"
@@ -92,6 +93,24 @@ def test_the_calls_cover_every_stage(repository):
     models = {path.parent.name for path in repository.glob("*/config.pbtxt")}
     of_networks = {name for name in models if name.startswith("pose_") and name not in _CALLS}
     assert set().union(*(stages(repository, ensemble) for ensemble in _CALLS)) == models - of_networks
+
+
+@pytest.mark.parametrize("forwards", [True, False])
+def test_a_trace_of_plain_http_reaches_every_stage(traced, repository, forwards):
+    pytest.importorskip("fastapi", reason="the gateway's packages are not installed; run `make install-gateway`")
+    from gateway.settings import Settings
+    from tests.gateway.conftest import running
+
+    url, spans = traced
+    trace_id = secrets.token_hex(16)
+    with running(Settings(url=url, forward_trace=forwards)) as client:
+        headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01", "content-type": "image/png"}
+        assert client.post("/v1/poses", content=encode(_RED), headers=headers).status_code == 200
+    if forwards:
+        wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, "pose")})
+    else:
+        time.sleep(2)
+        assert not [span for span in spans if span["traceId"].lower() == trace_id]
 
 
 @pytest.mark.parametrize("ensemble", _CALLS)

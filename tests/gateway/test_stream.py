@@ -44,11 +44,13 @@ def test_people_keep_their_ids(gateway):
 
 
 def test_the_detector_runs_in_every_nth_frame(gateway, fake):
-    with stream(gateway(), "detect_every=3&model=a&bbox_threshold=0.2") as socket:
+    client = gateway()
+    with stream(client, "detect_every=3&model=a&bbox_threshold=0.2") as socket:
         for frame in range(4):
             ask(socket, b"1", 0.04 * frame)
     assert [request.model for request in fake.requests] == ["pose_a", *["pose_from_boxes_a"] * 2, "pose_a"]
     assert fake.requests[0].parameters == {"bbox_threshold": "0.2"}
+    assert "cigpose_gateway_frames_detected_total 2.0" in client.get("/metrics").text
 
 
 def test_one_frame_is_in_flight_and_the_newest_wins(gateway, fake):

@@ -51,6 +51,11 @@ class PoseStream:
             self._state, poses = cast("tuple[State, Poses]", self._client._run(call))
         return poses
 
+    @property
+    def detected(self) -> bool:
+        """Whether the detector ran for the last frame."""
+        return 0 <= self._state.detected_frame == self._state.frame - 1
+
     def reset(self) -> None:
         """Forget all people; ids go on."""
         with self._lock:
@@ -74,6 +79,11 @@ class AsyncPoseStream:
             call = _call(self._client, self._state, self._options, self._request, picture, time_s, limit)
             self._state, poses = cast("tuple[State, Poses]", await self._client._run(call))
         return poses
+
+    @property
+    def detected(self) -> bool:
+        """Whether the detector ran for the last frame."""
+        return 0 <= self._state.detected_frame == self._state.frame - 1
 
     async def reset(self) -> None:
         """See `PoseStream.reset`."""

@@ -31,6 +31,7 @@ VARIANTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "gpu-keda+object-storage": ("gpu-keda", ("object-storage",)),
     "gpu-keda+tls+tensorrt": ("gpu-keda", ("tls", "edge-proxy-tls", "tensorrt")),
     "cpu+gateway": ("cpu", ("gateway",)),
+    "gpu+gateway": ("gpu", ("gateway", "gateway-monitoring")),
     "cpu+gateway+tls": ("cpu", ("gateway", "tls", "gateway-tls")),
     "cpu+edge-proxy+tls": ("cpu", ("edge-proxy", "tls", "edge-proxy-tls")),
 }
