@@ -17,6 +17,7 @@ COMMANDS = {
     "lifter": "what 3-D adds to the cost of a person, and its server's share of the networks' floor",
     "buckets": "LOGO-CAP: pictures of one size in one execution, compared with one by one",
     "kinds": "top-down or bottom-up: processor time of a picture by the number of people",
+    "streams": "rendered films: accuracy, shaking, ids and speed of streams, by way of streaming",
     "gateway": "HTTP through the gateway compared with gRPC, and what one core of the gateway carries",
     "load": "load scenarios with limits and a verdict",
     "capacity": "replicas for a load, from measured stages; --check compares with open-loop runs",

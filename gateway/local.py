@@ -23,6 +23,7 @@ _RENDERED = (
     "graphpcnn-t_rendered_128x96",
     "logocap-t_rendered_256",
 )
+_LIFTER = "capf-t_rendered_256x192"
 _NOTE = "These networks were trained on rendered people and are not for photos. make photos fetches some."
 
 
@@ -32,8 +33,10 @@ def local_server(settings: Settings) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory(prefix="cigpose-page-") as name:
         folder = Path(name)
         detector, networks, note = _files()
-        print(f"starting a server with {', '.join(path.stem for path in (*networks, detector))}", flush=True)
-        build_repository(networks, detector, folder / "repository")
+        lifters = [_WEIGHTS[0] / f"{_LIFTER}.onnx"] if note else []
+        names = ", ".join(path.stem for path in (*networks, *lifters, detector))
+        print(f"starting a server with {names}", flush=True)
+        build_repository(networks, detector, folder / "repository", lifter_files=lifters)
         samples = _PHOTOS
         if note:
             samples = folder / "samples"

@@ -26,7 +26,7 @@ FILES = {
     ("synthetic.adaptation", "output"),
     *(
         (f"benchmarks {name}", "output")
-        for name in ("buckets", "capacity", "compare", "gateway", "kinds", "lifter", "stage2", "stages")
+        for name in ("buckets", "capacity", "compare", "gateway", "kinds", "lifter", "stage2", "stages", "streams")
     ),
     ("benchmarks threshold", "output"),
 }

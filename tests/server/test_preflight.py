@@ -94,7 +94,7 @@ def test_other_profiles_are_accepted_on_the_servers_own_backend(repository, prof
     assert preflight.backend_problems(Installation(Path("tritonserver")), repository, profile) == []
 
 
-@pytest.mark.parametrize("profile", ["cpu-openvino", "cpu-bf16", "cpu-bf16-latency"])
+@pytest.mark.parametrize("profile", ["cpu-openvino", "cpu-bf16", "cpu-bf16-latency", "cpu-int8", "cpu-int8-latency"])
 def test_openvino_is_refused_on_the_servers_own_backend(repository, tmp_path, profile):
     own = Installation(Path("tritonserver"))
     (found,) = preflight.backend_problems(own, repository, profile)

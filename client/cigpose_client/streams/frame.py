@@ -19,7 +19,6 @@ from cigpose_client.streams.tracks import State, Tracks, begun, sigmas
 _SEEK_S = 1.0  # a longer step of time begins the stream anew
 _PAUSE_S = 0.5  # a longer step restarts the filters
 _ROUNDING_S = 1e-6
-_EXPANSION = 1.0  # of the boxes of a request, against errors of the velocity
 
 
 def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callable[[FloatArray | None], Call]) -> Call:
@@ -54,9 +53,7 @@ def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callabl
 
 def request_boxes(tracks: Tracks, time_s: float) -> FloatArray:
     """Return the (T, 4) boxes to look in at `time_s`."""
-    boxes, _ = tracks.moved(time_s)
-    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2 * _EXPANSION
-    return np.hstack([middle - half, middle + half]).astype(np.float32)
+    return tracks.moved(time_s)[0].astype(np.float32)
 
 
 def advance(
