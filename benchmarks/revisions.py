@@ -88,8 +88,8 @@ def launched(checkout: Path, repository: Path, profile: str, log: Path) -> Itera
             stdout=subprocess.PIPE,
             stderr=errors,
         )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         ready = process.stdout.readline().decode()
         if not ready.startswith("ready"):
             raise RuntimeError(log.read_text(encoding="utf-8", errors="replace")[-2000:])
@@ -97,6 +97,7 @@ def launched(checkout: Path, repository: Path, profile: str, log: Path) -> Itera
     finally:
         process.terminate()
         process.wait(_STOP_TIMEOUT_S)
+        process.stdout.close()
 
 
 def _tritonserver_of(launcher: int) -> int:

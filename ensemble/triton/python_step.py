@@ -42,8 +42,6 @@ class TritonPythonModel:
             cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
-        for name in self._step.counters:
-            self._counters.add(name, 0)
         for name, of_name in reasons.items():
             for reason in of_name:  # `rate` misses the first event of a counter that did not exist before it
                 self._counters.add(name, 0, reason=reason)
@@ -69,8 +67,7 @@ class TritonPythonModel:
         try:
             outputs = dict(step.run(request))
             for name, amount in step.counts(request.tensors, outputs).items():
-                if amount:  # adding waits for an answer of tritonserver
-                    self._counters.add(name, amount)
+                self._counters.add(name, amount)
             for name in set(asked) - outputs.keys():
                 outputs[name] = outputs[inner_of(name)]
         except ValueError as error:
@@ -102,7 +99,8 @@ class _Counters:
         key = (name, *labels.values())
         if key not in self._metrics:
             self._metrics[key] = self._families[name].Metric(labels=labels)
-        self._metrics[key].increment(amount)
+        if amount:  # `increment` waits for an answer of tritonserver
+            self._metrics[key].increment(amount)
 
 
 class _Tensors(Mapping[str, NDArray[Any]]):

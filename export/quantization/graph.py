@@ -131,7 +131,7 @@ def transplanted(part: onnx.ModelProto, original: onnx.ModelProto) -> onnx.Model
     whole.graph.node.extend(node for node in original.graph.node if not made.intersection(node.output))
     whole.graph.initializer.extend(part.graph.initializer)
     whole.graph.initializer.extend(tensor for tensor in original.graph.initializer if tensor.name not in stored)
-    return whole
+    return graph_edit.pruned(whole)
 
 
 def unsigned(quantised: onnx.ModelProto) -> onnx.ModelProto:

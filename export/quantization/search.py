@@ -17,6 +17,7 @@ from export.quantization import graph
 from export.quantization.loss import Loss
 
 Measure = Callable[[onnx.ModelProto], Loss]
+_MOST_RETURNED = 0.75  # of the work; beyond it, eight bits gain too little
 _OPSET = 13  # the first with a scale for each channel
 
 
@@ -79,7 +80,7 @@ def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure,
         may_lose: largest allowed loss.
 
     Raises:
-        ValueError: even with half of the work in float32 the loss is too large (the message states it).
+        ValueError: even with most of the work in float32 the loss is too large (the message states it).
     """
     quantised = quantise(original, feeds)
     names, loss = graph.in_eight_bits(quantised), measure(quantised)
@@ -87,15 +88,15 @@ def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure,
         return Found(quantised, names, {}, loss)
     shares, errors = graph.multiplications(original, names), sensitivities(original, quantised, feeds[::8])
     order = sorted(names, key=lambda name: -errors[name] / shares[name] ** 0.5)
-    count = 1
-    while sum(shares[name] for name in order[:count]) <= 0.5:
+    count, tried = 1, 0
+    while sum(shares[name] for name in order[:count]) <= _MOST_RETURNED:
         model = graph.with_float(quantised, original, order[:count])
         loss = measure(model)
         if loss.lost <= may_lose:
             returned = {name: errors[name] for name in order[:count]}
             return Found(model, graph.in_eight_bits(model), returned, loss)
-        count *= 2
-    raise ValueError(f"{loss} with {count // 2} layers in float32; {may_lose:g} is allowed (--may-lose)")
+        count, tried = count + max(1, count // 2), count
+    raise ValueError(f"{loss} with {tried} layers in float32; {may_lose:g} is allowed (--may-lose)")
 
 
 def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, float]:
