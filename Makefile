@@ -78,8 +78,8 @@ test: .venv/.test  ## quick tests, with real servers, three files at a time; on 
 test-all: .venv/.test  ## also the slow tests
 	$(BIN)/python -m pytest
 
-test-export: .venv/.test  ## export of all 14 networks and of the large detectors; a few minutes
-	$(BIN)/python -m pytest -m slow tests/export
+test-export: .venv/.test  ## export of all 14 networks and of the large detectors, and the slow accuracy gates; a few minutes
+	$(BIN)/python -m pytest -m slow tests/export tests/synthetic
 
 browser:  ## installs Chromium for the tests of the page (Debian; as root)
 	apt-get install --yes --no-install-recommends chromium
