@@ -25,7 +25,7 @@ PHOTO_WEIGHTS := out/weights
 PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_256x192 yolox_nano,movenet-thunder nanodet)
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
-LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release) \
+LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release trackers) \
 	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu gateway)
 URL ?=
 PORT ?= 8080
@@ -89,6 +89,8 @@ rtsp-server:  ## installs GStreamer's RTSP server for the test of cameras (Debia
 		gstreamer1.0-plugins-good
 
 ort-versions: $(addprefix out/ort_versions/,$(addsuffix /.installed,$(ORT_VERSIONS)))  ## environments with the ONNX Runtime of Triton's releases
+
+trackers: out/trackers/.done  ## an environment with the package trackers: measures of ids, and ByteTrack
 
 test-ort-versions: .venv/.test ort-versions  ## the served graphs on each of them
 	$(BIN)/python -m pytest tests/ort_versions
@@ -186,7 +188,7 @@ out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-out/docs/.done out/release/.done: out/%/.done: requirements/%.txt .venv/.base
+$(patsubst %,out/%/.done,docs release trackers): out/%/.done: requirements/%.txt .venv/.base
 	$(PYTHON) -m venv out/$*/venv
 	out/$*/venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
 	@touch $@
@@ -198,5 +200,5 @@ out/offline/.done: deploy/offline/requirements.txt .venv/.base
 	@touch $@
 
 .PHONY: help browser install install-test install-gateway install-bench install-offline demo page photos photo-weights test test-all test-export ort-versions \
-	test-ort-versions rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
+	test-ort-versions trackers rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
 	rollout-test docs release-check format check lock clean

@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from cigpose_client import PoseClient, Poses
-from numpy.typing import NDArray
 
 from benchmarks.results import add_output, write
 from server.usage import CommandLine, command
 from synthetic.accuracy import WAYS, default_weights, served
-from synthetic.film_accuracy import id_score, id_switches
+from synthetic.film_accuracy import check_environment, compared, with_truth
 from synthetic.film_measures import quality
 from synthetic.films import KINDS, FilmFrame, sample_film
 from synthetic.seeds import FILMS
@@ -29,35 +28,24 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def measure(client: PoseClient, frames: Sequence[FilmFrame], rate: float) -> dict[str, dict[str, float]]:
-    """Return the measures of one film by way of streaming."""
-    truth = [_truth(frame) for frame in frames]
-    rows = {}
+def measure(client: PoseClient, frames: Sequence[FilmFrame], rate: float) -> dict[str, dict[str, Any]]:
+    """Return the measures of one film by way of streaming; `ids` are beside those of ByteTrack on the same boxes."""
+    rows, sets = {}, {}
     for way, settings in SETTINGS.items():
         stream, start_s = client.stream(**settings), time.perf_counter()
         answers: list[Poses] = [stream.update(frame.jpeg, frame.time_s) for frame in frames]
         spent_s = time.perf_counter() - start_s
         found = quality(frames, answers, rate)
-        ids = [(_ids(poses), poses.bboxes.astype(np.float64)) for poses in answers]
+        sets[way] = [(rate, [with_truth(frame, poses) for frame, poses in zip(frames, answers, strict=True)])]
         rows[way] = {
             "oks": round(found.oks, 4),
             "found": found.found,
             "acceleration": round(found.acceleration, 5),
             "lag_frames": round(found.lag_frames, 3) if np.isfinite(found.lag_frames) else -1.0,
-            "id_switches": id_switches(truth, ids),
-            "idf1": round(id_score(truth, ids), 4),
             "frames_per_s": round(len(frames) / spent_s, 1),
         }
-    return rows
-
-
-def _truth(frame: FilmFrame) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    ids = np.array([each.track_id for each in frame.people], np.int64)
-    return ids, np.array([each.person.bbox_xyxy for each in frame.people], np.float64).reshape(-1, 4)
-
-
-def _ids(poses: Poses) -> NDArray[np.int64]:
-    return np.zeros(0, np.int64) if poses.track_ids is None else poses.track_ids
+    ids = compared(sets)["sets"]
+    return {way: {**row, "ids": ids[way]} for way, row in rows.items()}
 
 
 @command
@@ -68,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a film (default: %(default)s)")
     add_output(parser, "streams")
     options = parser.parse_args(argv)
+    check_environment()
     pose, detector = default_weights()
     films: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder, served([pose], detector, WAYS["cpu"], Path(folder)) as client:

@@ -1,28 +1,49 @@
-"""Measures of ids on films: switches (CLEAR) and IDF1, and streams on recorded detections, without a server."""
+"""`python -m synthetic.film_accuracy`: the ids of streams on films, beside ByteTrack's on the same detections.
 
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+HOTA, IDF1, MOTA and switches of ids are those of the package `trackers`, in the environment of `make trackers`. The
+detections are the truth with simulated errors, and the committed networks' answers to the rendered frames, without a
+server. The record is `weights/film_ids.json`.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from cigpose_client import Poses
 from cigpose_client._retry import Call
-from cigpose_client.streams.association import assign, overlaps
+from cigpose_client.outputs import write_file
 from cigpose_client.streams.frame import frame_call
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
 
-from synthetic.film_detections import Detected
+from export.repository import plan
+from server.usage import CommandLine, command, output_path
+from synthetic.accuracy import CHECKOUT, default_weights
+from synthetic.film_detections import Detected, detections
+from synthetic.films import Film, FilmFrame, sample_film
+from synthetic.seeds import FILMS
 
-Ids: TypeAlias = Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
-"""Ids (P,) and boxes (P, 4) of each frame."""
+RECORD = CHECKOUT / "weights" / "film_ids.json"
+PYTHON = CHECKOUT / "out" / "trackers" / "venv" / "bin" / "python"
+KINDS = ("crossing", "hiding", "leaving")
+RATE = 25.0
+_WORKER = CHECKOUT / "synthetic" / "film_ids_worker.py"
 
-_SAME_IOU = 0.5
-_KEPT = 1000.0  # preference for the pair of the last frame
+Frames: TypeAlias = Sequence[Detected]
 
 
-def tracked(frames: Iterable[Detected], options: StreamOptions = StreamOptions(smooth=False)) -> list[Poses]:  # noqa: B008 - frozen
-    """Return what a stream answers to recorded detections, with detection in every frame."""
+def films(count: int, kind: str) -> list[Film]:
+    """Return the films of a kind, of seeds by which nothing was tuned; every other one has dropped frames."""
+    return [sample_film(seed, kind, RATE, dropped=0.2 * (seed % 2)) for seed in FILMS[10 : 10 + count]]
+
+
+def tracked(frames: Iterable[Detected], options: StreamOptions = StreamOptions(smooth=False)) -> list[Detected]:  # noqa: B008 - frozen
+    """Return the frames with the answers of a stream, which has ids, to their detections in every frame."""
     state, answers = State(), []
     for frame in frames:
 
@@ -34,40 +55,98 @@ def tracked(frames: Iterable[Detected], options: StreamOptions = StreamOptions(s
             next(frame_call(state, frame.time_s, options, ask))
         except StopIteration as stop:
             state, poses = stop.value
-            answers.append(poses)
+            answers.append(replace(frame, poses=poses))
     return answers
 
 
-def id_switches(truth: Ids, answers: Ids) -> int:
-    """Return how often a person is answered with another id than before.
+def with_truth(frame: FilmFrame, poses: Poses) -> Detected:
+    """Return the answer to a rendered frame beside its truth."""
+    boxes = np.array([each.person.bbox_xyxy for each in frame.people], np.float64).reshape(-1, 4)
+    return Detected(frame.time_s, np.array([each.track_id for each in frame.people], np.int64), boxes, poses)
 
-    Source: CLEAR MOT, Bernardin and Stiefelhagen 2008: a pair is kept while its IoU is 0.5 at least.
+
+def network_answers(film: Film) -> Iterator[Detected]:
+    """Yield the answers of the committed networks to the frames of a film."""
+    pose, detector = default_weights()
+    run = plan([pose], detector).in_process("pose", threads=1)
+    for frame in film.frames():
+        answer = run(image=frame.jpeg)
+        names = ("bboxes", "bbox_scores", "keypoints", "keypoint_scores")
+        arrays = {name: np.asarray(answer[name]) for name in names}
+        count = int(answer["persons_detected"][0])
+        yield with_truth(frame, Poses(**arrays, persons_detected=count, set_name="coco_wholebody", kind="top_down"))
+
+
+def compared(sets: Mapping[str, Sequence[tuple[float, Frames]]]) -> dict[str, Any]:
+    """Return the measures of ids for sets of films, by the worker in the environment of `make trackers`.
+
+    Args:
+        sets: name -> films; of each, the frames per second and the answers, with `track_ids`.
+
+    Returns:
+        `trackers`: the version of the package. `sets`: name -> `stream`, `ByteTrack` and `ByteTrack, all detections`,
+        each with `hota`, `idf1` and `mota` (0 to 1) and the number of `switches`.
+
+    Raises:
+        ValueError: the environment is missing.
+        RuntimeError: the worker failed; its error is on stderr.
     """
-    last: dict[int, int] = {}
-    switches = 0
-    for (ids, boxes), (found, found_boxes) in zip(truth, answers, strict=True):
-        iou = overlaps(np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(found_boxes, np.float64).reshape(-1, 4))
-        kept = np.array([[last.get(int(own)) == int(other) for other in found] for own in ids]).reshape(iou.shape)
-        for row, column in zip(*assign(np.where(iou >= _SAME_IOU, iou + _KEPT * kept, 0.0), _SAME_IOU), strict=True):
-            own, other = int(ids[row]), int(found[column])
-            switches += last.get(own, other) != other
-            last[own] = other
-    return switches
+    check_environment()
+    content = {
+        name: [{"rate": rate, "frames": [_plain(frame) for frame in frames]} for rate, frames in group]
+        for name, group in sets.items()
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(content, file)
+        file.flush()
+        done = subprocess.run([PYTHON, "-I", _WORKER, file.name], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{_WORKER} ended with {done.returncode}; its error is above")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
-def id_score(truth: Ids, answers: Ids) -> float:
-    """Return IDF1: twice the boxes with the right id, divided by all boxes of the truth and the answers.
+def check_environment() -> None:
+    """Check that the environment of the package `trackers` is there.
 
-    Source: Ristani et al. 2016; ids are paired one to one for the whole film.
+    Raises:
+        ValueError: it is missing.
     """
-    common: dict[tuple[int, int], int] = {}
-    for (ids, boxes), (found, found_boxes) in zip(truth, answers, strict=True):
-        iou = overlaps(np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(found_boxes, np.float64).reshape(-1, 4))
-        for row, column in np.argwhere(iou >= _SAME_IOU):
-            pair = int(ids[row]), int(found[column])
-            common[pair] = common.get(pair, 0) + 1
-    owns, others = (sorted({pair[side] for pair in common}) for side in (0, 1))
-    counts = np.array([[common.get((own, other), 0) for other in others] for own in owns], np.float64)
-    right = counts[assign(counts, 1.0)].sum() if common else 0.0
-    total = sum(len(ids) for ids, _ in truth) + sum(len(ids) for ids, _ in answers)
-    return float(2 * right / total) if total else 1.0
+    if not PYTHON.exists():
+        raise ValueError("the package `trackers` is not installed; run `make trackers`")
+
+
+def _plain(frame: Detected) -> dict[str, Any]:
+    poses = frame.poses
+    return {
+        "time_s": frame.time_s,
+        "true_ids": frame.track_ids.tolist(),
+        "true_boxes": frame.bboxes.tolist(),
+        "boxes": poses.bboxes.tolist(),
+        "scores": poses.bbox_scores.tolist(),
+        "ids": [] if poses.track_ids is None else poses.track_ids.tolist(),
+    }
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = CommandLine(prog="python -m synthetic.film_accuracy", description=__doc__)
+    parser.add_argument("--films", type=int, default=12, help="of each kind and source (default: %(default)s)")
+    parser.add_argument("--output", type=output_path, default=RECORD, help="default: %(default)s")
+    options = parser.parse_args(argv)
+    check_environment()
+    sources = {"simulated": detections, "networks": network_answers}
+    sets = {
+        f"{source}, {kind}": [(RATE, tracked(answers(film))) for film in films(options.films, kind)]
+        for source, answers in sources.items()
+        for kind in KINDS
+    }
+    text = json.dumps({"films": options.films, **compared(sets)}, indent=2) + "\n"
+    write_file(options.output, text)
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,6 +24,7 @@ FILES = {
     ("tests.deploy.rollout", "output"),
     ("benchmarks kinds", "chart"),
     ("synthetic.adaptation", "output"),
+    ("synthetic.film_accuracy", "output"),
     *(
         (f"benchmarks {name}", "output")
         for name in ("buckets", "capacity", "compare", "gateway", "kinds", "lifter", "stage2", "stages", "streams")
