@@ -136,6 +136,10 @@ def accuracy(folder, tmp_path, monkeypatch):
     return run("synthetic.accuracy", out=folder)
 
 
+def rendered(folder, tmp_path, monkeypatch):
+    return COMMANDS["synthetic.annotations"].status(["--output", str(folder), "--scenes", "1"])
+
+
 def train(folder, tmp_path, monkeypatch):
     pytest.importorskip("torch", reason="training needs PyTorch")
     arguments = ["detector", "--out", str(folder / "out"), "--cache", str(folder), "--scenes", "2", "--steps", "0"]
@@ -182,6 +186,7 @@ FOLDERS = {  # option -> function above, and its exit status
     ("benchmarks load", "raw"): (load, 1),
     ("demo", "out"): (demo, 1),
     ("synthetic.accuracy", "out"): (accuracy, 1),
+    ("synthetic.annotations", "output"): (rendered, 0),
     ("synthetic.train", "cache"): (train, 0),
     ("synthetic.train", "out"): (train, 0),
     ("deploy.backends", "folder"): (backends, 2),
