@@ -35,6 +35,8 @@ def test_accuracies_and_shares_in_the_table_of_networks():
     assert f"AP {demo['average_precision']['whole']:.3f}" in chooser("make demo")
     share = recorded("benchmarks/results/stage2.json")["stage2_share_of_stage1"]
     assert f"{1 + share:.2f} times its stage 1" in chooser("Graph-PCNN")
+    share = recorded("benchmarks/results/lifter.json")["added_share"]
+    assert f"{1 + share:.2f} times CIGPose-m alone" in chooser("PoseFormer")
 
 
 def test_the_pace_of_offline_work():
