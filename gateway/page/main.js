@@ -88,6 +88,7 @@ let settling;
 function askSoon() {
   paint();
   clearTimeout(settling);
+  if (!page.source && !page.film) return;
   settling = setTimeout(() => (page.film ? restart() : ask()), SETTLE_MS);
 }
 
