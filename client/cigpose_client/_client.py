@@ -116,7 +116,7 @@ class PoseClient(BaseClient):
                 detector also runs when a person is not found well, and while nobody is known.
             detect_every_s: seconds in place of `detect_every`.
             smooth: whether keypoints are smoothed, or the parameters of the filter.
-            max_lost_s: seconds for which a person who is not found keeps the id.
+            max_lost_s: seconds for which a lost person keeps the id.
             options: as for `estimate`.
 
         Raises:

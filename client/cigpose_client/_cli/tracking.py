@@ -17,7 +17,7 @@ def add_tracking(parser: argparse.ArgumentParser, track: bool) -> None:
     text = "run the detector in every N-th frame only; between, look for people where they were (default: 1)"
     add("--detect-every", type=above_zero(int), metavar="N", help=text)
     add("--smooth", action="store_true", help="smooth the keypoints over time")
-    text = f"keep the id of a person who is not found for this time (default: {StreamOptions.max_lost_s:g})"
+    text = f"keep the id of a lost person for this time (default: {StreamOptions.max_lost_s:g})"
     add("--max-lost", type=above_zero(float), metavar="S", help=text)
 
 

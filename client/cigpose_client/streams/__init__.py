@@ -1,8 +1,7 @@
 """Streams: people with lasting ids and smooth keypoints in the frames of a film or a camera.
 
 The state of a stream lives here, in the client, because any replica of the server may answer any frame.
-`options`, `association`, `motion`, `smoothing`, `tracks` and `policy` are pure functions of arrays; `stream` sends the
-requests.
+Only `stream` sends requests; the other modules are pure functions of arrays.
 """
 
 from cigpose_client.streams.options import Smoothing, StreamOptions

@@ -16,7 +16,7 @@ from cigpose_client.streams.options import Smoothing, StreamOptions
 from cigpose_client.streams.smoothing import METRES, one_euro, score_weights, units
 from cigpose_client.streams.tracks import State, Tracks, begun, sigmas
 
-_SEEK_S = 1.0  # a longer step of time begins the stream anew
+_SEEK_S = 1.0  # a longer step, or max_lost_s if that is more, drops all people
 _PAUSE_S = 0.5  # a longer step restarts the filters
 _ROUNDING_S = 1e-6
 

@@ -32,7 +32,7 @@ class Match:
 def associate(tracks: Tracks | None, poses: Poses, time_s: float) -> Match:
     """Return the best association of the people of a detection with the known ones.
 
-    All are compared by IoU and OKS with where they should be at `time_s`, then those who are left by distance.
+    IoU and OKS with the expected place at `time_s` decide first. Distance decides about the rest.
     """
     if tracks is None or not len(tracks) or not len(poses):
         return Match(np.zeros(0, np.intp), np.zeros(0, np.intp))
@@ -46,8 +46,8 @@ def associate(tracks: Tracks | None, poses: Poses, time_s: float) -> Match:
 def found_by_boxes(tracks: Tracks, poses: Poses, time_s: float, score_fall: float) -> Match | None:
     """Return the association of all tracks with the answers to their boxes, or None if somebody is missing.
 
-    Missing is who is not like the track, whose mean keypoint score is below `score_fall` of that at the detection, and
-    who has the keypoints of another.
+    A person is missing in three cases: no answer resembles the track, the mean keypoint score is below `score_fall`
+    times that of the last detection, or two tracks have the same keypoints.
     """
     rows, people = association.assign(likeness(tracks, poses, time_s), _LEAST)
     if len(rows) < len(tracks):

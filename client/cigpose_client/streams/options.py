@@ -39,7 +39,7 @@ class StreamOptions:
             fewer detections, and new people are found later.
         detect_every_s: seconds between detections; replaces `detect_every`.
         smooth: whether keypoints are smoothed, or the parameters of the filter.
-        max_lost_s: seconds for which a person who is not found keeps the id. Higher: longer absences are bridged, and
+        max_lost_s: seconds for which a lost person keeps the id. Higher: longer absences are bridged, and
             a different person in the same place is more easily taken for the lost one.
         score_fall: the detector runs immediately when the mean keypoint score of a person falls below this share of
             its value at the last detection. Higher: more detections.
