@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
@@ -39,6 +38,8 @@ class TritonPythonModel:
         # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step
         self._may_drop = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
         if self._step.weight == "pixels":
+            import cv2  # the gate's steps do without
+
             cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
