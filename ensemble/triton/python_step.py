@@ -35,8 +35,10 @@ class TritonPythonModel:
         parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         self._step = load_step(config["name"], parameters)
         self._ticket = parameters["ticket"]
-        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step
-        self._may_drop = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
+        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step. The last step asks,
+        # too, or the gate would take late answers, which nobody waits for, for ones in time.
+        is_asked = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
+        self._may_drop = is_asked or self._ticket == "leave"
         if self._step.weight == "pixels":
             import cv2  # the gate's steps do without
 
