@@ -79,7 +79,7 @@ def _truth(row: _Row) -> Array:
 
 
 def _visible(row: _Row) -> NDArray[np.bool_]:
-    return row[1].visible[: len(row[2])] == 2
+    return np.asarray(row[1].visible[: len(row[2])] == 2)
 
 
 def _oks(row: _Row) -> float:
