@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
@@ -36,9 +35,13 @@ class TritonPythonModel:
         parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         self._step = load_step(config["name"], parameters)
         self._ticket = parameters["ticket"]
-        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step
-        self._may_drop = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
+        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step. The last step asks,
+        # too, or the gate would take late answers, which nobody waits for, for ones in time.
+        is_asked = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
+        self._may_drop = is_asked or self._ticket == "leave"
         if self._step.weight == "pixels":
+            import cv2  # the gate's steps do without
+
             cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
