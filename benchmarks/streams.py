@@ -95,6 +95,7 @@ def _measures(films: Sequence[tuple[Sequence[FilmFrame], Answers, float]]) -> di
     return {
         "oks": round(float(np.mean([each.oks for each in measured])), 4),
         "found": sum(each.found for each in measured),
+        "people": sum(each.people for each in measured),
         "acceleration": round(float(np.mean([each.acceleration for each in measured])), 5),
         "lag_frames": round(float(np.mean(lags)), 3) if lags else None,
     }

@@ -25,12 +25,14 @@ class Quality:
     Attributes:
         oks: mean OKS of the visible keypoints of the people found.
         found: number of people found, over all frames.
+        people: number of people who can be seen, over all frames.
         acceleration: mean length of the second difference of visible keypoints over three frames, in sizes.
         lag_frames: delay of moving keypoints in frames; nan if nothing moves.
     """
 
     oks: float
     found: int
+    people: int
     acceleration: float
     lag_frames: float
 
@@ -43,6 +45,7 @@ def quality(frames: Iterable[FilmFrame], answers: Iterable[Poses], rate: float) 
         answers: 133 keypoints, or the first ones of these: COCO's 17.
         rate: frames per second.
     """
+    frames = list(frames)
     people = _by_person(frames, answers)
     oks = [_oks(row) for rows in people.values() for row in rows]
     bends, late, moved = [np.zeros(0)], 0.0, 0.0
@@ -55,7 +58,8 @@ def quality(frames: Iterable[FilmFrame], answers: Iterable[Poses], rate: float) 
         late -= float(((now[2] - _truth(now)) * velocity)[fast].sum() / size**2)
         moved += float((velocity**2)[fast].sum() / size**2)
     lag = late / moved * rate if moved else np.nan
-    return Quality(float(np.mean(oks)), len(oks), float(np.concatenate(bends).mean()), lag)
+    seen = sum(len(frame.people) for frame in frames)
+    return Quality(float(np.mean(oks)), len(oks), seen, float(np.concatenate(bends).mean()), lag)
 
 
 _Row = tuple[float, Person, Array]

@@ -121,8 +121,7 @@ def measured(client, films):
             name: round(float(np.average([getattr(each, name) for each in found], weights=weights)), 4)
             for name in ("oks", "acceleration", "lag_frames")
         }
-        rows[way] = {"people": sum(len(frame.people) for frames in films for frame in frames)}
-        rows[way] |= {"found": sum(weights), "switches": changes, **mean}
+        rows[way] = {"found": sum(weights), "people": sum(each.people for each in found), "switches": changes, **mean}
     return rows
 
 
