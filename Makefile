@@ -116,7 +116,7 @@ repository: install  ## completes model_repository/; with POSE=A.onnx DETECTOR=B
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
-bench: .venv/.bench trackers rtmlib  ## all benchmarks into benchmarks/results, about half an hour; options: BENCH="--pictures ..."
+bench: .venv/.bench trackers rtmlib  ## benchmarks into benchmarks/results, about an hour; options: BENCH="--pictures ..."
 	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy of the committed weights through the server; rewrites weights/accuracy.json

@@ -1,4 +1,4 @@
-"""`python -m benchmarks all`: every measurement, then the goals; about half an hour on two idle cores.
+"""`python -m benchmarks all`: every measurement, then the goals; about an hour on two idle cores.
 
 When a measurement fails, its error is printed and the next one starts.
 """
@@ -19,6 +19,8 @@ _QUICK = {  # command -> options with which it only shows that it runs
     "stages": "--callers 4 --requests 16",
     "stage2": "--rounds 1",
     "lifter": "--rounds 1",
+    "serving": "--rounds 1 --requests 20",
+    "memory": "--requests 16",
     "streams": "--films 1 --seconds 1 --rounds 1",
     "load": "spike closed-16",
     "capacity": "--seconds 3",
