@@ -3,6 +3,7 @@
 PHOTO_RESULTS=tests/pipeline/results python -m pytest tests/pipeline/test_photo_films.py   # records
 """
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -125,15 +126,21 @@ def measured(client, films):
     return rows
 
 
-def test_streams_over_photos(networks, measured):
-    """Of every frame's people, `detect_every` may miss those who enter between two detections: 9 frames each."""
+def entrances(frames):
+    """Return how often somebody appears in a film who was not in the frame before."""
+    seen = [{each.track_id for each in frame.people} for frame in frames]
+    return sum(len(now - before) for before, now in itertools.pairwise(seen))
+
+
+def test_streams_over_photos(networks, measured, films):
+    """With `detect_every=10`, who enters the picture is found up to 9 frames later."""
     if folder := os.environ.get("PHOTO_RESULTS"):
         path = Path(folder) / RESULTS.name
         record = json.loads(path.read_text()) if path.exists() else {}
         write_file(path, json.dumps(record | {networks: measured}, indent=2) + "\n")
     every, tenth, smooth = (measured[way] for way in WAYS)
     assert tenth["oks"] >= every["oks"] - 0.01
-    assert tenth["found"] >= 0.95 * every["found"]
+    assert tenth["found"] >= every["found"] - 9 * sum(map(entrances, films))
     assert smooth["oks"] >= every["oks"] - 0.001
     assert smooth["lag_frames"] - every["lag_frames"] < 1.0
     assert smooth["acceleration"] < every["acceleration"]
