@@ -97,8 +97,8 @@ _GPU_DELAY_US = 1000
 # A GPU runs up to 32 crops in one batch, and 32 more must be ready when it ends. Each picture may hold one person.
 _GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
 # People in one run of a network. Larger batches are no faster per person, delay the other pictures, and take more
-# memory (`docs/decisions/0041-left-as-it-is.md`). Several threads share a batch of 8 better than one of 4.
-_CPU_BATCH, _PARALLEL_BATCH = 4, 8
+# memory (`docs/decisions/0041-left-as-it-is.md`). Several threads, and OpenVINO, are faster with 8 than with 4.
+_CPU_BATCH, _LARGER_BATCH = 4, 8
 _ENGINES = "/var/cache/tensorrt"  # mount a volume for each kind of GPU; without one, every start builds the engines
 
 
@@ -124,16 +124,22 @@ def _on_tensorrt(model: Model, precision: str) -> Model:
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     """Place a network on CPU sessions; 0 threads mean one per core."""
-    largest = (_CPU_BATCH if threads == 1 else _PARALLEL_BATCH) if model.trait == "person_network" else 1
-    largest = min(largest, max(1, model.max_batch_size))
     parameters = {
         **model.parameters,
         "intra_op_thread_count": str(threads),
         "inter_op_thread_count": "1",
         "enable_mem_pattern": "0",  # a pattern keeps one block for each batch size, and the gaps between them add up
-        "largest_run": str(largest),  # the stand-in splits a request of more people
     }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
+    if model.trait != "person_network":
+        return _in_runs_of(model, 1)
+    return _in_runs_of(model, _CPU_BATCH if threads == 1 else _LARGER_BATCH)
+
+
+def _in_runs_of(model: Model, items: int) -> Model:
+    """Limit the items of a run; the stand-in splits a request of more people."""
+    largest = min(items, max(1, model.max_batch_size))
+    model = replace(model, parameters={**model.parameters, "largest_run": str(largest)})
     if largest == 1:
         model = replace(model, batching=None)  # it only would be one more thread to wake
     elif model.max_batch_size > largest:
@@ -146,7 +152,8 @@ def _on_openvino(model: Model, precision: str) -> Model:
     if model.trait != "person_network":
         return model
     chosen = "FP32" if _is_exact(model) else precision
-    return replace(model, cpu_accelerator=Accelerator("openvino", {"precision": chosen}))
+    model = replace(model, cpu_accelerator=Accelerator("openvino", {"precision": chosen}))
+    return _in_runs_of(model, _LARGER_BATCH)
 
 
 def _in_eight_bits(model: Model) -> Model:
