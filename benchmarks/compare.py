@@ -163,9 +163,9 @@ def _floor_name(measured: Subject, profile: str) -> str:
 
 
 def _in_eight_bits(measured: Subject, files: Sequence[Path]) -> Subject:
-    """Return the subject with these eight-bit networks, or with ones made of its own in which every layer may be.
+    """Return the subject with these eight-bit networks, or with its own ones, quantised with its pictures.
 
-    The latter are for speed only: what such a network may lose is not asked.
+    The latter are for speed only: what the pose network loses is not asked.
     """
     made = [measured.folder / "int8" / path.name for path in (measured.pose, measured.detector)]
     if not files and not made[0].exists():
@@ -181,11 +181,11 @@ def _quantise(measured: Subject, outputs: Sequence[Path]) -> None:
     pictures.mkdir(parents=True)
     for number, picture in enumerate(measured.pictures):
         (pictures / f"{number}.jpg").write_bytes(picture)
-    words = ["quantize", "--pictures", str(pictures), "--may-lose", "1"]
     detector = ["--detector", str(measured.detector)]
-    for output, networks in zip(outputs, (["--pose", str(measured.pose), *detector], detector), strict=True):
-        if export([*words, *networks, "--output", str(output)]):
-            raise RuntimeError(f"{networks[1]} cannot be quantised; name files with --int8")
+    pose = ["--pose", str(measured.pose), *detector, "--may-lose", "1"]  # the weights may be constructed ones
+    for output, networks in zip(outputs, (pose, detector), strict=True):
+        if export(["quantize", *networks, "--pictures", str(pictures), "--output", str(output)]):
+            raise RuntimeError(f"{networks[1]} cannot be quantised with these pictures; name files with --int8")
 
 
 @contextlib.contextmanager

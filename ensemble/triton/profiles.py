@@ -134,7 +134,10 @@ def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
         "largest_run": str(largest),  # the stand-in splits a request of more people
     }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
-    model = _waiting(model, 0, (largest,)) if model.max_batch_size > largest else model
+    if largest == 1:
+        model = replace(model, batching=None)  # it only would be one more thread to wake
+    elif model.max_batch_size > largest:
+        model = _waiting(model, 0, (largest,))
     # the warm-up allocates the memory of a run at startup
     return replace(model, warmup=(largest,) if _has_one_shape(model) else ())
 

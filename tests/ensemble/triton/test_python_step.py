@@ -2,8 +2,10 @@
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -90,3 +92,42 @@ def test_the_last_step_tells_the_gate_of_a_caller_that_hung_up(adapter, hang_ups
     response = execute(adapter, ["doubled"], is_cancelled=True)
     assert told == hang_ups
     assert response.has_error() == bool(hang_ups)
+
+
+class FakeFamily:
+    COUNTER = "counter"
+    told: ClassVar[list] = []
+
+    def __init__(self, name, description, kind):
+        self._name = name
+
+    def Metric(self, labels):
+        return SimpleNamespace(increment=lambda amount: self.told.append((self._name, labels, amount)))
+
+
+def test_counters_are_told_together_within_a_second(adapter, monkeypatch):
+    module = sys.modules["ensemble.triton.python_step"]
+    monkeypatch.setattr(module.pb_utils, "MetricFamily", FakeFamily, raising=False)
+    monkeypatch.setattr(FakeFamily, "told", [])
+    counters = module._Counters({"people": "", "refused": ""})
+    for amount, reason in ((2, "a"), (0, "b"), (1, "b")):
+        counters.add("people", amount)
+        counters.add("refused", reason=reason)
+    assert not FakeFamily.told
+    give_up = time.monotonic() + 10
+    while not FakeFamily.told and time.monotonic() < give_up:
+        time.sleep(0.01)
+    counters.tell()  # the timer may still be telling; nothing is told twice
+    time.sleep(0.1)
+    expected = [("people", {}, 3), ("refused", {"reason": "a"}, 1), ("refused", {"reason": "b"}, 2)]
+    assert sorted(FakeFamily.told, key=str) == expected
+
+
+def test_the_last_counts_are_told_when_the_model_is_unloaded(adapter, monkeypatch):
+    module = sys.modules["ensemble.triton.python_step"]
+    monkeypatch.setattr(module.pb_utils, "MetricFamily", FakeFamily, raising=False)
+    monkeypatch.setattr(FakeFamily, "told", [])
+    adapter._counters = module._Counters({"people": ""})
+    adapter._counters.add("people", 2)
+    adapter.finalize()
+    assert FakeFamily.told == [("people", {}, 2)]
