@@ -74,3 +74,14 @@ def test_the_ids_of_streams():
     readme = (CHECKOUT / "client" / "README.md").read_text(encoding="utf-8")
     for name in ("networks, leaving", "networks, crossing"):
         assert f"{sets[name]['stream']['idf1']:.3f} (" in readme and f"{sets[name]['ByteTrack']['idf1']:.3f})" in readme
+
+
+def test_streams_over_photos():
+    page = (CHECKOUT / "docs" / "decisions" / "0050-streams.md").read_text(encoding="utf-8")
+    names = {"every": "every frame", "tenth": "every 10th", "smooth": "smoothed"}
+    for networks, ways in recorded("tests/pipeline/results/photo_films.json").items():
+        for way, row in ways.items():
+            cells = (
+                f"{row['found']} of {row['people']} | {row['oks']:.3f} | {row['lag_frames']:.2f} | {row['switches']}"
+            )
+            assert f"| {networks}, {names[way]} | {cells} |" in page
