@@ -40,7 +40,7 @@ class Command:
         for action in self.parser._actions:
             required = action.required if action.option_strings else action.nargs in (None, "+")
             if action.dest in chosen or required:
-                something = next(iter(action.choices)) if action.choices else "something"
+                something = next(iter(action.choices)) if action.choices else f"some-{action.dest}"
                 target = given if action.option_strings else positional
                 target += [*action.option_strings[:1], str(chosen.get(action.dest, something))]
         return [*given, *positional]

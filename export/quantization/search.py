@@ -5,20 +5,29 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import onnx
 
 from ensemble.steps import Arrays
-from export import graph_edit
-from export.comparison import difference, joined
 from export.quantization import graph
 from export.quantization.loss import Loss
 
 Measure = Callable[[onnx.ModelProto], Loss]
+Harm = Callable[[onnx.ModelProto], float]
 _MOST_RETURNED = 0.75  # of the work; beyond it, eight bits gain too little
 _OPSET = 13  # the first with a scale for each channel
+
+
+class TooMuchLost(ValueError):
+    """Even with most of the work in float32, the loss is not allowed.
+
+    Attributes:
+        loss: the last measured one.
+    """
+
+    def __init__(self, loss: Loss, layers: int, may_lose: float):
+        super().__init__(f"{loss}, with {layers} layers in float32; {may_lose:g} is allowed (--may-lose)")
+        self.loss = loss
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,7 @@ class Found:
     Attributes:
         model: the model.
         eight_bits: its layers in eight bits.
-        returned: layers that could be in eight bits but cost too much -> the error of each alone, in standard
-            deviations.
+        returned: layers that could be in eight bits but cost too much -> the harm of each alone.
         loss: the measured loss.
     """
 
@@ -70,51 +78,37 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
     return graph.unsigned(graph.transplanted(quantised, original))
 
 
-def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure, may_lose: float) -> Found:
+def search(original: onnx.ModelProto, feeds: Sequence[Arrays], harm: Harm, measure: Measure, may_lose: float) -> Found:
     """Quantise, and return layers to float32, the most harmful first, until the loss is allowed.
 
     Args:
         original: float32 model from `graph.readied`.
         feeds: calibration inputs, one item each.
+        harm: returns how far a version is from float32. Called for each layer in eight bits alone, to order them by
+            their harm for the work that they save.
         measure: returns the loss of a version.
-        may_lose: largest allowed loss.
+        may_lose: largest allowed loss, including its standard error.
 
     Raises:
-        ValueError: even with most of the work in float32 the loss is too large (the message states it).
+        TooMuchLost: even with most of the work in float32, the loss is not allowed.
     """
     quantised = quantise(original, feeds)
     names, loss = graph.in_eight_bits(quantised), measure(quantised)
-    if loss.lost <= may_lose:
+    if loss.bound <= may_lose:
         return Found(quantised, names, {}, loss)
-    shares, errors = graph.multiplications(original, names), sensitivities(original, quantised, feeds[::8])
-    order = sorted(names, key=lambda name: -errors[name] / shares[name] ** 0.5)
+    shares = graph.multiplications(original, names)
+    others = {name: [each for each in names if each != name] for name in names}
+    harms = {name: harm(graph.with_float(quantised, original, rest)) for name, rest in others.items()}
+    order = sorted(names, key=lambda name: -harms[name] / shares[name])
     count, tried = 1, 0
     while sum(shares[name] for name in order[:count]) <= _MOST_RETURNED:
         model = graph.with_float(quantised, original, order[:count])
         loss = measure(model)
-        if loss.lost <= may_lose:
-            returned = {name: errors[name] for name in order[:count]}
+        if loss.bound <= may_lose:
+            returned = {name: harms[name] for name in order[:count]}
             return Found(model, graph.in_eight_bits(model), returned, loss)
-        count, tried = count + max(1, count // 2), count
-    raise ValueError(f"{loss} with {tried} layers in float32; {may_lose:g} is allowed (--may-lose)")
-
-
-def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, float]:
-    """Return the error at the last layers when one layer alone is in eight bits, in standard deviations, by layer."""
-    names = graph.in_eight_bits(quantised)
-    ends = graph.last(original, names)
-    expected = _answers(graph.with_outputs(original, ends), feeds)
-    errors = {}
-    for name in names:
-        alone = graph.with_float(quantised, original, [each for each in names if each != name])
-        errors[name] = difference(expected, _answers(graph.with_outputs(alone, ends), feeds)).rms
-    return errors
-
-
-def _answers(model: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, Any]:
-    session, names = graph_edit.cpu_session(model, 1), [value.name for value in model.graph.output]
-    runs = (session.run(names, dict(feed)) for feed in feeds)
-    return joined([dict(zip(names, map(np.ravel, arrays), strict=True)) for arrays in runs])  # sizes may differ
+        count, tried = count + max(1, count // 4), count
+    raise TooMuchLost(loss, tried, may_lose)
 
 
 @contextlib.contextmanager
