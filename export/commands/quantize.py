@@ -22,7 +22,7 @@ from export.detectors import serve_detector_file
 from export.families import serve_pose_file
 from export.half_weights import store_half
 from export.quantization import graph
-from export.quantization.loss import AP, SIMILARITY, Loss, loss
+from export.quantization.loss import AP, Loss, loss
 from export.quantization.search import Found, TooMuchLost, search
 from export.quantization.trial import Run, Trial, detector_trial, pose_trial
 from server.usage import UsageError, input_path, need, output_path
@@ -31,7 +31,6 @@ MAY_LOSE = {AP: 0.005, "": 0.03}  # measure -> allowed loss; without truth, the 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _CALIBRATION = 300  # crops or pictures; NNCF's own default
 _CALIBRATION_PICTURES = 100  # one in two of fewer; the rest of them is held out
-_COMPARED = 16  # pictures of the calibration on which layers are compared
 _LISTED = 8
 
 
@@ -106,13 +105,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{count} layers in eight bits, {runtime}: {found}; allowed {allowed:g}", file=sys.stderr, flush=True)
         return found
 
-    def harm(model: onnx.ModelProto) -> float:  # of a layer alone: too little for OpenVINO's bfloat16 to show it
-        return loss(trial, calibration[:_COMPARED], _run(model, path, trial, "ONNX Runtime", threads=1)).lost
-
     original, feeds = graph.readied(graph_edit.load(path)), trial.inner_inputs(calibration)[:_CALIBRATION]
     facts = {"calibrated_on": len(feeds), "measured_on": len(held_out), "served_by": served_by, "may_lose": allowed}
     try:
-        found = search(original, feeds, harm, measure, allowed)
+        found = search(original, feeds, measure, allowed)
     except ValueError as error:
         if isinstance(error, TooMuchLost):
             _report(arguments.report, path, facts | _figures(error.loss) | {"eight_bits": 0})
@@ -164,7 +160,7 @@ def _samples(trial: Trial, pictures: Pictures, paths: Sequence[Path]) -> list[Ar
     return [trial.sample(path.read_bytes(), pictures.boxes.get(path.name)) for path in paths]
 
 
-def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str, threads: int = 0) -> Run:
+def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
     """Return a function that runs a version of a file in served form, as the server's backend would."""
     with tempfile.TemporaryDirectory() as folder:
         exported, served = Path(folder) / path.name, Path(folder) / "served.onnx"
@@ -175,9 +171,9 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str, threads
         if runtime == "OpenVINO":
             backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
             precision = "bf16" if trial.network.per_person and not exact else "f32"
-            session = backend.OpenVinoSession(served, threads, precision)
+            session = backend.OpenVinoSession(served, 0, precision)
         else:
-            session = graph_edit.cpu_session(onnx.load(served), threads)
+            session = graph_edit.cpu_session(onnx.load(served))
     return lambda inputs: dict(
         zip(outputs, (np.array(each) for each in session.run(outputs, dict(inputs))), strict=True)
     )
@@ -229,10 +225,8 @@ def _reasons(original: onnx.ModelProto, found: Found) -> list[str]:
     facts = _layers(original, found)
     lines = ["{eight_bits} of {layers} layers are in eight bits, {share_of_work:.0%} of what can be".format(**facts)]
     lines += [f"  {len(names)} are not: {why} ({_some(names)})" for why, names in kinds.items()]
-    lines += [
-        f"  {name} is not: alone it loses {lost:.2g} of the {SIMILARITY}" for name, lost in found.returned.items()
-    ]
-    return lines
+    returned = found.returned.items()
+    return lines + [f"  {name} is not: alone it errs by {error:.2g} deviations" for name, error in returned]
 
 
 def _some(names: Sequence[str]) -> str:

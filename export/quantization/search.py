@@ -5,15 +5,18 @@ import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import onnx
 
 from ensemble.steps import Arrays
+from export import graph_edit
+from export.comparison import difference, joined
 from export.quantization import graph
 from export.quantization.loss import Loss
 
 Measure = Callable[[onnx.ModelProto], Loss]
-Harm = Callable[[onnx.ModelProto], float]
 _MOST_RETURNED = 0.75  # of the work; beyond it, eight bits gain too little
 _OPSET = 13  # the first with a scale for each channel
 
@@ -37,7 +40,8 @@ class Found:
     Attributes:
         model: the model.
         eight_bits: its layers in eight bits.
-        returned: layers that could be in eight bits but cost too much -> the harm of each alone.
+        returned: layers that could be in eight bits but cost too much -> the error of each alone, in standard
+            deviations.
         loss: the measured loss.
     """
 
@@ -78,14 +82,14 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
     return graph.unsigned(graph.transplanted(quantised, original))
 
 
-def search(original: onnx.ModelProto, feeds: Sequence[Arrays], harm: Harm, measure: Measure, may_lose: float) -> Found:
-    """Quantise, and return layers to float32, the most harmful first, until the loss is allowed.
+def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure, may_lose: float) -> Found:
+    """Quantise, and return layers to float32, those with the largest error for their work first.
+
+    The squares of the errors of single layers add up, as those of independent noise do.
 
     Args:
         original: float32 model from `graph.readied`.
         feeds: calibration inputs, one item each.
-        harm: returns how far a version is from float32. Called for each layer in eight bits alone, to order them by
-            their harm for the work that they save.
         measure: returns the loss of a version.
         may_lose: largest allowed loss, including its standard error.
 
@@ -96,19 +100,35 @@ def search(original: onnx.ModelProto, feeds: Sequence[Arrays], harm: Harm, measu
     names, loss = graph.in_eight_bits(quantised), measure(quantised)
     if loss.bound <= may_lose:
         return Found(quantised, names, {}, loss)
-    shares = graph.multiplications(original, names)
-    others = {name: [each for each in names if each != name] for name in names}
-    harms = {name: harm(graph.with_float(quantised, original, rest)) for name, rest in others.items()}
-    order = sorted(names, key=lambda name: -harms[name] / shares[name])
+    shares, errors = graph.multiplications(original, names), sensitivities(original, quantised, feeds[::8])
+    order = sorted(names, key=lambda name: -(errors[name] ** 2) / shares[name])
     count, tried = 1, 0
     while sum(shares[name] for name in order[:count]) <= _MOST_RETURNED:
         model = graph.with_float(quantised, original, order[:count])
         loss = measure(model)
         if loss.bound <= may_lose:
-            returned = {name: harms[name] for name in order[:count]}
+            returned = {name: errors[name] for name in order[:count]}
             return Found(model, graph.in_eight_bits(model), returned, loss)
-        count, tried = count + max(1, count // 4), count
+        count, tried = count + max(1, count // 3), count
     raise TooMuchLost(loss, tried, may_lose)
+
+
+def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, float]:
+    """Return the error at the last layers when one layer alone is in eight bits, in standard deviations, by layer."""
+    names = graph.in_eight_bits(quantised)
+    ends = graph.last(original, names)
+    expected = _answers(graph.with_outputs(original, ends), feeds)
+    errors = {}
+    for name in names:
+        alone = graph.with_float(quantised, original, [each for each in names if each != name])
+        errors[name] = difference(expected, _answers(graph.with_outputs(alone, ends), feeds)).rms
+    return errors
+
+
+def _answers(model: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, Any]:
+    session, names = graph_edit.cpu_session(model, 1), [value.name for value in model.graph.output]
+    runs = (session.run(names, dict(feed)) for feed in feeds)
+    return joined([dict(zip(names, map(np.ravel, arrays), strict=True)) for arrays in runs])  # sizes may differ
 
 
 @contextlib.contextmanager
