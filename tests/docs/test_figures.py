@@ -74,3 +74,13 @@ def test_the_ids_of_streams():
     readme = (CHECKOUT / "client" / "README.md").read_text(encoding="utf-8")
     for name in ("networks, leaving", "networks, crossing"):
         assert f"{sets[name]['stream']['idf1']:.3f} (" in readme and f"{sets[name]['ByteTrack']['idf1']:.3f})" in readme
+
+
+def test_networks_in_eight_bits():
+    page = (CHECKOUT / "docs" / "networks.md").read_text(encoding="utf-8")
+    for name, row in recorded("weights/int8/quantize.json").items():
+        loss = f"{row['float32']:.4f} | {row['in_eight_bits']:.4f} | {row['loss']:.4f} ± {row['standard_error']:.4f}"
+        layers = f"{row['eight_bits']} of {row['layers']}" if row["eight_bits"] else "refused"
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | {layers} |"))
+        assert f"| {row['measure']} on {row['measured_on']} pictures | {loss} |" in line
+        assert row["loss"] + row["standard_error"] <= row["may_lose"] or not row["eight_bits"]

@@ -13,10 +13,7 @@ from cigpose_client import PoseClient, keypoint_sets
 from cigpose_client.evaluation import keypoint_similarities
 from cigpose_client.outputs import write_file
 
-from export.__main__ import main as export
 from export.repository import build_repository
-from synthetic.annotations import write_pictures
-from synthetic.seeds import TRAIN
 
 pytestmark = pytest.mark.server
 
@@ -109,18 +106,12 @@ def iou(box, boxes):
     return overlap / (np.prod(box[2:] - box[:2]) + areas - overlap)
 
 
-def similarities_in_given_boxes(client, photos):
-    """Return the similarity of each person with labelled keypoints, in the annotated boxes."""
+def test_keypoints_in_given_boxes(networks, client, photos, recorded):
     similarities = []
     for path, annotations in photos:
         labelled = [person for person in annotations if person["num_keypoints"]]
         poses = client.estimate_boxes(path, np.array([xyxy(person) for person in labelled], np.float32))
         similarities += map(similarity, poses.keypoints, labelled)
-    return similarities
-
-
-def test_keypoints_in_given_boxes(networks, client, photos, recorded):
-    similarities = similarities_in_given_boxes(client, photos)
     assert len(similarities) == 12
     assert np.mean(similarities) >= NETWORKS[networks][2]
     compare(recorded, {"given_boxes_oks": float(np.mean(similarities))})
@@ -142,30 +133,3 @@ def test_people_and_keypoints_in_detected_boxes(networks, client, photos, record
     assert boxes == 14 - len(missed)
     assert np.mean(similarities) >= NETWORKS[networks][3]
     compare(recorded, {"people_found": boxes, "detected_boxes_oks": float(np.mean(similarities))})
-
-
-@pytest.fixture(scope="module")
-def eight_bits(networks, photo_network, tmp_path_factory):
-    """The networks that `export quantize` made with rendered people; a refused detector stays in float32."""
-    for package in ("nncf", "openvino", "pycocotools"):
-        pytest.importorskip(package)
-    folder = tmp_path_factory.mktemp("eight_bits")
-    write_pictures(folder / "rendered", TRAIN[900_000:900_060])
-    pose, detector = map(photo_network, NETWORKS[networks][:2])
-    made = folder / pose.name, folder / detector.name
-    options = ["--pictures", str(folder / "rendered")]
-    boxes = ["--boxes", str(folder / "rendered" / "annotations.json")]
-    assert export(["quantize", "--pose", str(pose), *options, *boxes, "--output", str(made[0])]) == 0
-    refused = export(["quantize", "--detector", str(detector), *options, "--output", str(made[1])])
-    return made[0], detector if refused else made[1]
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # those of nncf
-def test_eight_bits_lose_at_most_half_a_point(networks, client, photos, eight_bits, serve, tmp_path):
-    pose, detector = eight_bits
-    build_repository([pose], detector, tmp_path / "repository")
-    with serve(tmp_path / "repository", profile="cpu-int8") as server:
-        with PoseClient(server.grpc_url, timeout_s=60) as quantised:
-            found = [np.mean(similarities_in_given_boxes(each, photos)) for each in (client, quantised)]
-    assert found[0] - found[1] <= 0.005
