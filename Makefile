@@ -25,7 +25,7 @@ PHOTO_WEIGHTS := out/weights
 PHOTO_NETWORKS := $(if $(filter published,$(WEIGHTS)),cigpose-m_coco-wholebody_256x192 yolox_nano,movenet-thunder nanodet)
 
 # In this order, because the earlier files are constraints (-c) of the later ones.
-LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release trackers) \
+LOCKS := $(addprefix requirements/,base download gateway test bench mutants docs release trackers rtmlib) \
 	$(addprefix tests/deploy/,requirements checkov storage) deploy/offline/requirements $(addprefix deploy/docker/requirements-,build gpu cpu gateway)
 URL ?=
 PORT ?= 8080
@@ -44,7 +44,7 @@ install-test: .venv/.test  ## also packages for tests and training: PyTorch, pyc
 
 install-gateway: .venv/.gateway  ## also packages for the page and plain HTTP
 
-install-bench: .venv/.bench  ## also packages for benchmarks
+install-bench: .venv/.bench trackers rtmlib  ## also packages for benchmarks
 
 install-offline: out/offline/.done  ## an environment for the offline job: Ray, pyarrow
 
@@ -92,6 +92,8 @@ ort-versions: $(addprefix out/ort_versions/,$(addsuffix /.installed,$(ORT_VERSIO
 
 trackers: out/trackers/.done  ## an environment with the package trackers: measures of ids, and ByteTrack
 
+rtmlib: out/rtmlib/.done  ## an environment with rtmlib, whose PoseTracker is measured beside streams
+
 test-ort-versions: .venv/.test ort-versions  ## the served graphs on each of them
 	$(BIN)/python -m pytest tests/ort_versions
 
@@ -114,7 +116,7 @@ repository: install  ## completes model_repository/; with POSE=A.onnx DETECTOR=B
 serve: repository  ## the server in the foreground (gRPC on localhost:8001)
 	$(BIN)/python -m server --repository $(REPOSITORY) --profile $(PROFILE)
 
-bench: .venv/.bench  ## all benchmarks into benchmarks/results, about half an hour; options: BENCH="--pictures ..."
+bench: .venv/.bench trackers rtmlib  ## benchmarks into benchmarks/results, about an hour; options: BENCH="--pictures ..."
 	$(BIN)/python -m benchmarks all $(BENCH)
 
 accuracy: .venv/.test  ## accuracy of the committed weights through the server; rewrites weights/accuracy.json
@@ -188,7 +190,7 @@ out/ort_versions/%/.installed: tests/ort_versions/%.txt .venv/.base
 	$(PIP) install --require-hashes --no-deps -r requirements/mutants.txt
 	@touch $@
 
-$(patsubst %,out/%/.done,docs release trackers): out/%/.done: requirements/%.txt .venv/.base
+$(patsubst %,out/%/.done,docs release trackers rtmlib): out/%/.done: requirements/%.txt .venv/.base
 	$(PYTHON) -m venv out/$*/venv
 	out/$*/venv/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps -r $<
 	@touch $@
@@ -200,5 +202,5 @@ out/offline/.done: deploy/offline/requirements.txt .venv/.base
 	@touch $@
 
 .PHONY: help browser install install-test install-gateway install-bench install-offline demo page photos photo-weights test test-all test-export ort-versions \
-	test-ort-versions trackers rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
+	test-ort-versions trackers rtmlib rtsp-server test-reliability reliability-report soak mutants repository serve bench accuracy deploy-tools deploy-check \
 	rollout-test docs release-check format check lock clean

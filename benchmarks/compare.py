@@ -14,7 +14,8 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -27,11 +28,16 @@ from benchmarks.usual import UsualPipeline
 from ensemble.tensors import CROPS, LETTERBOXED
 from ensemble.triton.model import Model
 from ensemble.triton.profiles import PROFILES
+from export.__main__ import main as export
+from export.repository import build_repository
 from server.process import free_port
-from server.usage import CommandLine
+from server.usage import CommandLine, input_path
 
 LOOP, SERVICE = "usual loop", "usual service"
-_CONTENDERS = ("cpu:16", "cpu-bf16:16", "cpu-latency:1", "cpu-bf16-latency:1")
+_FLOAT = "ONNX Runtime"
+_THROUGHPUT = ("cpu", "cpu-openvino", "cpu-bf16", "cpu-int8")
+_LATENCY = ("cpu-latency", "cpu-bf16-latency", "cpu-int8-latency")
+_CONTENDERS = (*(f"{profile}:16" for profile in _THROUGHPUT), *(f"{profile}:1" for profile in _LATENCY))
 
 
 @dataclass
@@ -42,14 +48,14 @@ class Contender:
         name: name in the result file.
         make_call: makes one caller.
         callers: number of callers.
-        runtime: runtime of its floor: "" for ONNX Runtime, `FP32` or `BF16` for OpenVINO, `CUDA`.
+        floor: name of its floor, the same as that of other contenders with the same networks and runtime.
         loads: results, one for each round.
     """
 
     name: str
     make_call: Callable[[], Call]
     callers: int
-    runtime: str = ""
+    floor: str = _FLOAT
     loads: list[Load] = field(default_factory=list)
 
 
@@ -57,18 +63,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, write the result file, print the table."""
     options = _parse(argv)
     with subject.prepared(options) as measured, contextlib.ExitStack() as stack:
+        is_asked = any("int8" in contender for contender in options.contenders)
+        eight_bits = _in_eight_bits(measured, options.int8) if is_asked else measured
         usual = UsualPipeline(measured.pose, measured.detector, os.cpu_count() or 1)
         contenders = [Contender(LOOP, lambda: lambda picture: len(usual(picture)[0]), 1)]
         contenders += [stack.enter_context(_usual_service(measured, options.service_callers))]
+        floors = {_FLOAT: _floor(measured, usual)}
         for profile, callers in (contender.split(":") for contender in options.contenders):
-            contenders += [stack.enter_context(_our_server(measured, profile, int(callers)))]
-        floors = {runtime: _floor(measured, usual, runtime) for runtime in {each.runtime for each in contenders}}
+            served = eight_bits if "int8" in profile else measured
+            contenders += [stack.enter_context(_our_server(served, profile, int(callers)))]
+            if contenders[-1].floor not in floors:
+                floors[contenders[-1].floor] = _floor(served, usual, profile)
         floor_rounds = _rounds(contenders, floors, measured.pictures, options)
     result = {**measured.about, "rounds": options.rounds, "requests": options.requests}
-    summaries = {name or "ONNX Runtime": _floor_summary(floors[name], each) for name, each in floor_rounds.items()}
-    rates = {name: median(each["pictures_per_s"] for each in rounds) for name, rounds in floor_rounds.items()}
-    result |= {"floors": summaries}
-    result |= {"contenders": {each.name: _summary(each, rates[each.runtime]) for each in contenders}}
+    result |= {"floors": {name: _floor_summary(floors[name], each) for name, each in floor_rounds.items()}}
+    rates = {name: each["pictures_per_s"] for name, each in result["floors"].items()}
+    result |= {"contenders": {each.name: _summary(each, rates[each.floor]) for each in contenders}}
     results.write(options.output, result, profile=", ".join(options.contenders))
     print(as_table(result))
     return 0
@@ -120,17 +130,18 @@ def _summary(contender: Contender, floor_rate: float) -> dict[str, Any]:
     }
 
 
-def _floor(measured: Subject, usual: UsualPipeline, runtime: str) -> floor.Floor:
-    pose, detector = (measured.repository / name / "1" / "model.onnx" for name in (measured.network, "detector"))
+def _floor(measured: Subject, usual: UsualPipeline, profile: str = "cpu") -> floor.Floor:
+    """Return the floor of a profile: its files, with its runtimes."""
     crops = floor.crops_of(measured.pictures, [usual(encoded)[0] for encoded in measured.pictures], usual.crop_size)
-    letterboxed = floor.letterboxed(measured.pictures, usual.size)
-    on_gpu = runtime if runtime == floor.CUDA else ""  # the profiles leave the detector to ONNX Runtime
-    return floor.Floor(
-        floor.NetworkFloor(pose, {CROPS.name: crops}, runtime),
-        floor.NetworkFloor(detector, {LETTERBOXED.name: letterboxed}, on_gpu),
-        measured.pictures,
-        len(crops),
+    rows = {
+        measured.network: {CROPS.name: crops},
+        "detector": {LETTERBOXED.name: floor.letterboxed(measured.pictures, usual.size)},
+    }
+    pose, detector = (
+        floor.NetworkFloor(measured.repository / name / "1" / "model.onnx", each, _runtime(measured, profile, name))
+        for name, each in rows.items()
     )
+    return floor.Floor(pose, detector, measured.pictures, len(crops))
 
 
 def _floor_summary(least: floor.Floor, rounds: list[dict[str, float]]) -> dict[str, Any]:
@@ -138,13 +149,43 @@ def _floor_summary(least: floor.Floor, rounds: list[dict[str, float]]) -> dict[s
     return medians | {"pose_layout": str(least.pose.layout), "detector_layout": str(least.detector.layout)}
 
 
-def _runtime(measured: Subject, profile: str) -> str:
-    """Return the pose network's runtime in a profile; see `Contender`."""
-    network = next(each for each in measured.models if isinstance(each, Model) and each.name == measured.network)
+def _runtime(measured: Subject, profile: str, name: str) -> str:
+    """Return a network's runtime in a profile; see `floor.NetworkFloor`."""
+    network = next(each for each in measured.models if isinstance(each, Model) and each.name == name)
     changed = PROFILES[profile](network)
     if changed.instances.kind == "KIND_GPU":
         return floor.CUDA
     return changed.cpu_accelerator.parameters["precision"] if changed.cpu_accelerator else ""
+
+
+def _floor_name(measured: Subject, profile: str) -> str:
+    return "INT8" if "int8" in profile else _runtime(measured, profile, measured.network) or _FLOAT
+
+
+def _in_eight_bits(measured: Subject, files: Sequence[Path]) -> Subject:
+    """Return the subject with these eight-bit networks, or with its own ones, quantised with its pictures.
+
+    The latter are for speed only: what the pose network loses is not asked.
+    """
+    made = [measured.folder / "int8" / path.name for path in (measured.pose, measured.detector)]
+    if not files and not made[0].exists():
+        _quantise(measured, made)
+    pose, detector = files or made
+    repository = measured.folder / "int8" / "repository"
+    models = build_repository([pose], detector, repository)
+    return replace(measured, pose=pose, detector=detector, folder=repository.parent, models=models)
+
+
+def _quantise(measured: Subject, outputs: Sequence[Path]) -> None:
+    pictures = outputs[0].parent / "pictures"
+    pictures.mkdir(parents=True)
+    for number, picture in enumerate(measured.pictures):
+        (pictures / f"{number}.jpg").write_bytes(picture)
+    detector = ["--detector", str(measured.detector)]
+    pose = ["--pose", str(measured.pose), *detector, "--may-lose", "1"]  # the weights may be constructed ones
+    for output, networks in zip(outputs, (pose, detector), strict=True):
+        if export(["quantize", *networks, "--pictures", str(pictures), "--output", str(output)]):
+            raise RuntimeError(f"{networks[1]} cannot be quantised with these pictures; name files with --int8")
 
 
 @contextlib.contextmanager
@@ -172,7 +213,7 @@ def _our_server(measured: Subject, profile: str, callers: int) -> Iterator[Conte
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(measured.serve(profile))
         make_call = pose_calls(stack, server.grpc_url)
-        yield Contender(f"{profile}, {callers} callers", make_call, callers, _runtime(measured, profile))
+        yield Contender(f"{profile}, {callers} callers", make_call, callers, _floor_name(measured, profile))
 
 
 def _wait_for(url: str, process: "subprocess.Popen[bytes]", timeout_s: float = 60) -> None:
@@ -195,6 +236,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="python -m benchmarks compare", description=__doc__)
     subject.add_options(parser)
     parser.add_argument("--contenders", type=_contender, nargs="+", default=_CONTENDERS, metavar="PROFILE:CALLERS")
+    parser.add_argument(
+        "--int8",
+        type=input_path,
+        nargs=2,
+        default=(),
+        metavar=("POSE", "DETECTOR"),
+        help="files of `export quantize` for the profiles of eight bits (default: made here, for speed only)",
+    )
     parser.add_argument("--service-callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=64, help="requests per contender and round")

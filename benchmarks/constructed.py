@@ -1,16 +1,23 @@
 """Networks with constructed weights, which have the cost of the published ones. Their answers mean nothing.
 
 The published weights cannot be shipped here, and speed does not depend on their values. So speed is measured with these
-networks, and accuracy with the trained demo weights only.
+networks, and accuracy with the trained demo weights only. Where the speed depends on the answers, as that of a stream
+does, `answering` gives a network of that cost the answers of a trained one.
 """
 
 import importlib
 from pathlib import Path
 
+import numpy as np
+from onnx import compose, helper
+
+from export import graph_edit
+
 NAME = "cigpose-m_coco-wholebody_256x192"
 GRAPH_PCNN = "graphpcnn_resnet_50_256x192"
 LOGOCAP = "logocap-hrnet-w32-coco"
 LIFTER = "capf_hrnet_32"
+_SHARE = 1e-6  # of the costly network's outputs; factor 0 might be optimised away
 _FAMILIES = {
     NAME: ("cigpose", "build"),
     GRAPH_PCNN: ("graph_pcnn", "new"),
@@ -30,6 +37,43 @@ def constructed_network(folder: Path, name: str = NAME) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         _write(name, path)
     return path
+
+
+def answering(trained: Path, costly: Path, output: Path) -> Path:
+    """Write a network that computes two, and answers the outputs of one of them.
+
+    The cost is that of both. To the answers, a millionth of the other network's outputs is added, so that no optimiser
+    can leave that network out.
+
+    Args:
+        trained: network whose answers count; metadata is its, too.
+        costly: network with the same inputs and outputs, whose cost counts.
+        output: file to write.
+
+    Raises:
+        ValueError: inputs or outputs differ.
+    """
+    model, other = graph_edit.load(trained), graph_edit.load(costly)
+    if graph_edit.signature(model) != graph_edit.signature(other):
+        raise ValueError(f"{trained.name} and {costly.name} differ: {graph_edit.signature(other)}")
+    outputs = [value.name for value in model.graph.output]
+    inner = {name: f"trained/{name}" for name in outputs}
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [inner.get(name, name) for name in names]
+    same = {f"costly/{value.name}": value.name for value in other.graph.input}
+    graph = compose.add_prefix(other, "costly/").graph
+    for node in graph.node:
+        node.input[:] = [same.get(name, name) for name in node.input]
+    model.graph.node.extend(graph.node)
+    model.graph.initializer.extend(graph.initializer)
+    share = graph_edit.constant(model, "costly/share", np.array(_SHARE, np.float32))
+    for name in outputs:
+        rest = f"costly/{name}/share"
+        model.graph.node.append(helper.make_node("Mul", [f"costly/{name}", share], [rest]))
+        model.graph.node.append(helper.make_node("Add", [inner[name], rest], [name]))
+    graph_edit.save(model, output)
+    return output
 
 
 def _write(name: str, path: Path) -> None:

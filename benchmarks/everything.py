@@ -1,4 +1,4 @@
-"""`python -m benchmarks all`: every measurement, then the goals; about half an hour on two idle cores.
+"""`python -m benchmarks all`: every measurement, then the goals; about an hour on two idle cores.
 
 When a measurement fails, its error is printed and the next one starts.
 """
@@ -19,6 +19,9 @@ _QUICK = {  # command -> options with which it only shows that it runs
     "stages": "--callers 4 --requests 16",
     "stage2": "--rounds 1",
     "lifter": "--rounds 1",
+    "serving": "--rounds 1 --requests 20",
+    "memory": "--requests 16",
+    "streams": "--films 1 --seconds 1 --rounds 1",
     "load": "spike closed-16",
     "capacity": "--seconds 3",
 }
@@ -35,11 +38,11 @@ def plan(profile: str, folder: Path, *, quick: bool, measured: Sequence[str] = (
         measured: options that name networks and pictures.
     """
     compared = [] if profile == "cpu" else ["--contenders", *(f"{profile}:{count}" for count in (1, 16, 64))]
-    own = {"compare": compared, "capacity": ["--check", "--profile", profile]}
+    own = {"compare": compared, "capacity": ["--check", "--profile", profile], "streams": []}
     lines = []
     for name, brief in _QUICK.items():
         line = [name, *(brief.split() if quick else ()), *own.get(name, ["--profile", profile])]
-        line += [] if name in ("load", "stage2") else measured  # these need networks of their own
+        line += [] if name in ("load", "stage2", "streams") else measured  # these need networks of their own
         lines.append([*line, "--output", str(folder if name == "load" else folder / f"{name}.json")])
     return [*lines, *([["chart"]] if folder == results.FOLDER else [])]
 

@@ -120,7 +120,7 @@ def _megapixels(server: Launched, measured: Subject, size: float, requests: int)
 
 def _networks(measured: Subject, count: int, options: argparse.Namespace) -> Row:
     """Serve copies of the pose network under as many names, asked in turn."""
-    folder = measured.folder / f"{count} networks"
+    folder = measured.folder / f"{count}-networks"
     folder.mkdir()
     poses = [
         Path(shutil.copy(measured.pose, folder / f"{measured.pose.stem}_{number}.onnx")) for number in range(count)

@@ -22,7 +22,7 @@ from synthetic.seeds import DEMO
 
 CHECKOUT = Path(__file__).parents[1]
 BUILT = CHECKOUT / "out" / "bench"
-_NANO = BUILT / "yolox_nano.onnx"
+NANO = BUILT / "yolox_nano.onnx"
 _TIMEOUT_S = 120
 
 
@@ -69,7 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pose", type=input_path, help="default: CIGPose-m with constructed weights, built on first use"
     )
-    parser.add_argument("--detector", type=input_path, help=f"default: {_NANO} if it exists, else the demo's")
+    parser.add_argument("--detector", type=input_path, help=f"default: {NANO} if it exists, else the demo's")
     parser.add_argument("--pictures", type=input_path, nargs="+", help="default: four rendered scenes")
 
 
@@ -89,7 +89,7 @@ def prepared(options: argparse.Namespace) -> Iterator[Subject]:
     """Build the repository for the options of `add_options`, and for `lifter` if there is such an option."""
     lifters = [options.lifter] if hasattr(options, "lifter") else []
     pose = options.pose or constructed_network(BUILT)
-    detector = options.detector or (_NANO if _NANO.exists() else default_weights()[1])
+    detector = options.detector or (NANO if NANO.exists() else default_weights()[1])
     given = [path.read_bytes() for path in options.pictures or ()]
     pictures = given or [render_scene(seed).jpeg for seed in DEMO[:4]]
     about = {

@@ -38,6 +38,7 @@ def command(
         *(_tls_flags(options.tls) if options.tls else []),
         *access.flags(key, http=bool(http)),
         f"--backend-config=python,shm-region-prefix-name={region_prefix}",
+        "--backend-config=python,thread-pool-size=4",  # of the default 32 a process, most idle
         f"--exit-timeout-secs={EXIT_TIMEOUT_S}",
         *options.flags,
     ]

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import socket
 import sys
 import sysconfig
@@ -14,6 +15,8 @@ import numpy as np
 from server import manifest
 from server.installation import Installation, python_version
 from server.options import ServerOptions, ServerTls
+
+_SPECIAL = re.compile(r"[^\w./@%+=:,-]")  # Triton's Python backend starts its processes by a shell, without quotes
 
 
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
@@ -36,6 +39,10 @@ def _repository_problems(repository: Path) -> list[str]:
     missing = [folder.name for folder in networks if not (folder / "1" / "model.onnx").is_file()]
     if missing:
         return [f"{repository} lacks the network of {', '.join(missing)}; build it with `make repository`"]
+    if special := _SPECIAL.search(str(repository.absolute())):
+        return [
+            f"{repository.absolute()} contains {special[0]!r}, with which no Python model starts; move the repository"
+        ]
     return []
 
 

@@ -79,11 +79,12 @@ def executions_of_a_crowd(server, model, largest, single, callers=8):
 def counters(server, name, label="model"):
     """Return one of the server's counters, such as `nv_inference_exec_count`, by the value of a label ("" without it).
 
-    Triton counts a request after answering it, so the counters are read until they no longer change.
+    Triton counts a request after answering it, and our own counters are half a second late, so the counters are read
+    until they no longer change.
     """
     values = _read_counters(server, name, label)
     while True:
-        time.sleep(0.1)
+        time.sleep(0.8 if name.startswith("cigpose_") else 0.1)
         again = _read_counters(server, name, label)
         if again == values:
             return values

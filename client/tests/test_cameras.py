@@ -1,4 +1,4 @@
-"""Films and cameras with ids: several sources, sources that break, and a real RTSP server that is killed."""
+"""Films and cameras with ids: several sources, sources that break, and real RTSP and HTTP servers that are killed."""
 
 import functools
 import itertools
@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cigpose_client._draw import color_of
 from client.tests.processes import started
 
 SYSTEM_PYTHON = "/usr/bin/python3"
-RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
+RTSP_SERVER, MJPEG_SERVER = (Path(__file__).with_name(name) for name in ("rtsp_server.py", "mjpeg_server.py"))
 FRAMES = 12
 
 
@@ -127,7 +128,7 @@ def test_the_newest_frame_wins_and_dropped_frames_are_counted(clips):
     assert video.dropped > 0
 
 
-# --- a real RTSP server ---
+# --- real RTSP and HTTP servers ---
 
 
 @functools.cache
@@ -140,10 +141,11 @@ def missing_rtsp_server():
     return run.stderr.strip().splitlines()[-1] if run.returncode else ""
 
 
-@pytest.fixture
-def rtsp():
-    """Yield the address of an RTSP server, and a function that starts it and returns the process."""
-    if missing := missing_rtsp_server():
+@pytest.fixture(params=["rtsp", "http"])
+def network_camera(request):
+    """Yield the address of a server, and a function that starts it and returns the process."""
+    protocol = request.param
+    if protocol == "rtsp" and (missing := missing_rtsp_server()):
         pytest.skip(f"GStreamer's RTSP server is not installed (make rtsp-server): {missing}")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -151,12 +153,13 @@ def rtsp():
     processes = []
 
     def start():
-        command = [SYSTEM_PYTHON, str(RTSP_SERVER), str(port)]
+        command = [SYSTEM_PYTHON, RTSP_SERVER] if protocol == "rtsp" else [sys.executable, MJPEG_SERVER]
+        command = [*map(str, command), str(port)]
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
         assert processes[-1].stdout.readline() == "listening\n"
         return processes[-1]
 
-    yield f"rtsp://127.0.0.1:{port}/test", start
+    yield f"{protocol}://127.0.0.1:{port}/test", start
     for process in processes:
         process.kill()
         process.communicate()
@@ -170,8 +173,8 @@ def wait_for(condition, limit_s=60.0):
 
 
 @pytest.mark.parametrize("command", ["camera", "cameras"])
-def test_a_killed_rtsp_server_is_connected_again(server, rtsp, clips, tmp_path, command):
-    address, start = rtsp
+def test_a_killed_server_is_connected_again(server, network_camera, clips, tmp_path, command):
+    address, start = network_camera
     out, log = tmp_path / "out.jsonl", tmp_path / "log"
     more = [clips[0], "--track"] if command == "cameras" else ["--track"]
     first = None if command == "cameras" else start()  # `cameras` waits for addresses that come later

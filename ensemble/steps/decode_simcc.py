@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ensemble.geometry import Floats, TopDownCrop
 from ensemble.steps import Arrays, Request, Step
@@ -44,7 +45,16 @@ def decode_simcc(simcc_x: Floats, simcc_y: Floats) -> tuple[Floats, Floats]:
     """
     if simcc_x.shape[:2] != simcc_y.shape[:2]:
         raise ValueError(f"simcc_x {simcc_x.shape} and simcc_y {simcc_y.shape} differ in persons or keypoints")
-    keypoints = np.stack([simcc_x.argmax(axis=2), simcc_y.argmax(axis=2)], axis=2).astype(np.float32)
-    scores = np.minimum(simcc_x.max(axis=2), simcc_y.max(axis=2))
+    (bins_x, maxima_x), (bins_y, maxima_y) = _maxima(simcc_x), _maxima(simcc_y)
+    keypoints = np.stack([bins_x, bins_y], axis=2).astype(np.float32)
+    scores = np.minimum(maxima_x, maxima_y)
     keypoints[scores <= 0] = -1
     return keypoints, scores
+
+
+def _maxima(rows: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Return the first bin of each row's maximum and the maximum, (N, K) each, for rows (N, K, bins)."""
+    flat = rows.reshape(-1, rows.shape[2])
+    bins = flat.argmax(axis=1)
+    maxima = flat[np.arange(len(flat)), bins]  # `max` would read every bin again
+    return bins.reshape(rows.shape[:2]), maxima.reshape(rows.shape[:2])

@@ -96,8 +96,9 @@ def tensorrt_bf16(model: Model) -> Model:
 _GPU_DELAY_US = 1000
 # A GPU runs up to 32 crops in one batch, and 32 more must be ready when it ends. Each picture may hold one person.
 _GPU_IN_FLIGHT = {"min_in_flight": str(MAX_PERSONS), "max_in_flight": str(2 * MAX_PERSONS)}
-# Larger batches are no faster per person and delay the other pictures (`docs/decisions/0041-left-as-it-is.md`).
-_CPU_BATCH = 8
+# People in one run of a network. Larger batches are no faster per person, delay the other pictures, and take more
+# memory (`docs/decisions/0041-left-as-it-is.md`). Several threads share a batch of 8 better than one of 4.
+_CPU_BATCH, _PARALLEL_BATCH = 4, 8
 _ENGINES = "/var/cache/tensorrt"  # mount a volume for each kind of GPU; without one, every start builds the engines
 
 
@@ -123,17 +124,22 @@ def _on_tensorrt(model: Model, precision: str) -> Model:
 
 def _on_cpu(model: Model, sessions: int, threads: int) -> Model:
     """Place a network on CPU sessions; 0 threads mean one per core."""
+    largest = (_CPU_BATCH if threads == 1 else _PARALLEL_BATCH) if model.trait == "person_network" else 1
+    largest = min(largest, max(1, model.max_batch_size))
     parameters = {
         **model.parameters,
         "intra_op_thread_count": str(threads),
         "inter_op_thread_count": "1",
         "enable_mem_pattern": "0",  # a pattern keeps one block for each batch size, and the gaps between them add up
+        "largest_run": str(largest),  # the stand-in splits a request of more people
     }
     model = replace(model, instances=Instances("KIND_CPU", sessions), parameters=parameters)
-    model = _waiting(model, 0, (_CPU_BATCH,)) if model.max_batch_size > _CPU_BATCH else model
-    # the warm-up allocates the memory of the usual batches at startup
-    usual = (min(_CPU_BATCH, max(1, model.max_batch_size)),)
-    return replace(model, warmup=usual if _has_one_shape(model) else ())
+    if largest == 1:
+        model = replace(model, batching=None)  # it only would be one more thread to wake
+    elif model.max_batch_size > largest:
+        model = _waiting(model, 0, (largest,))
+    # the warm-up allocates the memory of a run at startup
+    return replace(model, warmup=(largest,) if _has_one_shape(model) else ())
 
 
 def _on_openvino(model: Model, precision: str) -> Model:

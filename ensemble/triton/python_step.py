@@ -2,11 +2,11 @@
 
 import json
 import math
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ _TICKETS = {"place", "ticket"}
 # The parameter `ticket` of a model's config -> what happens to the ticket before and after the step.
 _BEFORE: Mapping[str, Callable[[NDArray[Any]], None]] = {"resume": resume}
 _AFTER: Mapping[str, Callable[[NDArray[Any]], None]] = {"pause": pause, "leave": leave}
+_COUNTERS_LATE_S = 0.5
 _REFUSED = "cigpose_pictures_refused_total"
 _TURNED_AWAY = "cigpose_pictures_turned_away_total"
 _HELP = {
@@ -36,9 +37,13 @@ class TritonPythonModel:
         parameters = {key: entry["string_value"] for key, entry in config["parameters"].items()}
         self._step = load_step(config["name"], parameters)
         self._ticket = parameters["ticket"]
-        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step
-        self._may_drop = self._step.weight == "pixels" or hasattr(self._step, "turns_away")
+        # `is_cancelled` waits for an answer of tritonserver, which takes longer than a light step. It is true only for
+        # callers that hung up before this step's request was made, so the gate's steps need not ask. The last step
+        # asks, or the gate would take late answers, which nobody waits for, for ones in time.
+        self._may_drop = self._step.weight == "pixels" or self._ticket == "leave"
         if self._step.weight == "pixels":
+            import cv2  # the gate's steps do without
+
             cv2.setNumThreads(1)  # OpenCV's idle threads spin on cores that the networks need
         reasons = {_REFUSED: self._step.refusals, _TURNED_AWAY: getattr(self._step, "turns_away", ())}
         self._counters = _Counters({**self._step.counters, **{name: _HELP[name] for name in _HELP if reasons[name]}})
@@ -49,6 +54,10 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request separately. Triton calls this with a batch."""
         return [self._respond(request) for request in requests]
+
+    def finalize(self) -> None:
+        """Tell the last counts. Triton calls this when it unloads the model."""
+        self._counters.tell()
 
     def _respond(self, triton_request: Any) -> Any:
         asked = triton_request.requested_output_names()
@@ -85,7 +94,10 @@ class TritonPythonModel:
 
 
 class _Counters:
-    """Prometheus counters on Triton's metrics port."""
+    """Prometheus counters on Triton's metrics port, up to half a second late.
+
+    Each increment waits for an answer of tritonserver, so those of half a second are made together.
+    """
 
     def __init__(self, help_texts: Mapping[str, str]):
         self._families = {
@@ -93,13 +105,28 @@ class _Counters:
             for name, text in help_texts.items()
         }
         self._metrics: dict[tuple[str, ...], Any] = {}
+        self._added: dict[tuple[str, ...], int] = {}
+        self._lock = threading.Lock()
 
     def add(self, name: str, amount: int = 1, **labels: str) -> None:
         """Add to a counter. The metric of a set of labels is created on first use."""
         key = (name, *labels.values())
         if key not in self._metrics:
             self._metrics[key] = self._families[name].Metric(labels=labels)
-        if amount:  # `increment` waits for an answer of tritonserver
+        if not amount:
+            return
+        with self._lock:
+            if not self._added:
+                timer = threading.Timer(_COUNTERS_LATE_S, self.tell)
+                timer.daemon = True  # the process must not wait for it
+                timer.start()
+            self._added[key] = self._added.get(key, 0) + amount
+
+    def tell(self) -> None:
+        """Tell tritonserver what was added."""
+        with self._lock:
+            added, self._added = self._added, {}
+        for key, amount in added.items():
             self._metrics[key].increment(amount)
 
 

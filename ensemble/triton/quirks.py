@@ -15,10 +15,13 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from ensemble.networks import Network
-from ensemble.pipeline import Member, Pipeline
+from ensemble.steps import Step
 from ensemble.tensors import Tensor
+
+if TYPE_CHECKING:  # the adapter imports this module, and the gate's steps need no OpenCV
+    from ensemble.pipeline import Member, Pipeline
 
 _INNER = "_inner"
 
@@ -33,14 +36,14 @@ def inner_of(name: str) -> str:
     return name.removesuffix(_INNER)
 
 
-def copied(pipeline: Pipeline) -> frozenset[str]:
+def copied(pipeline: "Pipeline") -> frozenset[str]:
     """Return the tensors that are made by one member, consumed by another, and offered to callers (2)."""
     made = {tensor.name for member in pipeline.members for tensor in member.outputs}
     consumed = {tensor.name for member in pipeline.members for tensor in member.inputs}
     return frozenset(made & consumed & {tensor.name for tensor in pipeline.outputs})
 
 
-def order_inputs(members: Sequence[Member]) -> Mapping[str, Tensor]:
+def order_inputs(members: "Sequence[Member]") -> Mapping[str, Tensor]:
     """Return the additional inputs that enforce the listed order (1), by member name.
 
     Raises:
@@ -51,7 +54,7 @@ def order_inputs(members: Sequence[Member]) -> Mapping[str, Tensor]:
         names = {tensor.name for tensor in before.outputs}
         if names & {tensor.name for tensor in member.inputs}:
             continue
-        if isinstance(member, Network) or isinstance(before, Network):
+        if not (isinstance(member, Step) and isinstance(before, Step)):
             raise ValueError(
                 f"{member.name} takes no output of {before.name} before it, so Triton would run both concurrently"
             )
@@ -59,7 +62,7 @@ def order_inputs(members: Sequence[Member]) -> Mapping[str, Tensor]:
     return added
 
 
-def listed(pipeline: Pipeline) -> tuple[Member, ...]:
+def listed(pipeline: "Pipeline") -> "tuple[Member, ...]":
     """Return the members in the order in which an ensemble lists them (3).
 
     Raises:
@@ -75,7 +78,7 @@ def listed(pipeline: Pipeline) -> tuple[Member, ...]:
     raise ValueError(f"pipeline {pipeline.name}: no member has two outputs that are needed all or not at all")
 
 
-def _reached(pipeline: Pipeline, name: str) -> frozenset[str]:
+def _reached(pipeline: "Pipeline", name: str) -> frozenset[str]:
     """Return the pipeline's outputs that depend on a tensor."""
     dependent = {name}
     for member in pipeline.members:

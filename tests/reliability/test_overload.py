@@ -221,7 +221,7 @@ def test_fewer_requests_in_work_lose_no_throughput(tritonserver, crowded, record
     with contextlib.ExitStack() as stack:
         servers = []
         for least in (AdmitPicture.min_in_flight, most):
-            (folder := tmp_path / f"at least {least}").mkdir()
+            (folder := tmp_path / f"at-least-{least}").mkdir()
             servers.append(stack.enter_context(busy_server(pace, crowded, folder, least)))
         for turn in range(7):
             rates = {}

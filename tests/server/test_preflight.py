@@ -38,6 +38,14 @@ def test_a_repository_without_its_networks_is_refused(tmp_path):
     assert "lacks the network of net" in preflight._repository_problems(tmp_path)[0]
 
 
+@pytest.mark.parametrize(("name", "special"), [("my models", " "), ("a;b", ";"), ("c$d", "$")])
+def test_a_path_that_a_shell_would_split_is_refused(tmp_path, name, special):
+    (tmp_path / name / "step").mkdir(parents=True)
+    (tmp_path / name / "step" / "config.pbtxt").touch()
+    (problem,) = preflight._repository_problems(tmp_path / name)
+    assert problem.startswith(f"{tmp_path / name} contains {special!r}")
+
+
 def test_a_python_without_stub_is_named(tmp_path):
     (tmp_path / "python_backend_stubs" / "3.8").mkdir(parents=True)
     assert "use one of 3.8" in preflight._stub_problems(tmp_path)[0]

@@ -56,6 +56,29 @@ def test_graph_pcnn_stays_in_float32_where_others_are_in_bfloat16(serve, reposit
     np.testing.assert_allclose(answer["keypoint_scores"], keypoint_scores, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("profile", ["cpu", "cpu-openvino"])
+def test_a_large_request_is_answered_as_single_people_are(serve, repository, tritonserver, profile):
+    """The stand-in runs 4 of the 11 people at a time."""
+    if profile != "cpu":
+        need_openvino(tritonserver)
+    people = np.random.default_rng(0).integers(0, 255, (11, 256, 192, 3), np.uint8)
+    with (
+        serve(repository, profile=profile) as server,
+        tritonclient.grpc.InferenceServerClient(server.grpc_url) as client,
+    ):
+
+        def run(crops):
+            sent = tritonclient.grpc.InferInput("crops", list(crops.shape), "UINT8")
+            sent.set_data_from_numpy(crops)
+            return client.infer("spots", [sent])
+
+        together, alone = run(people), [run(person[None]) for person in people]
+    for name in ("simcc_x", "simcc_y"):
+        expected = np.concatenate([answer.as_numpy(name) for answer in alone])
+        assert len(np.unique(expected, axis=0)) == len(people)
+        np.testing.assert_allclose(together.as_numpy(name), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_memory_does_not_grow_with_varying_batch_sizes(serve, repository):
     """ONNX Runtime's memory patterns would add half as much memory: each new batch size leaves a gap."""
     chance = np.random.default_rng(0)

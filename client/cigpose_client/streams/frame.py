@@ -111,11 +111,17 @@ def _fitting(state: State, poses: Poses) -> State:
 def _without_detector(state: State, time_s: float, options: StreamOptions) -> bool:
     if not state.boxes_work or state.visible == 0 or state.frame < state.boxes_from:
         return False
-    if time_s - state.time_s > _PAUSE_S:
+    if time_s - state.time_s > _PAUSE_S or _looks_for_lost(state, time_s):
         return False
     if options.detect_every_s is not None:
         return time_s - state.detected_s < options.detect_every_s - _ROUNDING_S
     return state.frame - state.detected_frame < options.detect_every
+
+
+def _looks_for_lost(state: State, time_s: float) -> bool:
+    """Return whether the detector looks for a lost person: after one frame, then 2, 4, ... times that."""
+    lost_s = () if state.tracks is None else state.tracks.seen_s[state.visible :]
+    return len(lost_s) > 0 and time_s - state.detected_s >= state.detected_s - max(lost_s) - _ROUNDING_S
 
 
 def _measured(before: Tracks, now: Tracks, detected: bool) -> Tracks:

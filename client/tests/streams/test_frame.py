@@ -117,7 +117,28 @@ def test_a_falling_score_starts_the_detector_in_the_same_frame():
     found = [len(stream.update(time_s)) for time_s in times(10)]
     assert found == [2] * 5 + [1] * 5
     assert world.asked[:7] == [None, 2, 2, 2, 2, 2, None]
-    assert world.asked[8:] == [1] * len(world.asked[8:])
+
+
+@pytest.mark.parametrize("rate", [25, 50])
+def test_a_lost_person_is_looked_for_at_growing_intervals_for_as_long_as_the_id_lasts(rate):
+    gone = still(400, present=lambda time_s: time_s < 0.2, score=lambda time_s: 0.8 if time_s < 0.2 else 0.2)
+    world = World([still(100), gone])
+    stream, detections = Stream(world, detect_every=1000, max_lost_s=1.0), []
+    for frame, time_s in enumerate(times(3 * rate, rate)):
+        asked = len(world.asked)
+        stream.update(time_s)
+        detections += [frame] * (None in world.asked[asked:])
+    lost = rate // 5
+    assert detections == [0, *(lost - 1 + 2**power for power in range(5 if rate == 25 else 6))]
+
+
+def test_a_hidden_person_is_found_again_before_the_next_detection_is_due():
+    hidden = still(400, present=lambda time_s: not 0.38 < time_s < 0.5, score=lambda time_s: 0.8)
+    hidden.score = lambda time_s: 0.8 if hidden.present(time_s) else 0.2
+    stream = Stream(World([still(100), hidden]), detect_every=100)
+    found = [lefts_by_id(stream.update(time_s)) for time_s in times(20)]
+    assert [len(people) for people in found] == [2] * 10 + [1] * 3 + [2] * 7
+    assert {track for people in found for track in people} == {1, 2}
 
 
 def test_a_person_with_the_keypoints_of_another_starts_the_detector():

@@ -17,8 +17,8 @@ The state machine, with the bounds of `Bounds`:
    not count: with light traffic, every request passes through an otherwise empty queue.
 7. In both states, the number in work follows Little's law: one and a half times the pace times the time that a
    request takes when it is nearly alone, within bounds. That keeps every instance busy. More would only share the
-   processors.
-8. The pace is that of the last 32 answers, counted only while requests queue.
+   processors. But a tenth of a second of work is always allowed: fast networks wait for the hops between the steps.
+8. The pace is that of the last 32 answers, counted only while requests queue. The number in work keeps the last one.
 
 The order is first in, first out throughout.
 """
@@ -30,6 +30,7 @@ from statistics import median
 _REMEMBERED = 32
 _KNOWN = 4  # answers before the pace counts as known
 _SLACK = 1.5  # times the number that Little's law asks for, so that a finished one is replaced without a gap
+_SHORT_S = 0.1
 _DELAY_S = 2.0
 _LEAST_DELAY_S = 0.05
 _ABANDONED, _ANSWERED = 0.8, 1.01
@@ -61,6 +62,7 @@ class Overload:
         self._bounds = bounds
         self._answers: deque[float] = deque(maxlen=_REMEMBERED)
         self._alone_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._last_pace = 0.0  # when requests queued last; 0 before it is known
         self._queued_since: float | None = None  # the queue has not been empty since
         self._empty_since = now  # but for short queues
         self._rejecting_since: float | None = None  # the queue has been full since
@@ -70,7 +72,8 @@ class Overload:
 
     def in_work(self, now: float) -> int:
         """Return how many requests may be in work."""
-        needed = round(_SLACK * self._busy(self._pace(now)))
+        pace = self._pace(now) or self._last_pace
+        needed = round(max(_SLACK * self._busy(pace), _SHORT_S * pace))
         return min(max(needed, self._bounds.least_in_work), self._bounds.in_work)
 
     def inside(self, now: float) -> int:
@@ -94,6 +97,7 @@ class Overload:
             self._queued_since = now
             self._answers.clear()
         if not length:
+            self._last_pace = self._pace(now) or self._last_pace
             self._queued_since, self._rejecting_since, self._hang_ups = None, None, 0
             if queued_s >= _WAITED_S:
                 self._empty_since = now

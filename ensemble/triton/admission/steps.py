@@ -22,7 +22,7 @@ class AdmitPicture(Step):
         min_in_flight: lower bound of the pictures in work, which the gate adapts. With 3, two CPU sessions are
             busy while another picture is decoded and cropped. Decision 22 has the measured throughput.
         max_in_flight: most pictures in work. With three people each, 16 hold 48 crops: enough for two CPU sessions
-            that prefer batches of 8. More would queue beyond the point where they can still be rejected.
+            that take 4 at a time. More would queue beyond the point where they can still be rejected.
         max_waiting: most pictures in the queue; the next one is rejected. With 64, up to 64 concurrent callers are
             never rejected. An overloaded gate queues fewer (`Overload`). A queue of the largest pictures holds
             64 x 32 MB = 2 GB.

@@ -1,7 +1,8 @@
 """Stand-in for Triton's C++ `onnxruntime` backend: the same model folders and settings, run by the Python package.
 
 Triton finds it by the name of this folder when a config states `backend: "onnxruntime"`. All requests of one call of
-`execute` become one run, whose result is split again.
+`execute` become one run, whose result is split again. The model's parameter `largest_run` limits the items of a run:
+its memory grows with them, and the session keeps it.
 
 It honours `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
 `enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator
@@ -11,6 +12,7 @@ onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`, 
 `tensorrt`. Other accelerators are an error: to ignore them would be misleading.
 """
 
+import ctypes
 import json
 import os
 import traceback
@@ -44,6 +46,9 @@ class TritonPythonModel:
         path = os.path.join(args["model_repository"], args["model_version"], filename)
         self.session = _session(args, config, path)
         _check_interface(config, self.session)
+        # loading leaves more freed memory than the weights take; glibc would keep it (`server/installation.py`)
+        ctypes.CDLL(None).malloc_trim(0)
+        self.largest_run = int(_parameters(config).get("largest_run", 0))
         self.batches = config["max_batch_size"] > 0
         self.inputs = [entry["name"] for entry in config["input"]]
         self.outputs = [entry["name"] for entry in config["output"]]
@@ -61,7 +66,7 @@ class TritonPythonModel:
             [pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in self.inputs] for request in requests
         ]
         merged = [arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-        results = self.session.run(self.outputs, dict(zip(self.inputs, merged, strict=True)))
+        results = self._run(merged)
         if len(requests) == 1:
             tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, results, strict=True)]
             return [pb_utils.InferenceResponse(tensors)]
@@ -74,6 +79,18 @@ class TritonPythonModel:
             responses.append(pb_utils.InferenceResponse(tensors))
             first = end
         return responses
+
+    def _run(self, arrays):
+        items, most = len(arrays[0]), self.largest_run
+        if not self.batches or not most or items <= most:
+            return self.session.run(self.outputs, dict(zip(self.inputs, arrays, strict=True)))
+        results = []
+        for first in range(0, items, most):
+            part = self._run([array[first : first + most] for array in arrays])
+            results = results or [np.empty((items, *array.shape[1:]), array.dtype) for array in part]
+            for whole, array in zip(results, part, strict=True):
+                whole[first : first + most] = array  # OpenVINO's next run writes to the same memory
+        return results
 
 
 def _session(args, config, path):

@@ -15,6 +15,7 @@ NETWORK = Model(
     inputs=(Tensor("crops", "UINT8", (256, 192, 3)),),
     outputs=(Tensor("simcc_x", "FP32", (17, 384)),),
     max_batch_size=32,
+    trait="person_network",
     parameters={"keypoint_set": "coco", "a": "1"},
     instances=Instances("KIND_CPU", 2),
     batching=DynamicBatching(max_queue_delay_us=500),
@@ -85,12 +86,12 @@ def test_engine_profiles_cover_exactly_the_possible_batches():
 
 
 def test_cpu_profiles_prefer_small_batches():
-    assert list(parsed(PROFILES["cpu"](NETWORK)).dynamic_batching.preferred_batch_size) == [8]
-    small = replace(NETWORK, max_batch_size=8)
+    assert list(parsed(PROFILES["cpu"](NETWORK)).dynamic_batching.preferred_batch_size) == [4]
+    small = replace(NETWORK, max_batch_size=4)
     assert not parsed(PROFILES["cpu"](small)).dynamic_batching.preferred_batch_size
 
 
-@pytest.mark.parametrize(("largest", "warm"), [(32, 8), (8, 8), (1, 1)])
+@pytest.mark.parametrize(("largest", "warm"), [(32, 4), (4, 4), (1, 1)])
 def test_cpu_profiles_warm_up_their_usual_batch(largest, warm):
     config = parsed(PROFILES["cpu"](replace(NETWORK, max_batch_size=largest)))
     assert [warmup.batch_size for warmup in config.model_warmup] == [warm]

@@ -242,3 +242,23 @@ def test_the_number_in_work_follows_littles_law_within_its_bounds():
     for _ in range(8):
         fast.answered(0.0, 0.5)
     assert fast.in_work(queued(fast, 0.0, answers=16, pace=100.0)) == 16
+
+
+def test_a_tenth_of_a_second_of_work_is_always_allowed():
+    overload = Overload(BOUNDS, 0.0)
+    for _ in range(8):
+        overload.answered(0.0, 0.01)
+    assert overload.in_work(queued(overload, 0.0, answers=16, pace=100.0)) == 10, "Little's law alone asks for 2"
+
+
+def test_the_number_in_work_keeps_the_last_pace_while_nothing_queues():
+    overload = Overload(BOUNDS, 0.0)
+    now = queued(overload, 0.0, answers=16, pace=100.0)
+    overload.queue_is(0, now)
+    assert overload.in_work(now + 60) == 10
+    overload.queue_is(1, now + 60)
+    overload.queue_is(0, now + 60.1)
+    assert overload.in_work(now + 61) == 10, "too few answers for another pace"
+    queued(overload, now + 62, answers=16, pace=50.0)
+    overload.queue_is(0, now + 62.32)
+    assert overload.in_work(now + 63) == 5
