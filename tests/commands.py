@@ -40,9 +40,12 @@ class Command:
         for action in self.parser._actions:
             required = action.required if action.option_strings else action.nargs in (None, "+")
             if action.dest in chosen or required:
-                something = next(iter(action.choices)) if action.choices else "something"
+                something = next(iter(action.choices)) if action.choices else f"some-{action.dest}"
                 target = given if action.option_strings else positional
-                target += [*action.option_strings[:1], str(chosen.get(action.dest, something))]
+                values = [str(chosen.get(action.dest, something))] * (
+                    action.nargs if isinstance(action.nargs, int) else 1
+                )
+                target += [*action.option_strings[:1], *values]
         return [*given, *positional]
 
 

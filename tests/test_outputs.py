@@ -15,7 +15,7 @@ COMMANDS = {command.name: command for command in commands()}
 FILES = {
     ("benchmarks chart", "output"),
     ("export onnx", "output"),
-    ("export quantize", "output"),
+    *(("export quantize", name) for name in ("output", "report")),
     ("benchmarks growth", "chart"),
     *((f"benchmarks {name}", "output") for name in ("growth", "memory", "serving")),
     ("server", "health_file"),

@@ -2,6 +2,8 @@
 
 import argparse
 import importlib
+import json
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +13,24 @@ from typing import Any
 import numpy as np
 import onnx
 from cigpose_client.evaluation import FIELDS, Dataset, load_dataset
+from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 
 from ensemble.steps import Arrays
 from export import graph_edit, metadata
+from export.detectors import serve_detector_file
+from export.families import serve_pose_file
 from export.half_weights import store_half
 from export.quantization import graph
 from export.quantization.loss import AP, Loss, loss
-from export.quantization.search import Found, search
+from export.quantization.search import Found, TooMuchLost, search
 from export.quantization.trial import Run, Trial, detector_trial, pose_trial
 from server.usage import UsageError, input_path, need, output_path
 
 MAY_LOSE = {AP: 0.005, "": 0.03}  # measure -> allowed loss; without truth, the mean dissimilarity to float32
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-_CALIBRATION = 160  # crops or pictures; more change no digit that matters
+_CALIBRATION = 300  # crops or pictures; NNCF's own default
+_CALIBRATION_PICTURES = 100  # one in two of fewer; the rest of them is held out
 _LISTED = 8
 
 
@@ -67,11 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"largest allowed loss on the held-out half of the pictures (default: {MAY_LOSE[AP]} AP; without "
         f"annotated keypoints {MAY_LOSE['']}, where identical people lose 0 and lost people 1)",
     )
+    parser.add_argument(
+        "--report",
+        type=output_path,
+        metavar="FILE",
+        help="also write the figures to this JSON file, beside others",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Quantise, print what stays in higher precision and the loss, and write the file."""
-    path = arguments.pose or arguments.detector
+    path: Path | None = arguments.pose or arguments.detector
     if path is None:
         raise UsageError("name a network: --pose FILE or --detector FILE")
     need("install-test", "nncf", "openvino", "pycocotools")
@@ -79,34 +91,42 @@ def run(arguments: argparse.Namespace) -> int:
     if trial.given_boxes and not arguments.boxes:
         raise UsageError(f"{path} takes crops of single persons; add --boxes FILE, or --detector FILE to find them")
     pictures = _pictures(arguments.pictures, arguments.boxes, trial)
-    calibration, held_out = (_samples(trial, pictures, pictures.paths[first::2]) for first in (0, 1))
-    ids = [pictures.ids.get(path.name) for path in pictures.paths[1::2]]
-    truth = _with_images(pictures.truth, ids) if pictures.truth else None
-    allowed = arguments.may_lose if arguments.may_lose is not None else MAY_LOSE[AP if truth else ""]
-    exported = graph_edit.load(path)
-    original = graph.readied(exported)
-
+    allowed = arguments.may_lose if arguments.may_lose is not None else MAY_LOSE[AP if pictures.truth else ""]
+    every = max(2, len(pictures.paths) // _CALIBRATION_PICTURES)
+    rest = [picture for number, picture in enumerate(pictures.paths) if number % every]
+    calibration, held_out = (_samples(trial, pictures, paths) for paths in (pictures.paths[::every], rest))
+    ids = [pictures.ids.get(picture.name) for picture in rest]
     bottom_up = trial.network.max_batch_size == 0  # OpenVINO cannot read LOGO-CAP, so it is served by ONNX Runtime
     served_by = "ONNX Runtime" if bottom_up else "OpenVINO"
 
     def measure(model: onnx.ModelProto, runtime: str = served_by) -> Loss:
-        return loss(trial, held_out, _run(model, path, trial, runtime), ids, truth)
+        found = loss(trial, held_out, _run(model, path, trial, runtime), ids, pictures.truth)
+        count = len(graph.in_eight_bits(model))
+        print(f"{count} layers in eight bits, {runtime}: {found}; allowed {allowed:g}", file=sys.stderr, flush=True)
+        return found
 
-    feeds = trial.inner_inputs(calibration)[:_CALIBRATION]
+    original, feeds = graph.readied(graph_edit.load(path)), trial.inner_inputs(calibration)[:_CALIBRATION]
+    facts = {"calibrated_on": len(feeds), "measured_on": len(held_out), "served_by": served_by, "may_lose": allowed}
     try:
         found = search(original, feeds, measure, allowed)
     except ValueError as error:
+        if isinstance(error, TooMuchLost):
+            _report(arguments.report, path, facts | _figures(error.loss) | {"eight_bits": 0})
         raise ValueError(f"{arguments.output} not written: {error}") from None
-    model = _described(found.model, exported, path)
-    graph_edit.save(model, arguments.output)
+    if not bottom_up:
+        measure(found.model, "ONNX Runtime")
+    _report(arguments.report, path, facts | _figures(found.loss) | _layers(original, found))
+    _write(found, path, arguments.output)
     print(f"calibrated on {len(feeds)} inputs, measured on {len(held_out)} other pictures")
-    print("\n".join(_layers(original, found)))
+    print("\n".join(_reasons(original, found)))
     print(f"{served_by}: {found.loss}; allowed {allowed:g}")
-    if served_by != "ONNX Runtime":
-        print(f"ONNX Runtime: {measure(found.model, 'ONNX Runtime')}")
-    sizes = (each.stat().st_size / 1e6 for each in (path, arguments.output))
-    print("{}: {:.1f} MB, from {:.1f} MB".format(arguments.output, *reversed([*sizes])))
     return 0
+
+
+def _write(found: Found, path: Path, output: Path) -> None:
+    graph_edit.save(_described(found.model, graph_edit.load(path), path), output)
+    sizes = (each.stat().st_size / 1e6 for each in (output, path))
+    print("{}: {:.1f} MB, from {:.1f} MB".format(output, *sizes))
 
 
 def _pictures(folder: Path, boxes: Path | None, trial: Trial) -> Pictures:
@@ -140,13 +160,6 @@ def _samples(trial: Trial, pictures: Pictures, paths: Sequence[Path]) -> list[Ar
     return [trial.sample(path.read_bytes(), pictures.boxes.get(path.name)) for path in paths]
 
 
-def _with_images(truth: Dataset, ids: Sequence[Any]) -> Dataset:
-    """Return the annotations of these pictures only."""
-    kept = set(ids)
-    images = [image for image in truth.images if image["id"] in kept]
-    return Dataset(images, [person for person in truth.people if person["image_id"] in kept])
-
-
 def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
     """Return a function that runs a version of a file in served form, as the server's backend would."""
     with tempfile.TemporaryDirectory() as folder:
@@ -157,7 +170,8 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
         exact = any(tensor.exact for tensor in trial.network.outputs)  # as the profile cpu-int8 chooses
         if runtime == "OpenVINO":
             backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
-            session = backend.OpenVinoSession(served, 0, "bf16" if trial.network.per_person and not exact else "f32")
+            precision = "bf16" if trial.network.per_person and not exact else "f32"
+            session = backend.OpenVinoSession(served, 0, precision)
         else:
             session = graph_edit.cpu_session(onnx.load(served))
     return lambda inputs: dict(
@@ -166,8 +180,10 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
 
 
 def _again(path: Path, trial: Trial) -> onnx.ModelProto:
-    given = None if trial.keypoint_set else detector_trial(path)
-    return (given or pose_trial(path, None)).graph
+    if not trial.keypoint_set:
+        return serve_detector_file(path).model
+    served = serve_pose_file(path)
+    return served.graphs[served.model.name]
 
 
 def _described(model: onnx.ModelProto, exported: onnx.ModelProto, path: Path) -> onnx.ModelProto:
@@ -181,17 +197,36 @@ def _described(model: onnx.ModelProto, exported: onnx.ModelProto, path: Path) ->
     return model
 
 
-def _layers(original: onnx.ModelProto, found: Found) -> list[str]:
+def _figures(loss: Loss) -> dict[str, Any]:
+    values = {"float32": loss.float32, "in_eight_bits": loss.other, "loss": loss.lost, "standard_error": loss.error}
+    return {"measure": loss.measure} | {name: round(value, 4) for name, value in values.items()}
+
+
+def _report(report: Path | None, network: Path, facts: dict[str, Any]) -> None:
+    """Write the figures of a network into a file of such figures."""
+    if report:
+        known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+        write_file(report, json.dumps(dict(sorted((known | {network.stem: facts}).items())), indent=2) + "\n")
+
+
+def _layers(original: onnx.ModelProto, found: Found) -> dict[str, Any]:
+    """Return how many layers are in eight bits, of how many, and their share of the work that can be."""
+    possible = graph.multiplications(original, graph.candidates(original))
+    share = round(sum(possible[name] for name in found.eight_bits), 3)
+    return {"eight_bits": len(found.eight_bits), "layers": len(graph.reasons(original)), "share_of_work": share}
+
+
+def _reasons(original: onnx.ModelProto, found: Found) -> list[str]:
     """Return a line for the layers in eight bits, and one for each reason why others are not."""
-    reasons = graph.reasons(original)
     kinds: dict[str, list[str]] = {}
-    for name, why in reasons.items():
+    for name, why in graph.reasons(original).items():
         if why:
             kinds.setdefault(why, []).append(name)
-    lines = [f"{len(found.eight_bits)} of {len(reasons)} layers are in eight bits"]
+    facts = _layers(original, found)
+    lines = ["{eight_bits} of {layers} layers are in eight bits, {share_of_work:.0%} of what can be".format(**facts)]
     lines += [f"  {len(names)} are not: {why} ({_some(names)})" for why, names in kinds.items()]
-    lines += [f"  {name} is not: alone it errs by {error:.2g} deviations" for name, error in found.returned.items()]
-    return lines
+    returned = found.returned.items()
+    return lines + [f"  {name} is not: alone it errs by {error:.2g} deviations" for name, error in returned]
 
 
 def _some(names: Sequence[str]) -> str:

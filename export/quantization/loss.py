@@ -13,26 +13,41 @@ from ensemble.steps import Arrays
 from export.quantization.trial import Run, Trial
 
 _SAME_BOX = 0.5  # IoU
+_GROUPS = 10  # of pictures, for the standard error
 _BOX_TO_AREA = 0.53  # the area that a person covers of its box. Source: xtcocotools, COCOeval with use_area=False
 AP, SIMILARITY = "average precision", "similarity to float32"
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The accuracy of float32 and of another version, 0 to 1, and the name of the measure."""
+    """The accuracy of float32 and of another version, 0 to 1.
+
+    Attributes:
+        measure: name of the measure.
+        float32: accuracy of float32.
+        other: accuracy of the other version.
+        error: standard error of the difference, from the differences of groups of pictures.
+    """
 
     measure: str
     float32: float
     other: float
+    error: float = 0.0
 
     @property
     def lost(self) -> float:
         """The difference."""
         return self.float32 - self.other
 
+    @property
+    def bound(self) -> float:
+        """The difference and its standard error: what other pictures may lose."""
+        return self.lost + self.error
+
     def __str__(self) -> str:
         """Return one readable line."""
-        return f"{self.measure} {self.float32:.4f} in float32, {self.other:.4f} in eight bits, loss {self.lost:.4f}"
+        values = f"{self.measure} {self.float32:.4f} in float32, {self.other:.4f} in eight bits"
+        return f"{values}, loss {self.lost:.4f}, standard error {self.error:.4f}"
 
 
 def loss(
@@ -49,12 +64,28 @@ def loss(
             with those of float32: keypoints by their similarity (COCO's OKS), boxes of a detector by their overlap.
     """
     answers = [trial.answer(sample, run) for sample in samples]
-    if truth is not None:
-        return Loss(AP, *(_average_precision(trial, each, ids, truth) for each in (samples, answers)))
-    alike = _alike_poses if trial.keypoint_set else _alike_boxes
-    pairs = zip(samples, answers, strict=True)
-    values = [value for sample, answer in pairs for value in alike(trial, sample, answer)]
-    return Loss(SIMILARITY, 1.0, float(np.mean(values)) if values else 1.0)
+
+    def accuracies(rows: slice) -> tuple[float, float]:
+        if truth is not None:
+            of_rows = _with_images(truth, ids[rows])
+            first, second = (_average_precision(trial, each[rows], ids[rows], of_rows) for each in (samples, answers))
+            return first, second
+        alike = _alike_poses if trial.keypoint_set else _alike_boxes
+        pairs = zip(samples[rows], answers[rows], strict=True)
+        values = [value for sample, answer in pairs for value in alike(trial, sample, answer)]
+        return 1.0, float(np.mean(values)) if values else 1.0
+
+    groups = min(_GROUPS, len(samples))
+    losses = [float32 - other for float32, other in (accuracies(slice(at, None, groups)) for at in range(groups))]
+    error = float(np.std(losses, ddof=1)) / groups**0.5 if groups > 1 else 0.0
+    return Loss(SIMILARITY if truth is None else AP, *accuracies(slice(None)), error)
+
+
+def _with_images(truth: Dataset, ids: Sequence[Any]) -> Dataset:
+    """Return the annotations of these pictures only."""
+    kept = set(ids)
+    images = [image for image in truth.images if image["id"] in kept]
+    return Dataset(images, [person for person in truth.people if person["image_id"] in kept])
 
 
 def _average_precision(trial: Trial, answers: Sequence[Arrays], ids: Sequence[Any], truth: Dataset) -> float:

@@ -21,6 +21,18 @@ _MOST_RETURNED = 0.75  # of the work; beyond it, eight bits gain too little
 _OPSET = 13  # the first with a scale for each channel
 
 
+class TooMuchLost(ValueError):
+    """Even with most of the work in float32, the loss is not allowed.
+
+    Attributes:
+        loss: the last measured one.
+    """
+
+    def __init__(self, loss: Loss, layers: int, may_lose: float):
+        super().__init__(f"{loss}, with {layers} layers in float32; {may_lose:g} is allowed (--may-lose)")
+        self.loss = loss
+
+
 @dataclass(frozen=True)
 class Found:
     """An eight-bit model that loses no more than allowed.
@@ -71,32 +83,34 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
 
 
 def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure, may_lose: float) -> Found:
-    """Quantise, and return layers to float32, the most harmful first, until the loss is allowed.
+    """Quantise, and return layers to float32, those with the largest error for their work first.
+
+    The squares of the errors of single layers add up, as those of independent noise do.
 
     Args:
         original: float32 model from `graph.readied`.
         feeds: calibration inputs, one item each.
         measure: returns the loss of a version.
-        may_lose: largest allowed loss.
+        may_lose: largest allowed loss, including its standard error.
 
     Raises:
-        ValueError: even with most of the work in float32 the loss is too large (the message states it).
+        TooMuchLost: even with most of the work in float32, the loss is not allowed.
     """
     quantised = quantise(original, feeds)
     names, loss = graph.in_eight_bits(quantised), measure(quantised)
-    if loss.lost <= may_lose:
+    if loss.bound <= may_lose:
         return Found(quantised, names, {}, loss)
     shares, errors = graph.multiplications(original, names), sensitivities(original, quantised, feeds[::8])
-    order = sorted(names, key=lambda name: -errors[name] / shares[name] ** 0.5)
+    order = sorted(names, key=lambda name: -(errors[name] ** 2) / shares[name])
     count, tried = 1, 0
     while sum(shares[name] for name in order[:count]) <= _MOST_RETURNED:
         model = graph.with_float(quantised, original, order[:count])
         loss = measure(model)
-        if loss.lost <= may_lose:
+        if loss.bound <= may_lose:
             returned = {name: errors[name] for name in order[:count]}
             return Found(model, graph.in_eight_bits(model), returned, loss)
-        count, tried = count + max(1, count // 2), count
-    raise ValueError(f"{loss} with {tried} layers in float32; {may_lose:g} is allowed (--may-lose)")
+        count, tried = count + max(1, count // 3), count
+    raise TooMuchLost(loss, tried, may_lose)
 
 
 def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, float]:

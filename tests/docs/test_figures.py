@@ -85,3 +85,13 @@ def test_streams_over_photos():
                 f"{row['found']} of {row['people']} | {row['oks']:.3f} | {row['lag_frames']:.2f} | {row['switches']}"
             )
             assert f"| {networks}, {names[way]} | {cells} |" in page
+
+
+def test_networks_in_eight_bits():
+    page = (CHECKOUT / "docs" / "networks.md").read_text(encoding="utf-8")
+    for name, row in recorded("weights/int8/quantize.json").items():
+        loss = f"{row['float32']:.4f} | {row['in_eight_bits']:.4f} | {row['loss']:.4f} ± {row['standard_error']:.4f}"
+        layers = f"{row['eight_bits']} of {row['layers']}" if row["eight_bits"] else "refused"
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | {layers} |"))
+        assert f"| {row['measure']} on {row['measured_on']} pictures | {loss} |" in line
+        assert row["loss"] + row["standard_error"] <= row["may_lose"] or not row["eight_bits"]

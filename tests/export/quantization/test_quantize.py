@@ -14,9 +14,9 @@ from export.__main__ import main
 from export.families import serve_pose_file
 from export.quantization import graph
 from synthetic.accuracy import default_weights
-from synthetic.annotations import annotations
-from synthetic.scene import render_scene
+from synthetic.annotations import write_pictures
 from synthetic.seeds import TRAIN
+from tests.networks import save_detector
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of nncf
 
@@ -25,23 +25,22 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # those of nncf
 def pictures(tmp_path_factory):
     """A folder of rendered scenes with their annotations."""
     folder = tmp_path_factory.mktemp("pictures")
-    scenes = [(seed, render_scene(seed)) for seed in TRAIN[-8:]]
-    for seed, scene in scenes:
-        (folder / f"{seed}.jpg").write_bytes(scene.jpeg)
-    truth = annotations(scenes)
-    images = [image | {"file_name": f"{image['id']}.jpg"} for image in truth.images]
-    people = [person | {"category_id": 1, "id": number} for number, person in enumerate(truth.people, 1)]
-    (folder / "truth.json").write_text(json.dumps({"images": images, "annotations": people}))
+    write_pictures(folder, TRAIN[-8:])
     return folder
 
 
 def test_a_pose_network_in_eight_bits_keeps_its_form(pictures, tmp_path, capsys):
     pose, output = default_weights()[0], tmp_path / "small.onnx"
-    options = ["--pictures", str(pictures), "--boxes", str(pictures / "truth.json"), "--may-lose", "0.2"]
-    assert main(["quantize", "--pose", str(pose), *options, "--output", str(output)]) == 0
-    printed = capsys.readouterr().out
+    options = ["--pictures", str(pictures), "--boxes", str(pictures / "annotations.json"), "--may-lose", "0.5"]
+    report = tmp_path / "report.json"
+    assert main(["quantize", "--pose", str(pose), *options, "--output", str(output), "--report", str(report)]) == 0
+    printed, steps = capsys.readouterr()
     assert "layers are in eight bits" in printed and "average precision" in printed
-    assert "follow a decision" in printed and "depthwise" in printed and "ONNX Runtime: " in printed
+    assert "follow a decision" in printed and "depthwise" in printed
+    assert "layers in eight bits, OpenVINO: " in steps and "layers in eight bits, ONNX Runtime: " in steps
+    figures = json.loads(report.read_text())[pose.stem]
+    assert figures["loss"] == pytest.approx(figures["float32"] - figures["in_eight_bits"], abs=1e-3)
+    assert figures["measured_on"] == 4 and f"{figures['eight_bits']} of {figures['layers']} layers" in printed
     model, original = graph_edit.load(output), graph_edit.load(pose)
     meta = metadata.read(model)
     assert (meta["precision"], meta["quantised_from"]) == ("int8", graph_edit.sha256(pose))
@@ -56,12 +55,15 @@ def test_a_pose_network_in_eight_bits_keeps_its_form(pictures, tmp_path, capsys)
 
 
 def test_a_detector_that_would_lose_too_much_is_not_written(pictures, tmp_path, capsys):
-    detector, output = default_weights()[1], tmp_path / "small.onnx"
-    options = ["--pictures", str(pictures), "--may-lose", "-1"]
+    detector, output, report = save_detector(tmp_path / "red.onnx"), tmp_path / "small.onnx", tmp_path / "report.json"
+    report.write_text('{"another": 1}')
+    options = ["--pictures", str(pictures), "--may-lose", "-1", "--report", str(report)]
     assert main(["quantize", "--detector", str(detector), *options, "--output", str(output)]) == 1
     message = capsys.readouterr().err
     assert "small.onnx not written" in message and "--may-lose" in message
     assert not output.exists()
+    assert json.loads(report.read_text())["red"]["eight_bits"] == 0
+    assert json.loads(report.read_text())["another"] == 1
 
 
 @pytest.mark.parametrize(
