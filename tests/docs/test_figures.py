@@ -95,3 +95,21 @@ def test_networks_in_eight_bits():
         (line,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | {layers} |"))
         assert f"| {row['measure']} on {row['measured_on']} pictures | {loss} |" in line
         assert row["loss"] + row["standard_error"] <= row["may_lose"] or not row["eight_bits"]
+
+
+def test_streams_beside_rtmlib():
+    result = recorded("benchmarks/results/streams.json")
+    page = (CHECKOUT / "docs" / "decisions" / "0050-streams.md").read_text(encoding="utf-8")
+    beside, ways = result["beside_rtmlib"], result["speed"]["ways"]
+    for name, row in beside["ways"].items():
+        cells = [f"{row[key]:.3f}" for key in ("oks", "acceleration", "hota", "idf1")]
+        assert f"| {name} | {row['found']} | {' | '.join(cells)} | {row['switches']} |" in page
+    assert f"rtmlib {beside['rtmlib']}" in page
+    for name, way in (
+        ("stream, one film", "stream, {}, 1 at once"),
+        ("streams, 4 films at once", "stream, {}, 4 at once"),
+        ("rtmlib, ONNX Runtime", "rtmlib, {}, onnxruntime"),
+        ("rtmlib, OpenVINO", "rtmlib, {}, openvino"),
+    ):
+        rates = [f"{ways[way.format(label)]['frames_per_s']:.1f}" for label in ("every frame", "every 10th")]
+        assert f"| {name} | {' | '.join(rates)} |" in page
