@@ -115,7 +115,7 @@ def test_the_second_ctrl_c_ends_immediately(server, folder, tmp_path):
     process.send_signal(signal.SIGINT)
     err = process.communicate(timeout=10)[1]
     assert process.returncode == 130
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3.0, "an answer takes 4 s"
     assert summary(err) == (0, 0, 20)
 
 

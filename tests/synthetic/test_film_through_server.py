@@ -56,7 +56,8 @@ def test_streams_are_as_accurate_as_single_frames_and_shake_less(tritonserver, t
             if kind == "still":
                 assert all(way.ids == set(way.answers[0].track_ids) for way in ways.values())
             found = {name: quality(frames, way.answers, RATE) for name, way in ways.items()}
-            assert found["tenth"].oks >= found["every"].oks - 0.01
+            # benchmarks/results/streams.json has the mean over ten films; people found again lower that of a short one
+            assert found["tenth"].oks >= found["every"].oks - (0.01 if kind == "still" else 0.02)
             missed = 0.02 if kind == "still" else 9 / len(frames)  # who enters is found at the next detection
             assert found["tenth"].found >= (1 - missed) * found["every"].found
             assert found["smooth"].oks >= found["every"].oks - 0.001

