@@ -167,17 +167,14 @@ def _in_eight_bits(measured: Subject, files: Sequence[Path]) -> Subject:
 
     The latter are for speed only: what the pose network loses is not asked.
     """
-    made = [measured.folder / "int8" / path.name for path in (measured.pose, measured.detector)]
-    if not files and not made[0].exists():
-        _quantise(measured, made)
-    pose, detector = files or made
-    repository = measured.folder / "int8" / "repository"
-    models = build_repository([pose], detector, repository)
-    return replace(measured, pose=pose, detector=detector, folder=repository.parent, models=models)
+    folder = measured.folder / "int8"
+    pose, detector = files or _quantised(measured, folder)
+    models = build_repository([pose], detector, folder / "repository")
+    return replace(measured, pose=pose, detector=detector, folder=folder, models=models)
 
 
-def _quantise(measured: Subject, outputs: Sequence[Path]) -> None:
-    pictures = outputs[0].parent / "pictures"
+def _quantised(measured: Subject, folder: Path) -> Sequence[Path]:
+    pictures, outputs = folder / "pictures", [folder / path.name for path in (measured.pose, measured.detector)]
     pictures.mkdir(parents=True)
     for number, picture in enumerate(measured.pictures):
         (pictures / f"{number}.jpg").write_bytes(picture)
@@ -186,6 +183,7 @@ def _quantise(measured: Subject, outputs: Sequence[Path]) -> None:
     for output, networks in zip(outputs, (pose, detector), strict=True):
         if export(["quantize", *networks, "--pictures", str(pictures), "--output", str(output)]):
             raise RuntimeError(f"{networks[1]} cannot be quantised with these pictures; name files with --int8")
+    return outputs
 
 
 @contextlib.contextmanager
