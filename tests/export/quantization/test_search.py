@@ -5,7 +5,7 @@ import pytest
 
 from export.quantization import graph, search
 from export.quantization.loss import AP, Loss
-from tests.export.quantization.test_graph import network, quantised  # noqa: F401
+from tests.export.quantization.test_graph import quantised
 
 CHANCE = np.random.default_rng(0)
 FEEDS = [{"input": CHANCE.normal(size=(1, 4, 8, 8)).astype(np.float32)} for _ in range(2)]
@@ -13,7 +13,7 @@ ERRORS = {"Conv_0": 0.02, "Conv_2": 0.01}  # of each layer in eight bits; their 
 
 
 @pytest.fixture
-def find(network, monkeypatch):  # noqa: F811
+def find(network, monkeypatch):
     """Return a function that searches, where a version loses the sum of its layers' errors."""
     monkeypatch.setattr(search, "quantise", lambda original, feeds: quantised(original, graph.candidates(original)))
     monkeypatch.setattr(search, "sensitivities", lambda *_: ERRORS)
@@ -49,7 +49,7 @@ def test_too_large_a_loss_is_refused_with_its_figures(find):
     assert refused.value.loss.lost == pytest.approx(0.02)
 
 
-def test_the_error_of_a_layer_is_that_of_its_own_eight_bits(network):  # noqa: F811
+def test_the_error_of_a_layer_is_that_of_its_own_eight_bits(network):
     names = graph.candidates(network)
     errors = search.sensitivities(network, quantised(network, names), FEEDS)
     assert 0.001 < errors["Conv_0"] < 0.1 < errors["Conv_2"], "the input of Conv_2 exceeds the range of eight bits"
