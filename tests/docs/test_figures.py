@@ -113,3 +113,17 @@ def test_streams_beside_rtmlib():
     ):
         rates = [f"{ways[way.format(label)]['frames_per_s']:.1f}" for label in ("every frame", "every 10th")]
         assert f"| {name} | {' | '.join(rates)} |" in page
+
+
+def test_the_page_of_performance():
+    page = (CHECKOUT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for name, row in recorded("benchmarks/results/compare.json")["contenders"].items():
+        shown = name if name.startswith("usual") else "profile `{}`".format(name.partition(",")[0])
+        speed = "{pictures_per_s:.2f} | {p50_ms:.1f} | {p99_ms:.1f} | {share_of_floor:.3f}".format(**row)
+        assert f"| {shown} | {row['callers']} | {speed} |" in page
+    pss_mb = recorded("benchmarks/results/memory.json")["pss_mb"]
+    assert f"takes {pss_mb['this checkout']} MB (profile `cpu`), " in page and f"its {pss_mb['ed4ec94']} MB at" in page
+    serving = recorded("benchmarks/results/serving.json")
+    loads = serving["servers"]["this checkout"]
+    assert f"costs {loads['16 callers']['cpu_ms']:.1f} ms of processor time with 16 callers" in page
+    assert "That is {:.2f}, {:.2f} and {:.2f} of the cost".format(*serving["share_of_cpu"].values()) in page
