@@ -50,21 +50,22 @@ def still_film(seconds):
 def test_streams_are_as_accurate_as_single_frames_and_shake_less(tritonserver, tmp_path):
     pose, detector = default_weights()
     with served([pose], detector, WAYS["cpu"], tmp_path) as client:
-        for kind in ("still", "camera"):
-            frames = list(sample_film(FILMS[20], kind, RATE, seconds=2.0).frames())
-            ways = by_way(client, frames)
-            if kind == "still":
-                assert all(way.ids == set(way.answers[0].track_ids) for way in ways.values())
-            found = {name: quality(frames, way.answers, RATE) for name, way in ways.items()}
-            # benchmarks/results/streams.json has the mean over ten films; people found again lower that of a short one
-            assert found["tenth"].oks >= found["every"].oks - (0.01 if kind == "still" else 0.02)
-            missed = 0.02 if kind == "still" else 9 / len(frames)  # who enters is found at the next detection
-            assert found["tenth"].found >= (1 - missed) * found["every"].found
-            assert found["smooth"].oks >= found["every"].oks - 0.001
-            if kind == "still":
-                assert found["smooth"].acceleration < 0.5 * found["every"].acceleration
-            else:
-                assert found["smooth"].lag_frames - found["every"].lag_frames < 1.0
+        frames = still_film(seconds=2.0)
+        ways = by_way(client, frames)
+        still = {name: quality(frames, way.answers, RATE) for name, way in ways.items()}
+        moving = []
+        for seed in FILMS[20:23]:
+            film = list(sample_film(seed, "camera", RATE, seconds=2.0).frames())
+            moving.append({name: quality(film, way.answers, RATE) for name, way in by_way(client, film).items()})
+    assert all(way.ids == set(way.answers[0].track_ids) for way in ways.values())
+    assert still["smooth"].acceleration < 0.5 * still["every"].acceleration
+    assert still["tenth"].found >= 0.98 * still["every"].found
+    for found in moving:
+        assert found["tenth"].found >= (1 - 9 / 50) * found["every"].found, "who enters is found at the next detection"
+        assert found["smooth"].lag_frames - found["every"].lag_frames < 1.0
+    oks = {name: np.mean([found[name].oks for found in (still, *moving)]) for name in ways}
+    assert oks["tenth"] >= oks["every"] - 0.01
+    assert oks["smooth"] >= oks["every"]
 
 
 def joints_of(frames, streamed):
