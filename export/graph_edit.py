@@ -179,6 +179,15 @@ def pruned(model: onnx.ModelProto) -> onnx.ModelProto:
     return result
 
 
+def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Return the part of a model that makes these tensors."""
+    part = onnx.ModelProto()
+    part.CopyFrom(model)
+    del part.graph.output[:]
+    part.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    return pruned(part)
+
+
 def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
     """Return the names of the tensors that depend on the inputs' values, not only on constants or shapes."""
     found = {value.name for value in model.graph.input}

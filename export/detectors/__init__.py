@@ -11,6 +11,7 @@ import onnx
 from ensemble.geometry import Size
 from export import graph_edit, network_file
 from export.detectors.contract import ServedDetector
+from export.focus import without_focus
 
 DETECTORS = (  # the first family that recognises a file serves it
     "detr",
@@ -77,4 +78,4 @@ def serve_detector_file(path: Path, options: DetectorOptions | None = None) -> S
         raise ValueError(f"{path}: {graph_edit.signature(model)}; no family of detectors has this form. {known}")
     size = network_file.fix_size(path, model, options.input_size, "--detector-size")
     network_file.with_float32_ends(model)
-    return family.serve(path, model, size, options)
+    return family.serve(path, without_focus(model), size, options)

@@ -1,12 +1,13 @@
 """The graph side of quantisation: which nodes compute in eight bits, and how single ones return to float32."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
 from export import graph_edit
+from export.focus import without_focus
 from export.half_weights import restore_float
 
 _QUANTISED = ("Conv", "Gemm")  # most of every network's work; eight bits gain nothing for other kinds of nodes
@@ -19,8 +20,8 @@ _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def readied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy with float32 weights and a name for every node."""
-    ready = _without_aliases(restore_float(model))
+    """Return a copy as it is served: with float32 weights, without Focus, and with a name for every node."""
+    ready = without_focus(_without_aliases(restore_float(model)))
     for number, node in enumerate(ready.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     return ready
@@ -191,12 +192,3 @@ def last(model: onnx.ModelProto, names: Collection[str]) -> list[str]:
         for name in node.input:
             follows[name] = follows.get(name, False) or after or node.name in names
     return ends[::-1]
-
-
-def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Return the part of a model that makes these tensors."""
-    part = onnx.ModelProto()
-    part.CopyFrom(model)
-    del part.graph.output[:]
-    part.graph.output.extend(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
-    return graph_edit.pruned(part)

@@ -69,7 +69,7 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
     (opset,) = [each.version for each in original.opset_import if each.domain in ("", "ai.onnx")]
     if opset < _OPSET:
         original = onnx.version_converter.convert_version(original, _OPSET)
-    part = graph.with_outputs(original, graph.last(original, names))  # NNCF does not know every kind of node
+    part = graph_edit.with_outputs(original, graph.last(original, names))  # NNCF does not know every kind of node
     rest = [node.name for node in part.graph.node if node.name not in set(names)]
     with _quiet():
         quantised = nncf.quantize(
@@ -117,11 +117,11 @@ def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: 
     """Return the error at the last layers when one layer alone is in eight bits, in standard deviations, by layer."""
     names = graph.in_eight_bits(quantised)
     ends = graph.last(original, names)
-    expected = _answers(graph.with_outputs(original, ends), feeds)
+    expected = _answers(graph_edit.with_outputs(original, ends), feeds)
     errors = {}
     for name in names:
         alone = graph.with_float(quantised, original, [each for each in names if each != name])
-        errors[name] = difference(expected, _answers(graph.with_outputs(alone, ends), feeds)).rms
+        errors[name] = difference(expected, _answers(graph_edit.with_outputs(alone, ends), feeds)).rms
     return errors
 
 

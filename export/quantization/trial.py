@@ -19,7 +19,6 @@ from ensemble.tensors import BBOX_SCORES, BBOXES, IMAGE, IMAGE_BGR, PERSONS_DETE
 from export import graph_edit
 from export.detectors import serve_detector_file
 from export.families import serve_pose_file
-from export.quantization.graph import with_outputs
 
 Run = Callable[[Arrays], Arrays]
 """A network in served form: inputs by name -> outputs by name."""
@@ -70,7 +69,7 @@ class Trial:
     def inner_inputs(self, samples: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
         """Return what the exported file takes, one item each, for the samples."""
         first = f"{_PREFIX}{self.input_name}"
-        session = graph_edit.cpu_session(with_outputs(self.graph, [first]), 1)
+        session = graph_edit.cpu_session(graph_edit.with_outputs(self.graph, [first]), 1)
         feeds: list[dict[str, NDArray[Any]]] = []
         for sample in samples:
             inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}

@@ -66,7 +66,7 @@ def test_unsigned_activations_are_the_same_numbers(network):
 def test_a_transplanted_part_keeps_the_rest(network):
     ends = graph.last(network, graph.candidates(network))
     assert ends == ["output"]
-    part = quantised(graph.with_outputs(network, ends), ["Conv_0"])
+    part = quantised(graph_edit.with_outputs(network, ends), ["Conv_0"])
     whole = graph.transplanted(part, network)
     onnx.checker.check_model(whole)
     assert graph.in_eight_bits(whole) == ["Conv_0"]
