@@ -32,6 +32,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _CALIBRATION = 300  # crops or pictures; NNCF's own default
 _CALIBRATION_PICTURES = 100  # one in two of fewer; the rest of them is held out
 _LISTED = 8
+_BF16 = "bf16"
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
     original, feeds = graph.readied(graph_edit.load(path)), trial.inner_inputs(calibration)[:_CALIBRATION]
     facts = {"calibrated_on": len(feeds), "measured_on": len(held_out), "served_by": served_by, "may_lose": allowed}
     try:
+        if _precision(trial, served_by) == _BF16 and (alone := measure(original)).bound > allowed:
+            raise TooMuchLost(alone, f"all of it from {_BF16}", allowed, "; cpu-openvino serves in float32")
         found = search(original, feeds, measure, allowed)
     except ValueError as error:
         if isinstance(error, TooMuchLost):
@@ -167,16 +170,20 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
         graph_edit.save(model, exported)
         graph_edit.save(_again(exported, trial), served)
         outputs = [tensor.name for tensor in trial.network.outputs]
-        exact = any(tensor.exact for tensor in trial.network.outputs)  # as the profile cpu-int8 chooses
         if runtime == "OpenVINO":
             backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
-            precision = "bf16" if trial.network.per_person and not exact else "f32"
-            session = backend.OpenVinoSession(served, 0, precision)
+            session = backend.OpenVinoSession(served, 0, _precision(trial, runtime))
         else:
             session = graph_edit.cpu_session(onnx.load(served))
     return lambda inputs: dict(
         zip(outputs, (np.array(each) for each in session.run(outputs, dict(inputs))), strict=True)
     )
+
+
+def _precision(trial: Trial, runtime: str) -> str:
+    """Return the precision of what is not in eight bits, as the profile cpu-int8 chooses it."""
+    exact = any(tensor.exact for tensor in trial.network.outputs)
+    return _BF16 if runtime == "OpenVINO" and trial.network.per_person and not exact else "f32"
 
 
 def _again(path: Path, trial: Trial) -> onnx.ModelProto:

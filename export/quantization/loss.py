@@ -46,7 +46,7 @@ class Loss:
 
     def __str__(self) -> str:
         """Return one readable line."""
-        values = f"{self.measure} {self.float32:.4f} in float32, {self.other:.4f} in eight bits"
+        values = f"{self.measure} {self.float32:.4f} in float32, {self.other:.4f} as served"
         return f"{values}, loss {self.lost:.4f}, standard error {self.error:.4f}"
 
 

@@ -22,14 +22,14 @@ _OPSET = 13  # the first with a scale for each channel
 
 
 class TooMuchLost(ValueError):
-    """Even with most of the work in float32, the loss is not allowed.
+    """No version of a network loses as little as is allowed.
 
     Attributes:
         loss: the last measured one.
     """
 
-    def __init__(self, loss: Loss, layers: int, may_lose: float):
-        super().__init__(f"{loss}, with {layers} layers in float32; {may_lose:g} is allowed (--may-lose)")
+    def __init__(self, loss: Loss, version: str, may_lose: float, remedy: str = ""):
+        super().__init__(f"{loss}, {version}; {may_lose:g} is allowed (--may-lose){remedy}")
         self.loss = loss
 
 
@@ -110,7 +110,7 @@ def search(original: onnx.ModelProto, feeds: Sequence[Arrays], measure: Measure,
             returned = {name: errors[name] for name in order[:count]}
             return Found(model, graph.in_eight_bits(model), returned, loss)
         count, tried = count + max(1, count // 3), count
-    raise TooMuchLost(loss, tried, may_lose)
+    raise TooMuchLost(loss, f"with {tried} layers in float32", may_lose)
 
 
 def sensitivities(original: onnx.ModelProto, quantised: onnx.ModelProto, feeds: Sequence[Arrays]) -> dict[str, float]:

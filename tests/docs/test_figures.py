@@ -95,6 +95,9 @@ def test_networks_in_eight_bits():
         (line,) = (line for line in page.splitlines() if line.startswith(f"| `{name}` | {layers} |"))
         assert f"| {row['measure']} on {row['measured_on']} pictures | {loss} |" in line
         assert row["loss"] + row["standard_error"] <= row["may_lose"] or not row["eight_bits"]
+    (photos,) = recorded("tests/pipeline/results/photos_in_eight_bits.json").values()
+    loss = photos["float32"] - photos["eight_bits"]
+    assert f"loses {loss:.4f} of mean OKS ({photos['eight_bits']:.4f} instead of {photos['float32']:.4f}" in page
 
 
 def test_streams_beside_rtmlib():

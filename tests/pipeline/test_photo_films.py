@@ -8,7 +8,6 @@ import json
 import os
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from cigpose_client import PoseClient
@@ -17,13 +16,10 @@ from cigpose_client.streams.association import assign, overlaps
 
 from export.repository import build_repository
 from synthetic.film_measures import quality
-from synthetic.films import FilmFrame, Tracked
-from synthetic.scene import Person
+from tests import photos
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-RATE, SECONDS = 25.0, 1.4
-PAN_S = 2.5
 RESULTS = Path(__file__).with_name("results") / "photo_films.json"
 NETWORKS = {
     "movenet-thunder, nanodet": ("movenet-thunder", "nanodet"),
@@ -46,53 +42,9 @@ def client(networks, photo_network, serve, tmp_path_factory):
         yield client
 
 
-def window(time_s, width, height):
-    """Return the (2, 3) matrix from the photo to the picture: a view that pans over its width and zooms.
-
-    The view stays inside the photo: its middle moves by less than half of what the zoom cuts off.
-    """
-    turn = 2 * np.pi * time_s / PAN_S
-    zoom = 1.5 + 0.2 * np.sin(turn)
-    middle = np.array([width, height]) / 2 * (1 + (1 - 1 / zoom) * np.array([np.sin(turn + 1), 0.8 * np.cos(turn)]))
-    return np.hstack([zoom * np.eye(2), (np.array([[width], [height]]) / 2 - zoom * middle[:, None])])
-
-
-def seen_through(matrix, annotation, track_id, size):
-    """Return the truth about a person of a photo in a view of it; None if fewer than 5 labelled keypoints are in it."""
-    labelled = np.array(annotation["keypoints"], float).reshape(-1, 3)
-    x, y, width, height = annotation["bbox"]
-    corners = np.array([[x, y], [x + width, y + height]])
-    points, box = (values @ matrix[:, :2].T + matrix[:, 2] for values in (labelled[:, :2], corners))
-    inside = (labelled[:, 2] > 0) & (points >= 0).all(axis=1) & (points < size).all(axis=1)
-    if inside.sum() < 5:
-        return None
-    visible = np.where(inside, 2, 0)
-    area = annotation["area"] * matrix[0, 0] ** 2
-    person = Person(points, visible, np.clip(box, 0, size).ravel(), area, np.zeros((17, 3)))
-    return Tracked(track_id, person, 1.0)
-
-
-def film(path, annotations):
-    """Return the frames of the film over one photo."""
-    photo, frames = cv2.imread(str(path)), []
-    size = photo.shape[1::-1]
-    for index in range(round(RATE * SECONDS)):
-        matrix = window(index / RATE, *size)
-        jpeg = cv2.imencode(".jpg", cv2.warpAffine(photo, matrix, size), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
-        people = (seen_through(matrix, each, number, size) for number, each in enumerate(annotations, start=1))
-        frames.append(FilmFrame(index / RATE, jpeg, tuple(person for person in people if person)))
-    return frames
-
-
 @pytest.fixture(scope="module")
 def films(shared):
-    folder = shared / "data" / "coco_sample"
-    content = json.loads((folder / "test_coco_wholebody.json").read_text())
-    people = [person for person in content["annotations"] if person["num_keypoints"]]
-    return [
-        film(folder / image["file_name"], [person for person in people if person["image_id"] == image["id"]])
-        for image in content["images"]
-    ]
+    return photos.films(shared)
 
 
 def switches(frames, answers):
@@ -116,7 +68,7 @@ def measured(client, films):
         for frames in films:
             stream = client.stream(**{"smooth": False} | settings)
             answers = [stream.update(frame.jpeg, frame.time_s) for frame in frames]
-            found.append(quality(frames, answers, RATE))
+            found.append(quality(frames, answers, photos.RATE))
             changes += switches(frames, answers)
         weights = [each.found for each in found]
         mean = {

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cigpose_client import PoseClient, keypoint_sets
-from cigpose_client.evaluation import keypoint_similarities
+from cigpose_client import PoseClient
 from cigpose_client.outputs import write_file
 
 from export.repository import build_repository
+from tests.photos import annotated, in_given_boxes, similarity, xyxy
 
 pytestmark = pytest.mark.server
 
-BODY = keypoint_sets()["coco"]
 RESULTS = Path(__file__).with_name("results") / "photos.json"
 MAY_DIFFER_BY = 0.01  # other processors round otherwise, and a far point may then be another one
 SLIVER = 1202706  # a person 11 pixels wide, without labelled keypoints
@@ -55,14 +54,7 @@ def client(networks, photo_network, serve, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(shared):
-    """Paths of the photos and their annotations: [(path, [annotation, ...]), ...]."""
-    folder = shared / "data" / "coco_sample"
-    content = json.loads((folder / "test_coco_wholebody.json").read_text())
-    people = content["annotations"]
-    return [
-        (folder / image["file_name"], [person for person in people if person["image_id"] == image["id"]])
-        for image in content["images"]
-    ]
+    return annotated(shared)
 
 
 @pytest.fixture(scope="module")
@@ -87,18 +79,6 @@ def compare(recorded, numbers):
         assert {name: recorded[name] for name in numbers} == pytest.approx(numbers, abs=MAY_DIFFER_BY)
 
 
-def xyxy(annotation):
-    x, y, width, height = annotation["bbox"]
-    return [x, y, x + width, y + height]
-
-
-def similarity(keypoints, annotation):
-    """Return the object keypoint similarity over the labelled ones of COCO's 17 keypoints."""
-    truth = np.array(annotation["keypoints"], float).reshape(-1, 3)
-    each = keypoint_similarities(keypoints[: len(truth)], truth[:, :2], annotation["area"], BODY.sigmas)
-    return each[truth[:, 2] > 0].mean()
-
-
 def iou(box, boxes):
     top_left, bottom_right = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     overlap = np.prod(np.clip(bottom_right - top_left, 0, None), axis=1)
@@ -107,14 +87,9 @@ def iou(box, boxes):
 
 
 def test_keypoints_in_given_boxes(networks, client, photos, recorded):
-    similarities = []
-    for path, annotations in photos:
-        labelled = [person for person in annotations if person["num_keypoints"]]
-        poses = client.estimate_boxes(path, np.array([xyxy(person) for person in labelled], np.float32))
-        similarities += map(similarity, poses.keypoints, labelled)
-    assert len(similarities) == 12
-    assert np.mean(similarities) >= NETWORKS[networks][2]
-    compare(recorded, {"given_boxes_oks": float(np.mean(similarities))})
+    mean = in_given_boxes(client, photos)
+    assert mean >= NETWORKS[networks][2]
+    compare(recorded, {"given_boxes_oks": mean})
 
 
 def test_people_and_keypoints_in_detected_boxes(networks, client, photos, recorded):

@@ -66,6 +66,16 @@ def test_a_detector_that_would_lose_too_much_is_not_written(pictures, tmp_path, 
     assert json.loads(report.read_text())["another"] == 1
 
 
+def test_a_loss_by_bfloat16_alone_is_named(pictures, tmp_path, capsys):
+    options = ["--pictures", str(pictures), "--boxes", str(pictures / "annotations.json"), "--may-lose", "-1"]
+    output, report = tmp_path / "small.onnx", tmp_path / "report.json"
+    pose = default_weights()[0]
+    assert main(["quantize", "--pose", str(pose), *options, "--output", str(output), "--report", str(report)]) == 1
+    message = capsys.readouterr().err
+    assert "0 layers in eight bits" in message and "all of it from bf16; -1 is allowed" in message
+    assert json.loads(report.read_text())[pose.stem]["eight_bits"] == 0
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [([], "--pose FILE or --detector FILE"), (["--pose", str(default_weights()[0])], "add --boxes FILE")],
