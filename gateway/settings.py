@@ -24,6 +24,7 @@ class Settings:
         max_frame_bytes: limit of an encoded frame of a stream.
         max_requests: limit of concurrent requests.
         max_streams: limit of concurrent streams.
+        spare_connections: limit of open connections, in addition to `max_requests` and `max_streams`.
         stream_requests: limit of concurrent requests that the streams send to the server.
         rate: requests a second of one caller; 0 for no limit. Short bursts of twice that number are accepted.
         token: callers must send it as `Authorization: Bearer`; empty for none.
@@ -46,6 +47,7 @@ class Settings:
     max_frame_bytes: int = 2_000_000
     max_requests: int = 256
     max_streams: int = 256
+    spare_connections: int = 256
     stream_requests: int = 32
     rate: float = 100.0
     token: str = ""

@@ -35,12 +35,12 @@ def gateway(fake):
 def running(settings):
     """Serve a gateway in a thread, and yield an `httpx.Client` whose base address it is."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = server(settings)
+        app, port = server(settings), listener.getsockname()[1]
         thread = threading.Thread(target=serve, args=(app, listener))
         thread.start()
         try:
             until(lambda: app.started or not thread.is_alive())
-            with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 yield client
         finally:
             app.should_exit = True
