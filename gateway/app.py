@@ -14,8 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
 
-from gateway.bodies import Bodies
-from gateway.limits import GUARDED, Guard, Places
+from gateway.limits import GUARDED, Budget, Guard, Places
 from gateway.metrics import Measured, Metrics
 from gateway.networks import Networks, described
 from gateway.page_files import add_page
@@ -39,15 +38,15 @@ _FAILURES = {
 }
 
 
-def create_app(settings: Settings, transport: Any = None) -> FastAPI:
+def create_app(settings: Settings, budget: Budget) -> FastAPI:
     """Return the gateway.
 
     Args:
         settings: server, limits and page.
-        transport: replaces tritonclient's client in tests.
+        budget: of bodies and frames, which the server's connections share.
     """
     requests, streams = Places(settings.max_requests, "requests"), Places(settings.max_streams, "streams")
-    metrics, networks = Metrics(requests, streams), Networks(settings, transport)
+    metrics, networks = Metrics(requests, streams), Networks(settings)
 
     @contextlib.asynccontextmanager
     async def connected(_: FastAPI) -> AsyncIterator[None]:
@@ -58,8 +57,8 @@ def create_app(settings: Settings, transport: Any = None) -> FastAPI:
         await networks.close()
 
     app = FastAPI(title="CIGPose", description=_ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=connected)
-    _add_api(app, PoseRoute(settings, networks, Bodies(settings)), networks)
-    app.router.routes.append(WebSocketRoute("/v1/stream", Streams(settings, networks, metrics).serve))
+    _add_api(app, PoseRoute(settings, networks, budget), networks)
+    app.router.routes.append(WebSocketRoute("/v1/stream", Streams(settings, networks, metrics, budget).serve))
     app.add_route("/metrics", metrics.page, include_in_schema=False)
     _add_health(app, networks)
     add_page(app, settings)

@@ -3,8 +3,7 @@
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from gateway.problems import Problem, busy
+from gateway.limits import Share
+from gateway.problems import Problem
 from gateway.settings import Settings
 
 # curl --data-binary states the third one
@@ -42,40 +42,12 @@ class Picture:
     boxes: Boxes | None = None
 
 
-class Bodies:
-    """Reads request bodies, and limits the size of each and of all together."""
-
-    def __init__(self, settings: Settings):
-        self._settings = settings
-        self._held = 0
-
-    @contextmanager
-    def held(self) -> Iterator["Body"]:
-        """Yield a body whose bytes count as held in memory until the end of the block."""
-        body = Body(self)
-        try:
-            yield body
-        finally:
-            self._held -= body.size
-
-    def add(self, size: int) -> None:
-        """Count bytes of a body. Raises: `Problem` 503 when all bodies together are too large."""
-        self._held += size
-        if self._held > self._settings.max_body_bytes:
-            raise busy("the gateway holds too many pictures at present; try again later")
-
-    @property
-    def settings(self) -> Settings:
-        """The limits."""
-        return self._settings
-
-
+@dataclass(frozen=True)
 class Body:
-    """The body of one request. `size` is the number of bytes that have arrived."""
+    """Reads the body of one request into its share of the budget."""
 
-    def __init__(self, bodies: Bodies):
-        self._bodies = bodies
-        self.size = 0
+    settings: Settings
+    share: Share
 
     async def picture(self, request: Request) -> Picture:
         """Read the request's picture.
@@ -85,9 +57,9 @@ class Body:
             Problem: the body is too large or too slow, has another type, or is malformed.
         """
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        limit = self._bodies.settings.max_bytes
+        limit = self.settings.max_bytes
         try:
-            with anyio.fail_after(self._bodies.settings.upload_s):
+            with anyio.fail_after(self.settings.upload_s):
                 if kind in _RAW:
                     return Picture(await self._read(request, limit))
                 if kind == "multipart/form-data":
@@ -95,7 +67,7 @@ class Body:
                 if kind == "application/json":
                     return _parsed(await self._read(request, limit * 4 // 3 + _ENVELOPE + _BOXES_BYTES), limit)
         except TimeoutError:
-            wait_s = self._bodies.settings.upload_s
+            wait_s = self.settings.upload_s
             raise Problem(408, f"the body did not arrive within {wait_s:g} s", {"Connection": "close"}) from None
         raise Problem(415, f"the content type {kind!r} is not accepted; {_ACCEPTED}")
 
@@ -107,10 +79,9 @@ class Body:
         if announced.isdecimal() and int(announced) > limit:
             raise _too_large(int(announced), limit)
         async for chunk in request.stream():
-            self.size += len(chunk)
-            self._bodies.add(len(chunk))
-            if self.size > limit:
-                raise _too_large(self.size, limit)
+            self.share.add(len(chunk))
+            if self.share.size > limit:
+                raise _too_large(self.share.size, limit)
             yield chunk
 
     async def _form(self, request: Request, limit: int) -> Picture:

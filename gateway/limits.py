@@ -75,6 +75,47 @@ class Places:
             self.taken -= 1
 
 
+class Budget:
+    """Limits the bytes of pictures in memory at one time: of bodies and of frames, complete or not."""
+
+    def __init__(self, limit: int):
+        self._limit = limit
+        self._held = 0
+
+    def share(self) -> "Share":
+        """Return a share that holds nothing yet."""
+        return Share(self)
+
+    def add(self, size: int) -> None:
+        """Count bytes, or fewer if `size` is negative. Raises: `Problem` 503, and counts none, beyond the limit."""
+        if size > 0 and self._held + size > self._limit:
+            raise busy("the gateway holds too many pictures at present; try again later")
+        self._held += size
+
+
+class Share:
+    """What one request or connection holds of a budget, until the end of a `with` block or `close`."""
+
+    def __init__(self, budget: Budget):
+        self._budget = budget
+        self.size = 0
+
+    def add(self, size: int) -> None:
+        """Hold `size` bytes more, or fewer if it is negative. Raises: `Problem` 503 beyond the budget."""
+        self._budget.add(size)
+        self.size += size
+
+    def close(self) -> None:
+        """Hold nothing any more."""
+        self.add(-self.size)
+
+    def __enter__(self) -> "Share":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class Guard:
     """ASGI middleware in front of `/v1/`: refuses callers before their bodies are read."""
 

@@ -22,12 +22,10 @@ class Networks:
 
     Args:
         settings: of the gateway.
-        transport: replaces tritonclient's client in tests.
     """
 
-    def __init__(self, settings: Settings, transport: Any = None):
+    def __init__(self, settings: Settings):
         self._settings = settings
-        self._transport = transport
         self._models: tuple[ServedModel, ...] = ()
         self._clients: dict[str, AsyncPoseClient] = {}
 
@@ -39,7 +37,6 @@ class Networks:
             tls=self._settings.tls,
             retry=None,  # 503 and Retry-After are better than a wait that the caller does not know of
             headers=tracing.headers if self._settings.forward_trace else None,
-            transport=self._transport,
         )
 
     async def client(self, model: str) -> tuple[AsyncPoseClient, ServedModel]:

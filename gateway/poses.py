@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from gateway.bodies import Bodies, Picture
+from gateway.bodies import Body, Picture
+from gateway.limits import Budget
 from gateway.networks import Networks, skeletons
 from gateway.problems import Problem
 from gateway.settings import Settings
@@ -70,13 +71,13 @@ class PoseRoute:
 
     settings: Settings
     networks: Networks
-    bodies: Bodies
+    budget: Budget
 
     async def post(self, request: Request, query: Annotated[PoseQuery, Query()]) -> Response:
         """Find the people in a picture: the JSON of `cigpose-client image`, without the picture's name."""
         started = time.perf_counter()
-        with self.bodies.held() as body:
-            picture = await body.picture(request)
+        with self.budget.share() as share:
+            picture = await Body(self.settings, share).picture(request)
             read = time.perf_counter()
             poses = await _unless_gone(request, self._estimate(picture, query))
         served = time.perf_counter()

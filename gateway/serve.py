@@ -12,12 +12,16 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import CloseCode
 
 from gateway.app import create_app
+from gateway.limits import Budget
+from gateway.problems import Problem
 from gateway.settings import Settings
 
 _IDLE_S = 30  # connections without a request, and those whose caller reads no answer, are closed
 _MOST_ENDING = 64  # closed connections that the event loop has not noticed yet
+_MOST_FRAGMENTS = 1024  # of one message of a stream
 _OTHER_FILES = 128  # open files that are no connections of callers
 
 
@@ -83,6 +87,7 @@ class _Listener(socket.socket):
 class _Config(uvicorn.Config):  # type: ignore[misc]  # uvicorn ships its types, mypy is not to follow them
     """uvicorn's configuration, with what all connections share."""
 
+    budget: Budget
     listener: _Listener
     max_connections: int
 
@@ -122,11 +127,34 @@ class _Http(H11Protocol):  # type: ignore[misc]
 
 
 class _Stream(WebSocketsSansIOProtocol):  # type: ignore[misc]
-    """A WebSocket's connection, which always counts as one with a request."""
+    """A WebSocket's connection: always counted as one with a request; its incomplete frame belongs to the budget."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._incomplete = self.config.budget.share()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.config.listener.gone(self.transport.get_extra_info("socket").fileno())
+        self._incomplete.close()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if len(self.frames) > _MOST_FRAGMENTS:  # their number is not limited by their size: they may be empty
+            return self._fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments in one message")
+        size = len(self.conn.reader.buffer) + sum(map(len, self.frames))
+        try:
+            self._incomplete.add(size - self._incomplete.size)
+        except Problem as problem:
+            self._fail(CloseCode.TRY_AGAIN_LATER, problem.detail)
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        self.conn.fail(code, reason)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = self.disconnected = True
+        self.transport.close()
 
 
 def server(
@@ -144,8 +172,9 @@ def server(
         exit_timeout_s: longest time in seconds for requests in progress when the gateway stops.
     """
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of each damaged form, with its bytes
+    budget = Budget(settings.max_body_bytes)
     config = _Config(
-        create_app(settings),
+        create_app(settings, budget),
         http=_Http,
         ws=_Stream,
         ws_max_size=settings.max_frame_bytes,
@@ -160,6 +189,7 @@ def server(
         ssl_certfile=tls and str(tls[0]),
         ssl_keyfile=tls and str(tls[1]),
     )
+    config.budget = budget
     config.max_connections = settings.max_requests + settings.max_streams + settings.spare_connections
     return uvicorn.Server(config)
 

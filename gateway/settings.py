@@ -20,7 +20,7 @@ class Settings:
         timeout_s: longest deadline of a request in seconds, and the default one.
         upload_s: longest time in seconds in which a body must arrive.
         max_bytes: limit of an encoded picture.
-        max_body_bytes: limit of all bodies together that are in memory at one time.
+        max_body_bytes: limit of all bodies and frames together that are in memory at one time.
         max_frame_bytes: limit of an encoded frame of a stream.
         max_requests: limit of concurrent requests.
         max_streams: limit of concurrent streams.

@@ -5,8 +5,8 @@ connection is in flight. A frame that arrives meanwhile waits, and the next one 
 """
 
 import asyncio
+import contextlib
 import json
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from cigpose_client import Overloaded, PoseClientError, Poses
 from pydantic import Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from gateway.limits import Budget, Share
 from gateway.metrics import Metrics
 from gateway.networks import Networks
 from gateway.poses import NetworkQuery
@@ -34,7 +35,9 @@ class StreamQuery(NetworkQuery):
 
     detect_every: int = Field(1, ge=1, description="the detector runs in every N-th frame")
     smooth: bool = Field(True, description="whether keypoints are smoothed")
-    max_lost_s: float = Field(2.0, ge=0, description="seconds for which an id is kept for a person who is not found")
+    max_lost_s: float = Field(
+        2.0, ge=0, allow_inf_nan=False, description="seconds for which an id is kept for a person who is not found"
+    )
 
 
 @dataclass(frozen=True)
@@ -48,29 +51,39 @@ class _Frame:
 
 
 class _Newest:
-    """Holds the newest frame that waits."""
+    """Holds the newest frame that waits, and the frames' share of the budget."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Share) -> None:
+        self._share = share
         self._frame: _Frame | None = None
         self._filled = asyncio.Event()
 
     def put(self, frame: _Frame) -> bool:
-        """Keep `frame`. Return whether it replaces one that waited."""
-        replaced, self._frame = self._frame is not None, frame
+        """Keep `frame`. Return whether it replaces one that waited. Raises: `Problem` 503 beyond the budget."""
+        replaced = self._frame
+        self._share.add(len(frame.encoded) - (len(replaced.encoded) if replaced else 0))
+        self._frame = frame
         self._filled.set()
-        return replaced
+        return replaced is not None
 
     def put_back(self, frame: _Frame) -> None:
-        """Keep `frame` if no newer one has arrived."""
+        """Keep a frame that was taken if no newer one has arrived."""
         if self._frame is None:
-            self.put(frame)
+            self._frame = frame
+            self._filled.set()
+        else:
+            self.forget(frame)
+
+    def forget(self, frame: _Frame) -> None:
+        """Hold a frame that was taken no longer."""
+        self._share.add(-len(frame.encoded))
 
     async def wait(self) -> None:
         """Wait until there is a frame."""
         await self._filled.wait()
 
     def take(self) -> _Frame:
-        """Return the frame and forget it."""
+        """Return the frame, which stays a part of the share."""
         frame, self._frame = self._frame, None
         self._filled.clear()
         assert frame is not None
@@ -80,23 +93,27 @@ class _Newest:
 class Streams:
     """The endpoint. All streams together send `stream_requests` requests at one time, in turn."""
 
-    def __init__(self, settings: Settings, networks: Networks, metrics: Metrics):
+    def __init__(self, settings: Settings, networks: Networks, metrics: Metrics, budget: Budget):
         self._settings = settings
         self._networks = networks
         self._metrics = metrics
+        self._budget = budget
         self._turns = asyncio.Semaphore(settings.stream_requests)
 
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection until the caller closes it."""
         offered = socket.headers.get("sec-websocket-protocol", "")
         await socket.accept(PROTOCOL if PROTOCOL in offered.replace(" ", "").split(",") else None)
-        try:
-            stream = await self._open(socket)
-        except (PoseClientError, Problem) as error:
-            await _send(socket, _problem(error).to_dict())
-            await socket.close(_POLICY_VIOLATION)
-            return
-        newest = _Newest()
+        with contextlib.suppress(WebSocketDisconnect), self._budget.share() as share:  # while an answer was sent
+            try:
+                stream = await self._open(socket)
+            except (PoseClientError, Problem) as error:
+                await _send(socket, _problem(error).to_dict())
+                await socket.close(_POLICY_VIOLATION)
+                return
+            await self._run(socket, stream, _Newest(share))
+
+    async def _run(self, socket: WebSocket, stream: Any, newest: _Newest) -> None:
         tasks = [
             asyncio.create_task(self._receive(socket, newest)),
             asyncio.create_task(self._answer(socket, stream, newest)),
@@ -105,8 +122,6 @@ class Streams:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-        except WebSocketDisconnect:  # while an answer was sent
-            pass
         finally:
             for task in tasks:
                 task.cancel()  # the request in flight ends with its connection
@@ -130,9 +145,14 @@ class Streams:
                 stated = _time_s(message.get("text") or "")
                 continue
             arrived = time.monotonic()
-            if newest.put(_Frame(number, message["bytes"], arrived if stated is None else stated, arrived)):
-                self._metrics.frame("replaced")
+            frame = _Frame(number, message["bytes"], arrived if stated is None else stated, arrived)
             number, stated = number + 1, None
+            try:
+                if newest.put(frame):
+                    self._metrics.frame("replaced")
+            except Problem as problem:
+                self._metrics.frame("failed")
+                await _send(socket, {"frame": frame.number, "time_s": frame.time_s, **problem.to_dict()})
 
     async def _answer(self, socket: WebSocket, stream: Any, newest: _Newest) -> None:
         """Answer the newest frame, again and again."""
@@ -145,6 +165,7 @@ class Streams:
                 newest.put_back(frame)
                 await asyncio.sleep(random.uniform(*_PAUSES_S))
                 continue
+            newest.forget(frame)
             self._metrics.frame("failed" if isinstance(outcome, Problem) else "answered")
             if not isinstance(outcome, Problem) and stream.detected:
                 self._metrics.detection()
@@ -173,7 +194,7 @@ def _time_s(text: str) -> float | None:
         value = json.loads(text)["time_s"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return float(value) if type(value) in (int, float) and math.isfinite(value) and abs(value) < 1e12 else None
+    return float(value) if type(value) in (int, float) and abs(value) < 1e12 else None
 
 
 async def _send(socket: WebSocket, content: dict[str, Any]) -> None:

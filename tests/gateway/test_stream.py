@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 
@@ -13,7 +14,7 @@ from websockets.sync.client import connect
 
 from client.tests.fake_server import OVERLOADED, FakeServer, start
 from gateway.settings import Settings
-from tests.gateway.conftest import running, until
+from tests.gateway.conftest import problem, running, until
 from tests.pictures import encode, picture_with_persons
 
 pytest.importorskip("scipy", reason="streams need scipy")
@@ -22,20 +23,20 @@ pytest.importorskip("scipy", reason="streams need scipy")
 @contextlib.contextmanager
 def stream(client, query="", **options):
     url = f"ws://{client.base_url.host}:{client.base_url.port}/v1/stream?{query}"
-    with connect(url, compression=None, **options) as socket:
-        yield socket
+    with connect(url, compression=None, **options) as film:
+        yield film
 
 
-def ask(socket, picture=b"2", time_s=None):
+def ask(film, picture=b"2", time_s=None):
     if time_s is not None:
-        socket.send(json.dumps({"time_s": time_s}))
-    socket.send(picture)
-    return json.loads(socket.recv(timeout=20))
+        film.send(json.dumps({"time_s": time_s}))
+    film.send(picture)
+    return json.loads(film.recv(timeout=20))
 
 
 def test_people_keep_their_ids(gateway):
-    with stream(gateway()) as socket:
-        answers = [ask(socket, b"3", time_s) for time_s in (0.0, 0.04, 0.08)]
+    with stream(gateway()) as film:
+        answers = [ask(film, b"3", time_s) for time_s in (0.0, 0.04, 0.08)]
     assert [answer["frame"] for answer in answers] == [0, 1, 2]
     assert [answer["time_s"] for answer in answers] == [0.0, 0.04, 0.08]
     ids = [[person["track_id"] for person in answer["people"]] for answer in answers]
@@ -45,9 +46,9 @@ def test_people_keep_their_ids(gateway):
 
 def test_the_detector_runs_in_every_nth_frame(gateway, fake):
     client = gateway()
-    with stream(client, "detect_every=3&model=a&bbox_threshold=0.2") as socket:
+    with stream(client, "detect_every=3&model=a&bbox_threshold=0.2") as film:
         for frame in range(4):
-            ask(socket, b"1", 0.04 * frame)
+            ask(film, b"1", 0.04 * frame)
     assert [request.model for request in fake.requests] == ["pose_a", *["pose_from_boxes_a"] * 2, "pose_a"]
     assert fake.requests[0].parameters == {"bbox_threshold": "0.2"}
     assert "cigpose_gateway_frames_detected_total 2.0" in client.get("/metrics").text
@@ -56,11 +57,11 @@ def test_the_detector_runs_in_every_nth_frame(gateway, fake):
 def test_one_frame_is_in_flight_and_the_newest_wins(gateway, fake):
     fake.delay_s = 0.5
     client = gateway()
-    with stream(client) as socket:
+    with stream(client) as film:
         for number in range(10):
-            socket.send(str(number).encode())
+            film.send(str(number).encode())
             time.sleep(0.01)
-        answers = [json.loads(socket.recv(timeout=20)) for _ in range(2)]
+        answers = [json.loads(film.recv(timeout=20)) for _ in range(2)]
     assert [answer["frame"] for answer in answers] == [0, 9]
     assert [request.picture for request in fake.requests] == [b"0", b"9"]
     assert fake.most_at_once == 1
@@ -69,19 +70,19 @@ def test_one_frame_is_in_flight_and_the_newest_wins(gateway, fake):
 
 
 def test_a_refused_frame_is_reported_and_the_stream_goes_on(gateway, fake):
-    with stream(gateway()) as socket:
-        first = ask(socket, b"1", 0.0)
+    with stream(gateway()) as film:
+        first = ask(film, b"1", 0.0)
         fake.failures.append((grpc.StatusCode.INVALID_ARGUMENT, "image: this JPEG is damaged"))
-        refused = ask(socket, b"1", 0.04)
-        again = ask(socket, b"1", 0.08)
+        refused = ask(film, b"1", 0.04)
+        again = ask(film, b"1", 0.08)
     assert (refused["status"], refused["detail"], refused["frame"]) == (422, "image: this JPEG is damaged", 1)
     assert again["people"][0]["track_id"] == first["people"][0]["track_id"]
 
 
 def test_an_overloaded_server_delays_a_frame_and_loses_none(gateway, fake):
     fake.failures += [OVERLOADED] * 3
-    with stream(gateway()) as socket:
-        assert len(ask(socket, b"2")["people"]) == 2
+    with stream(gateway()) as film:
+        assert len(ask(film, b"2")["people"]) == 2
     assert len(fake.requests) == 4
 
 
@@ -89,30 +90,95 @@ def test_wrong_queries_are_refused_in_words(gateway):
     client = gateway()
     for query, status, text in (
         ("detect_every=0", 400, "detect_every is '0'"),
+        ("max_lost_s=inf", 400, "max_lost_s is 'inf'"),
         ("detect=1", 400, "unknown query parameter 'detect'"),
         ("model=none", 404, "known: pose"),
     ):
-        with stream(client, query) as socket:
-            refusal = json.loads(socket.recv(timeout=20))
+        with stream(client, query) as film:
+            refusal = json.loads(film.recv(timeout=20))
             assert refusal["status"] == status and text in refusal["detail"]
             with pytest.raises(ConnectionClosed) as closed:
-                socket.recv(timeout=20)
+                film.recv(timeout=20)
         assert closed.value.rcvd.code == 1008
 
 
 def test_texts_that_state_no_time_are_ignored(gateway):
-    with stream(gateway()) as socket:
-        for text in ("", "[", "[1]", '{"time_s": "x"}', '{"time_s": 1e999}', '{"time_s": NaN}', "[" * 10**5):
-            socket.send(text)
-        answer = ask(socket)
+    huge = f'{{"time_s": 1{"0" * 400}}}'  # more than a float holds
+    with stream(gateway()) as film:
+        for text in (huge, "", "[", "[1]", '{"time_s": "x"}', '{"time_s": 1e999}', '{"time_s": NaN}', "[" * 10**5):
+            film.send(text)
+        answer = ask(film)
     assert answer["frame"] == 0 and answer["people"]
 
 
 def test_a_frame_over_the_limit_closes_the_stream(gateway):
-    with stream(gateway(max_frame_bytes=1000)) as socket:
-        socket.send(bytes(2000))
+    with stream(gateway(max_frame_bytes=1000)) as film:
+        film.send(bytes(2000))
         with pytest.raises(ConnectionClosed) as closed:
-            socket.recv(timeout=20)
+            film.recv(timeout=20)
+    assert closed.value.rcvd.code == 1009
+
+
+def test_frames_and_bodies_share_one_budget(gateway, fake):
+    client = gateway(max_body_bytes=5000)
+    with stream(client) as film:
+        ask(film)
+        fake.delay_s, before = 1, len(fake.requests)
+        film.send(bytes(2000))
+        until(lambda: len(fake.requests) > before)
+        film.send(bytes(2500))
+        assert client.get("/v1/models").status_code == 200  # time for the frame to arrive
+        refused = client.post("/v1/poses", content=bytes(1000))
+        assert (refused.status_code, "too many pictures" in problem(refused)) == (503, True)
+        film.send(bytes(2999))  # in place of the one that waits
+        film.send(bytes(3001))
+        over = json.loads(film.recv(timeout=20))
+        assert (over["frame"], over["status"]) == (4, 503) and "too many pictures" in over["detail"]
+        assert [json.loads(film.recv(timeout=20))["frame"] for _ in range(2)] == [1, 3]
+        fake.delay_s = 0
+        assert client.post("/v1/poses", content=bytes(5000)).status_code == 200, "answered frames are held no longer"
+        film.send(bytes(4000))
+    until(lambda: "cigpose_gateway_streams_in_progress 0.0" in client.get("/metrics").text)
+    assert client.post("/v1/poses", content=bytes(5000)).status_code == 200
+
+
+def test_frames_that_an_overloaded_server_delays_are_held_once(gateway, fake):
+    client = gateway(max_body_bytes=5000)
+    with stream(client) as film:
+        for _ in range(3):
+            fake.failures += [OVERLOADED] * 3
+            ask(film, bytes(4000))
+        assert client.post("/v1/poses", content=bytes(5000)).status_code == 200
+
+
+@pytest.mark.parametrize("fragments", [1, 3])
+def test_incomplete_frames_belong_to_the_budget(gateway, fragments):
+    """Bytes of a frame that has no end yet, in one piece or in fragments."""
+    client = gateway(max_body_bytes=1_500_000, max_frame_bytes=2_000_000)
+    fields = "Host: a", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    head = "\r\n".join(["GET /v1/stream HTTP/1.1", *fields, key, "", ""]).encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            caller = stack.enter_context(socket.create_connection((client.base_url.host, client.base_url.port)))
+            caller.sendall(head)
+            assert caller.recv(1000).startswith(b"HTTP/1.1 101")
+            for index in range(fragments):
+                size = 1_000_000 // fragments
+                caller.sendall(bytes([0 if index else 2, 127 | 128]) + size.to_bytes(8, "big") + bytes(4))
+                caller.sendall(bytes(size - (fragments == 1)))
+            time.sleep(0.5)
+        caller.settimeout(10)
+        closed = caller.recv(1000)
+        assert (closed[0], int.from_bytes(closed[2:4], "big")) == (0x88, 1013) and b"too many pictures" in closed
+        assert "too many pictures" in problem(client.post("/v1/poses", content=bytes(600_000)))
+    until(lambda: client.post("/v1/poses", content=bytes(1_400_000)).status_code == 200)
+
+
+def test_fragments_of_a_frame_are_limited(gateway):
+    with stream(gateway()) as film, pytest.raises(ConnectionClosed) as closed:
+        film.send(b"" for _ in range(100_000))
+        film.recv(timeout=20)
     assert closed.value.rcvd.code == 1009
 
 
@@ -121,8 +187,8 @@ def test_streams_are_guarded(gateway):
     with pytest.raises(InvalidStatus) as refused, stream(client):
         pass
     assert refused.value.response.status_code == 401
-    with stream(client, subprotocols=["cigpose", "bearer.secret"]) as socket:
-        assert socket.subprotocol == "cigpose"
+    with stream(client, subprotocols=["cigpose", "bearer.secret"]) as film:
+        assert film.subprotocol == "cigpose"
         with pytest.raises(InvalidStatus) as refused, stream(client, subprotocols=["bearer.secret"]):
             pass
         assert refused.value.response.status_code == 503
@@ -144,8 +210,8 @@ def test_a_stream_that_is_closed_cancels_its_request():
     ended, fake = threading.Event(), Watched(delay_s=5)
     handle = start(fake)
     with running(Settings(url=fake.url)) as client:
-        with stream(client) as socket:
-            socket.send(b"1")
+        with stream(client) as film:
+            film.send(b"1")
             until(lambda: fake.requests)
         assert ended.wait(4)
         until(lambda: "cigpose_gateway_streams_in_progress 0.0" in client.get("/metrics").text)
@@ -160,11 +226,11 @@ def memory_mb():
 async def _film(url, pictures, frames, offset):
     """Send frames one by one, and return the answers."""
     answers = []
-    async with connect_async(url, compression=None) as socket:
+    async with connect_async(url, compression=None) as film:
         for number in range(frames):
-            await socket.send(json.dumps({"time_s": number / 25}))
-            await socket.send(pictures[(number + offset) % len(pictures)])
-            answers.append(json.loads(await asyncio.wait_for(socket.recv(), 120)))
+            await film.send(json.dumps({"time_s": number / 25}))
+            await film.send(pictures[(number + offset) % len(pictures)])
+            answers.append(json.loads(await asyncio.wait_for(film.recv(), 120)))
     return answers
 
 
