@@ -14,8 +14,10 @@ export function setToken(text) {
   sessionStorage.setItem("token", text);
 }
 
+export const credentials = () => (token ? { authorization: `Bearer ${token}` } : {});
+
 async function call(path, options = {}) {
-  const headers = { ...options.headers, ...(token && { authorization: `Bearer ${token}` }) };
+  const headers = { ...options.headers, ...credentials() };
   let answer;
   try {
     answer = await fetch(path, { ...options, headers });
@@ -33,6 +35,8 @@ async function call(path, options = {}) {
 export const about = async () => (await call("about.json")).json();
 
 export const models = async () => (await call("v1/models")).json();
+
+export const sample = async (name) => (await call(`samples/${encodeURIComponent(name)}`)).blob();
 
 // Returns {record, times}: the people, and milliseconds by stage.
 export async function poses(blob, query, signal) {
@@ -56,28 +60,30 @@ export class Stream {
     const url = new URL(`v1/stream?${query}`, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.socket = new WebSocket(url, ["cigpose", ...(token ? [`bearer.${token}`] : [])]);
-    this.opened = new Promise((resolve, reject) => {
-      this.socket.onopen = resolve;
-      this.socket.onclose = (event) => {
-        const refused = new Refused(event.code, event.reason || "The stream was closed. Is the gateway still running?");
-        reject(refused);
-        this.waiting?.reject(refused);
-      };
-    });
+    this.opened = new Promise((resolve) => { this.socket.onopen = resolve; });
+    this.socket.onclose = ({ code, reason }) => this.fail(code, reason || "The stream was closed. Is the gateway still running?");
     this.socket.onmessage = ({ data }) => {
-      const answer = JSON.parse(data);
+      const { status, detail, ...answer } = JSON.parse(data);
+      if (detail && answer.frame === undefined) return this.fail(status, detail); // the stream is refused, not a frame
       const { resolve, reject } = this.waiting;
       this.waiting = null;
-      if (answer.detail) reject(new Refused(answer.status, answer.detail));
+      if (detail) reject(new Refused(status, detail));
       else resolve(answer);
     };
   }
 
+  // No frame is answered any more. `failure` says why; the first reason counts.
+  fail(status, detail) {
+    this.failure ??= new Refused(status, detail);
+    this.waiting?.reject(this.failure);
+  }
+
   // Sends a JPEG with its time in seconds; returns {record, times}.
   async ask(blob, seconds) {
-    await this.opened;
-    const started = performance.now();
+    if (this.failure) throw this.failure;
     const answer = new Promise((resolve, reject) => { this.waiting = { resolve, reject }; });
+    await Promise.race([this.opened, answer]);
+    const started = performance.now();
     this.socket.send(JSON.stringify({ time_s: seconds }));
     this.socket.send(blob);
     const { server_ms: server, ...record } = await answer;

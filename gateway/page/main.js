@@ -1,6 +1,6 @@
 // The page: pictures, films and the camera in, drawn people out.
 
-import { about, models, poses, Refused, setToken, Stream } from "./api.js";
+import { about, models, poses, Refused, sample, setToken, Stream } from "./api.js";
 import { draw, nearest } from "./draw.js";
 import { Film, openPicture } from "./media.js";
 import { byId, connectTheme, Panel, showTimes } from "./panel.js";
@@ -12,7 +12,7 @@ const SETTLE_MS = 150; // from the last move of a slider to the request
 
 const canvas = byId("canvas"), context = canvas.getContext("2d");
 const space = new Space(byId("space"));
-const page = { sets: {}, models: [], source: null, picture: null, record: null, film: null, stream: null };
+const page = { sets: {}, models: [], source: null, picture: null, record: null, film: null, stream: null, choice: null };
 const panel = new Panel(askSoon, paint);
 
 function model() {
@@ -49,8 +49,13 @@ function show(record, times) {
   showTimes({ ...times, draw: performance.now() - started });
   const count = record?.people.length ?? 0;
   const more = record?.persons_detected > count ? ` of ${record.persons_detected}` : "";
-  byId("status").value = record ? (count ? `${count}${more} ${count === 1 ? "person" : "people"}` : "Nobody found") : "";
+  say(record ? (count ? `${count}${more} ${count === 1 ? "person" : "people"}` : "Nobody found") : "");
   for (const id of ["save-json", "save-picture", "copy-curl"]) byId(id).disabled = !record;
+}
+
+// Screen readers read each new text aloud, so the same one is not set again.
+function say(text) {
+  if (byId("status").value !== text) byId("status").value = text;
 }
 
 function tell(error) {
@@ -58,7 +63,14 @@ function tell(error) {
   byId("problem").hidden = !error;
   byId("problem").textContent = error?.message ?? "";
   if (error && !(error instanceof Refused)) console.error(error);
-  if (error?.status === 401) byId("token-dialog").showModal();
+  if (error?.status === 401) askToken();
+}
+
+function askToken() {
+  const dialog = byId("token-dialog");
+  if (dialog.open) return;
+  dialog.returnValue = ""; // which Escape leaves as it is
+  dialog.showModal();
 }
 
 // Pictures: the newest request replaces the one before.
@@ -70,6 +82,7 @@ async function ask() {
   const own = (request = new AbortController());
   byId("busy").hidden = false;
   try {
+    await needModels();
     const { record, times } = await poses(page.source.blob, panel.query(model().name), own.signal);
     tell(null);
     show(record, times);
@@ -92,9 +105,12 @@ function askSoon() {
   settling = setTimeout(() => (page.film ? restart() : ask()), SETTLE_MS);
 }
 
-async function usePicture(file, name) {
-  stop();
-  page.source = await openPicture(file, name ?? file.name ?? "picture");
+async function usePicture(opening, name) {
+  const own = stop();
+  const file = await opening;
+  const source = await openPicture(file, name ?? file.name ?? "picture");
+  if (own !== page.choice) return; // something else was chosen meanwhile
+  page.source = source;
   page.picture = page.source.bitmap;
   byId("drop").classList.toggle("empty", !page.picture);
   page.record = null;
@@ -104,12 +120,18 @@ async function usePicture(file, name) {
 
 // Films and cameras: one frame in flight; the frame that was answered is the one that is drawn.
 async function useFilm(opening) {
-  stop();
+  const own = stop();
   try {
-    page.film = await opening;
+    const film = await opening;
+    if (own !== page.choice) return film.close();
+    page.film = film;
+    await needModels();
   } catch (error) {
+    if (own !== page.choice) return;
+    stop();
     return tell(error);
   }
+  if (own !== page.choice) return;
   page.source = null;
   byId("drop").classList.remove("empty");
   byId("pause").hidden = byId("stream-section").hidden = false;
@@ -138,15 +160,16 @@ async function run(film, stream) {
       show(record, times);
       rate = 0.9 * rate + 100 / (performance.now() - before);
       before = performance.now();
-      byId("status").value += ` · ${rate.toFixed(0)} frames/s`;
+      byId("rate").textContent = `${rate.toFixed(0)} frames/s`;
     } catch (error) {
       if (page.stream !== stream) return;
+      if (stream.failure) stop();
       tell(error);
-      if (stream.socket.readyState > WebSocket.OPEN) return stop();
     }
   }
 }
 
+// Ends what is shown or being opened. Returns the mark of the next choice.
 function stop() {
   request.abort();
   page.stream?.close();
@@ -155,7 +178,9 @@ function stop() {
   byId("busy").hidden = byId("pause").hidden = byId("stream-section").hidden = true;
   byId("camera").setAttribute("aria-pressed", false);
   byId("pause").textContent = "Pause";
+  byId("rate").textContent = "";
   tell(null);
+  return (page.choice = {});
 }
 
 function use(file) {
@@ -195,8 +220,8 @@ function connectHint() {
   canvas.onpointerleave = () => { hint.hidden = true; };
   canvas.onpointermove = canvas.onpointerdown = (event) => {
     const area = canvas.getBoundingClientRect(), chosen = look();
-    const scale = (page.picture?.width ?? 1) / area.width; // picture pixels in one of the screen
-    const across = (event.clientX - area.left) * scale, x = chosen.mirror ? page.picture.width - across : across;
+    const width = page.picture?.width ?? 1, scale = width / area.width; // picture pixels in one of the screen
+    const across = (event.clientX - area.left) * scale, x = chosen.mirror ? width - across : across;
     const found = nearest(page.record, chosen, setOf(page.record), x, (event.clientY - area.top) * scale, 14 * scale);
     hint.hidden = !found;
     if (!found) return;
@@ -211,7 +236,7 @@ function showSamples(names) {
   byId("samples").replaceChildren(...names.map((name) => {
     const button = Object.assign(document.createElement("button"), { type: "button", title: name });
     button.append(Object.assign(new Image(), { src: `samples/${encodeURIComponent(name)}`, alt: `sample ${name}`, loading: "lazy" }));
-    button.onclick = async () => usePicture(await (await fetch(`samples/${encodeURIComponent(name)}`)).blob(), name).catch(tell);
+    button.onclick = () => usePicture(sample(name), name).catch(tell);
     return button;
   }));
 }
@@ -220,7 +245,6 @@ function chooseModel() {
   const chosen = model(), count = `${chosen.keypoints} keypoints`;
   byId("about-model").textContent = chosen.keypoint_set_3d ? `${count}, 3-D` : chosen.kind === "bottom_up" ? `${count}, bottom-up` : count;
   panel.fit(chosen, page.sets[chosen.keypoint_set]);
-  askSoon();
 }
 
 async function loadModels() {
@@ -233,16 +257,27 @@ async function loadModels() {
   chooseModel();
 }
 
+async function needModels() {
+  if (!page.models.length) await loadModels();
+}
+
 async function start() {
   connectTheme();
   connectSources();
   connectHint();
   connectSaving(page, { model, query: () => panel.query(model().name), look, setOf, tell });
-  byId("model").onchange = chooseModel;
+  byId("model").onchange = () => {
+    chooseModel();
+    askSoon();
+  };
   byId("drop").classList.add("empty");
   byId("token-dialog").onclose = () => {
-    setToken(byId("token").value.trim());
-    loadModels().then(() => tell(null), tell);
+    if (!byId("token-dialog").returnValue) return; // cancelled
+    setToken(byId("token").value);
+    loadModels().then(() => {
+      tell(null);
+      askSoon();
+    }, tell);
   };
   const { note, samples } = await about();
   byId("note").textContent = note;

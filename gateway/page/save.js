@@ -1,5 +1,6 @@
 // What a visitor takes away: the answer as JSON, the drawn picture, and the request as a curl line.
 
+import { credentials } from "./api.js";
 import { draw } from "./draw.js";
 import { byId } from "./panel.js";
 
@@ -17,7 +18,8 @@ export function connectSaving(page, { query, look, setOf, tell }) {
   byId("copy-curl").onclick = async () => {
     const url = new URL(`v1/poses?${query()}`, location.href);
     const name = page.source?.name ?? "frame.jpg";
-    const text = `curl --data-binary '@${name.replaceAll("'", "'\\''")}' '${url}'`;
+    const headers = Object.entries(credentials()).map(([key, value]) => `-H ${quoted(`${key}: ${value}`)}`);
+    const text = ["curl", ...headers, "--data-binary", quoted(`@${name}`), quoted(url.href)].join(" ");
     try {
       await navigator.clipboard.writeText(text);
       byId("status").value = "Copied";
@@ -26,6 +28,9 @@ export function connectSaving(page, { query, look, setOf, tell }) {
     }
   };
 }
+
+// For a shell.
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
 function save(blob, name) {
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });

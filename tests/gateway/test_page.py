@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 
@@ -73,8 +74,9 @@ def visit(browser, url, request):
     problems = []
     with contextlib.ExitStack() as stack:
 
-        def opened(address=url, **options):
-            context = stack.enter_context(closing(browser.new_context(permissions=["camera"], **options)))
+        def opened(address=url, shown="#model option", **options):
+            permissions = ["camera", "clipboard-read", "clipboard-write"]
+            context = stack.enter_context(closing(browser.new_context(permissions=permissions, **options)))
             page = context.new_page()
             page.set_default_timeout(20_000)
             page.on("pageerror", lambda error: problems.append(str(error)))
@@ -85,7 +87,7 @@ def visit(browser, url, request):
                 ),
             )
             page.goto(address)
-            page.wait_for_selector("#model option", state="attached")
+            page.wait_for_selector(shown, state="attached")
             return page
 
         yield opened
@@ -155,6 +157,156 @@ def test_a_sample_is_answered_and_saved(visit, fake, tmp_path):
     screenshot(page, "sample")
 
 
+@pytest.mark.parametrize("token", ["", "se~cret"])
+def test_the_copied_curl_line_works_in_a_shell(visit, gateway, tmp_path, token):
+    name = """it's a "photo" of $HOME & `more`; really.jpg"""
+    (tmp_path / name).write_bytes(PICTURE)
+    page = visit(str(gateway(token=token, rate=0).base_url), shown="#token-dialog[open]" if token else "#model option")
+    if token:
+        give(page, token)
+    page.set_input_files("#file", str(tmp_path / name))
+    answered(page)
+    move(page, "#bbox_threshold", "0.4")
+    answered(page)
+    page.click("#copy-curl")
+    page.wait_for_selector("#status:has-text('Copied')")
+    line = page.evaluate("navigator.clipboard.readText()")
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    with page.expect_download() as saved:
+        page.click("#save-json")
+    assert json.loads(done.stdout) == json.loads(Path(saved.value.path()).read_text())
+    assert "bbox_threshold=0.4" in line
+
+
+def give(page, token):
+    page.fill("#token", token)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#token-dialog:not([open])", state="attached")
+
+
+def move(page, slider, value):
+    """Move a slider, and wait for the request that follows."""
+    with page.expect_response("**/v1/poses*"):
+        page.locator(slider).fill(value)
+
+
+def test_a_token_is_asked_for_until_it_is_right(visit, gateway):
+    page = visit(str(gateway(token="secret", rate=0).base_url), shown="#token-dialog[open]")
+    assert page.evaluate("document.activeElement.id") == "token"
+    screenshot(page, "token")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(300)
+    assert page.is_hidden("#token-dialog") and "token" in page.inner_text("#problem")
+    upload(page)  # asks again
+    page.wait_for_selector("#token-dialog[open]")
+    page.fill("#token", "wrong")
+    with page.expect_response("**/v1/models") as refused:
+        page.keyboard.press("Enter")
+    assert refused.value.status == 401
+    page.wait_for_selector("#token-dialog[open]")
+    page.click("text=Cancel")
+    assert page.is_hidden("#token-dialog")
+    upload(page)
+    page.wait_for_selector("#token-dialog[open]")
+    give(page, "secret")
+    answered(page)
+    assert page.is_hidden("#problem")
+    page.click("#camera")  # whose stream carries the token as well
+    page.wait_for_selector("#rate:has-text('frames/s')")
+    page.reload()  # the browser's tab remembers it
+    page.wait_for_selector("#model option", state="attached")
+    assert page.is_hidden("#token-dialog")
+
+
+def test_a_dropped_file_is_answered(visit, fake, tmp_path):
+    picture = tmp_path / "dropped.jpg"
+    picture.write_bytes(PICTURE)
+    page = visit()
+    x, y = center(page, "#drop")
+    drag = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(picture)], "dragOperationsMask": 1}
+
+    def send(kind):
+        drag.send("Input.dispatchDragEvent", {"type": kind, "x": x, "y": y, "data": data})
+
+    send("dragEnter")
+    send("dragOver")
+    page.wait_for_selector("#drop.over")
+    send("drop")
+    answered(page)
+    assert fake.requests[-1].picture == PICTURE
+    assert page.get_attribute("#drop", "class") == "", "neither empty nor dragged over"
+
+
+def test_a_pasted_picture_is_answered(visit, fake):
+    page = visit()
+    png = base64.b64encode(encode(noise_picture(64, 48), ".png")).decode()
+    page.evaluate(
+        """async (text) => {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const blob = new Blob([bytes], { type: "image/png" });
+            await navigator.clipboard.write([new ClipboardItem({ "image/png": blob })]);
+        }""",
+        png,
+    )
+    page.keyboard.press("Control+V")
+    answered(page)
+    assert cv2.imdecode(np.frombuffer(fake.requests[-1].picture, np.uint8), cv2.IMREAD_COLOR).shape == (48, 64, 3)
+
+
+def test_the_keypoint_below_the_mouse_is_named(visit, fake):
+    page = visit()
+    page.select_option("#model", "pose_body")
+    upload(page)
+    answered(page)
+    with PoseClient(fake.url, model="body") as client:
+        poses = client.estimate(PICTURE)
+    area = page.locator("#canvas").bounding_box()
+    scale = area["width"] / 320
+    x, y = poses.keypoints[1, 16] * scale
+    page.mouse.move(area["x"] + x, area["y"] + y)
+    assert page.inner_text("#hint") == f"right ankle {poses.keypoint_scores[1, 16]:.2f} · 1"
+    screenshot(page, "hint")
+    page.mouse.move(area["x"] + area["width"] - 5, area["y"] + area["height"] - 5)
+    assert page.is_hidden("#hint")
+    page.mouse.move(area["x"] + x, area["y"] + y)
+    assert page.is_visible("#hint")
+    page.hover("#open")
+    assert page.is_hidden("#hint")
+
+
+def test_the_last_choice_counts(visit):
+    """A sample that arrives late does not replace what was chosen after it."""
+    page = visit()
+    waiting = []
+    page.route("**/samples/first.jpg", lambda route: waiting.append(route))
+    page.click("#samples button")
+    until(lambda: page.wait_for_timeout(20) or waiting)
+    upload(page, encode(noise_picture(64, 48), ".jpg"))
+    answered(page)
+    for route in waiting:
+        route.continue_()
+    page.wait_for_timeout(500)
+    assert pixels(page).shape == (48, 64, 3)
+
+
+def test_a_server_that_starts_later_is_found(visit):
+    late = FakeServer(networks="a")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with running(Settings(url=address, rate=0)) as client:
+        page = visit(str(client.base_url), shown="#problem:not([hidden])")
+        upload(page)
+        page.wait_for_timeout(300)
+        assert page.is_visible("#problem") and "undefined" not in page.inner_text("#problem")
+        handle = start(late, address)
+        until(lambda: client.get("/readyz").status_code == 200)
+        upload(page)
+        answered(page)
+        assert page.is_hidden("#problem")
+        handle.stop(None).wait()
+
+
 def test_a_moved_slider_asks_again_and_is_remembered(visit, fake):
     page = visit()
     upload(page)
@@ -213,7 +365,7 @@ def test_the_camera_is_followed_until_it_is_switched_off(visit, fake):
     page = visit()
     before = len(fake.requests)
     page.click("#camera")
-    page.wait_for_selector("#status:has-text('frames/s')")
+    page.wait_for_selector("#rate:has-text('frames/s')")
     until(lambda: page.wait_for_timeout(50) or len(fake.requests) > before + 5)
     assert page.get_attribute("#camera", "aria-pressed") == "true"
     assert all(request.picture.startswith(b"\xff\xd8") for request in fake.requests[before:]), "frames are JPEG"
@@ -250,6 +402,27 @@ def test_a_refused_stream_is_reported(visit, fake):
     assert "internal error" in page.inner_text("#problem")
     page.click("#camera")
     fake.failures.clear()
+
+
+@pytest.mark.parametrize(("settings", "text"), [({"max_streams": 0}, "stream was closed"), ({}, "detect_every is '0'")])
+def test_a_stream_that_ends_is_reported(visit, gateway, settings, text):
+    """Before a frame is asked for, and in words if the gateway gives any."""
+    page = visit(str(gateway(rate=0, **settings).base_url))
+    page.evaluate("Object.assign(document.querySelector('#detect_every'), { min: 0, value: 0 })")
+    page.click("#camera")
+    page.wait_for_selector("#problem:not([hidden])")
+    page.wait_for_timeout(300)
+    assert text in page.inner_text("#problem")
+    assert page.get_attribute("#camera", "aria-pressed") == "false"
+
+
+def test_a_gateway_that_stops_is_reported(visit, fake):
+    with running(Settings(url=fake.url, rate=0)) as client:
+        page = visit(str(client.base_url))
+        page.click("#camera")
+        page.wait_for_selector("#rate:has-text('frames/s')")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert page.get_attribute("#camera", "aria-pressed") == "false"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
