@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -156,7 +155,7 @@ class Guard:
         origin = call.headers.get("origin")
         return (
             origin is None
-            or urlsplit(origin).netloc == call.headers.get("host")
+            or origin.partition("://")[2] == call.headers.get("host")
             or origin in self._settings.cors
             or "*" in self._settings.cors
         )

@@ -150,6 +150,11 @@ class _Stream(WebSocketsSansIOProtocol):  # type: ignore[misc]
         except Problem as problem:
             self._fail(CloseCode.TRY_AGAIN_LATER, problem.detail)
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response and self.close_sent:  # a refusal, which uvicorn takes for a missing answer and logs
+            self.handshake_complete = True
+
     def _fail(self, code: CloseCode, reason: str) -> None:
         self.conn.fail(code, reason)
         self.transport.write(b"".join(self.conn.data_to_send()))

@@ -10,6 +10,7 @@ import time
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from gateway import serve
 from gateway.settings import Settings
@@ -93,6 +94,8 @@ def test_connections_with_a_request_are_kept(fake):
             sockets(int(port), 700),
         ):
             film.send(b"2")
+            with pytest.raises(InvalidStatus, match="403"), stream(httpx.Client(base_url=url), origin="http://[a"):
+                pass
             assert all(caller.recv(12) == b"HTTP/1.1 200" for caller in asked)
             assert len(json.loads(film.recv(timeout=20))["people"]) == 2
             assert httpx.get(f"{url}/healthz").status_code == 200
