@@ -56,7 +56,15 @@ def create_app(settings: Settings, budget: Budget) -> FastAPI:
         refresh.cancel()
         await networks.close()
 
-    app = FastAPI(title="CIGPose", description=_ABOUT, version="1", docs_url=None, redoc_url=None, lifespan=connected)
+    app = FastAPI(
+        title="CIGPose",
+        description=_ABOUT,
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=connected,
+    )
     _add_api(app, PoseRoute(settings, networks, budget), networks)
     app.router.routes.append(WebSocketRoute("/v1/stream", Streams(settings, networks, metrics, budget).serve))
     app.add_route("/metrics", metrics.page, include_in_schema=False)

@@ -36,6 +36,10 @@ class _Files(StaticFiles):
 
 def add_page(app: FastAPI, settings: Settings) -> None:
     """Add the page at `/`, the description of the API at `/docs`, and the samples at `/samples/`."""
+    files = _Files(directory=_FOLDER)
+
+    async def page(request: Request) -> Response:
+        return await files.get_response(request.path_params.get("name", "index.html"), request.scope)
 
     async def docs(_: Request) -> Response:
         return FileResponse(_FOLDER / "docs.html", headers=_HEADERS)
@@ -49,7 +53,8 @@ def add_page(app: FastAPI, settings: Settings) -> None:
     app.add_route("/about.json", about, include_in_schema=False)
     if settings.samples:
         app.mount("/samples", _Files(directory=settings.samples))
-    app.mount("/", _Files(directory=_FOLDER, html=True))
+    app.add_route("/", page, include_in_schema=False)
+    app.add_route("/{name}", page, include_in_schema=False)  # a mount would also match wrong methods of the API
 
 
 def _samples(folder: Path | None) -> list[str]:

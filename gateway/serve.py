@@ -15,11 +15,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 
 from gateway.app import create_app
-from gateway.limits import Budget
+from gateway.limits import GUARDED, Budget
 from gateway.problems import Problem
 from gateway.settings import Settings
 
 _IDLE_S = 30  # connections without a request, and those whose caller reads no answer, are closed
+_MALFORMED = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 _MOST_ENDING = 64  # closed connections that the event loop has not noticed yet
 _MOST_FRAGMENTS = 1024  # of one message of a stream
 _OTHER_FILES = 128  # open files that are no connections of callers
@@ -28,8 +29,9 @@ _OTHER_FILES = 128  # open files that are no connections of callers
 class _Listener(socket.socket):
     """A listening socket that limits the connections, those whose TLS handshake is not complete included.
 
-    Beyond the limit, the one that has been without a request for the longest time is closed. If every one has a
-    request, the new one is. uvicorn's `limit_concurrency` closes none, counts no handshakes and refuses health checks.
+    Beyond the limit, the one that has been without a request of the API for the longest time is closed. If every one
+    has one, the new one is; such requests have a smaller limit of their own. uvicorn's `limit_concurrency` closes none,
+    counts no handshakes and refuses health checks.
     """
 
     def __init__(self, listener: socket.socket, limit: int):
@@ -56,7 +58,7 @@ class _Listener(socket.socket):
         return connection, address
 
     def busy(self, file: int) -> None:
-        """Note that a connection has a request."""
+        """Note that a connection has a request of the API."""
         self._busy.add(file)
 
     def idle(self, file: int) -> None:
@@ -107,15 +109,19 @@ class _Http(H11Protocol):  # type: ignore[misc]
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._has_request():
-            self.config.listener.busy(self._file)
+        self._count()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()  # which may begin the next request
-        if not self._has_request() and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.config.listener.idle(self._file)
             self._head.cancel()
             self._head = self.loop.call_later(_IDLE_S, self._close_idle)
+        super().on_response_complete()  # which may begin the next request
+        self._count()
+
+    def _count(self) -> None:
+        if self._has_request() and self.scope["path"].startswith(GUARDED):
+            self.config.listener.busy(self._file)
 
     def _has_request(self) -> bool:
         is_stream = self not in self.connections  # uvicorn has handed the connection over
@@ -131,15 +137,19 @@ class _Stream(WebSocketsSansIOProtocol):  # type: ignore[misc]
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._file: int = transport.get_extra_info("socket").fileno()
         self._incomplete = self.config.budget.share()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.config.listener.gone(self.transport.get_extra_info("socket").fileno())
+        self.config.listener.gone(self._file)
         self._incomplete.close()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if not self.handshake_initiated:  # uvicorn passes on whole heads only, and waits for more of a malformed one
+            self.transport.write(_MALFORMED)
+            self.transport.close()
         if self.transport.is_closing():
             return
         if len(self.frames) > _MOST_FRAGMENTS:  # their number is not limited by their size: they may be empty

@@ -138,6 +138,22 @@ def test_metrics_count_requests(gateway):
     assert samples["cigpose_gateway_request_seconds_count", "/v1/poses"] == 2
 
 
+def test_wrong_methods_and_paths_are_refused_in_words(gateway):
+    client = gateway()
+    for method, path, status in (
+        ("GET", "/v1/poses", 405),
+        ("PUT", "/v1/models", 405),
+        ("POST", "/", 405),
+        ("GET", "/v1/", 404),
+        ("GET", "/nothing.js", 404),
+        ("GET", "/%00", 404),
+        ("GET", "/..%2fsettings.py", 404),
+    ):
+        answer = client.request(method, path)
+        assert (answer.status_code, problem(answer) != "") == (status, True), path
+    assert client.get("/v1/poses").headers["allow"] == "POST"
+
+
 def test_the_description_of_the_api_is_complete(gateway):
     client = gateway()
     described = client.get("/openapi.json").json()

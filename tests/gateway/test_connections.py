@@ -65,6 +65,7 @@ SENT = {
     "nothing": b"",
     "half a head": b"POST /v1/poses HTTP/1.1\r\nHost: a\r\n",
     "half a head after a request": REQUEST + b"GET / HTTP/1.1\r\n",
+    "a malformed stream": b"POST /v1/stream HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
     "half a body that is refused": b"POST /v1/poses HTTP/1.1\r\nHost: a\r\nContent-Length: 900000000\r\n\r\n3",
 }
 
