@@ -28,6 +28,7 @@ class Networks:
         self._settings = settings
         self._models: tuple[ServedModel, ...] = ()
         self._clients: dict[str, AsyncPoseClient] = {}
+        self._asked: asyncio.Task[bool] | None = None
 
     def open(self) -> None:
         """Create the connection, inside the running loop."""
@@ -75,8 +76,10 @@ class Networks:
             await asyncio.sleep(_REFRESH_S)
 
     async def is_ready(self) -> bool:
-        """Return whether the server serves its default network."""
-        return await self._own.is_ready(timeout_s=_READY_TIMEOUT_S)
+        """Return whether the server serves its default network. Callers share a question: their number has no limit."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.create_task(self._own.is_ready(timeout_s=_READY_TIMEOUT_S))
+        return await asyncio.shield(self._asked)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from cigpose_client import Overloaded, PoseClientError, Poses
+from cigpose_client.streams import StreamOptions
 from pydantic import Field, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -36,7 +37,10 @@ class StreamQuery(NetworkQuery):
     detect_every: int = Field(1, ge=1, description="the detector runs in every N-th frame")
     smooth: bool = Field(True, description="whether keypoints are smoothed")
     max_lost_s: float = Field(
-        2.0, ge=0, allow_inf_nan=False, description="seconds for which an id is kept for a person who is not found"
+        StreamOptions.max_lost_s,
+        ge=0,
+        allow_inf_nan=False,
+        description="seconds for which an id is kept for a person who is not found",
     )
 
 

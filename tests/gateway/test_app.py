@@ -1,8 +1,11 @@
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from client.tests.fake_server import FakeServer, start
 from gateway.limits import Rate, _caller
 from gateway.settings import Settings
 from tests.gateway.conftest import problem, running, until
@@ -42,6 +45,22 @@ def test_readiness_follows_the_server(gateway):
     client = gateway()
     assert client.get("/readyz").status_code == 200
     assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_callers_share_one_question_for_readiness():
+    class Counting(FakeServer):
+        def ModelReady(self, message, context):
+            asked.append(message.name)
+            time.sleep(0.5)
+            return super().ModelReady(message, context)
+
+    asked, fake = [], Counting()
+    handle = start(fake)
+    with running(Settings(url=fake.url)) as client, ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(lambda _: client.get("/readyz").status_code, range(10)))
+        assert answers == [200] * 10 and 1 <= len(asked) < 5
+        assert client.get("/readyz").status_code == 200
+    handle.stop(None).wait()
 
 
 def test_a_token_is_needed_for_the_api_only(gateway):
