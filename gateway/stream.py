@@ -138,7 +138,11 @@ class Streams:
             raise query_problem(error.errors()[0]) from None
         client, _ = await self._networks.client(query.model)
         return client.stream(
-            detect_every=query.detect_every, smooth=query.smooth, max_lost_s=query.max_lost_s, options=query.options
+            detect_every=query.detect_every,
+            smooth=query.smooth,
+            max_lost_s=query.max_lost_s,
+            appearance=False,  # the gateway decodes no pictures of its callers
+            options=query.options,
         )
 
     async def _receive(self, socket: WebSocket, newest: _Newest) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from cigpose_client import Poses
 from cigpose_client._retry import Call
 from cigpose_client.outputs import write_file
-from cigpose_client.streams.frame import frame_call
+from cigpose_client.streams.frame import frame_call, frame_pixels
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
 
@@ -51,18 +51,20 @@ def tracked(frames: Iterable[Detected], options: StreamOptions = StreamOptions(s
             return poses
             yield
 
+        pixels = frame_pixels(state, options, frame.picture, frame.picture) if frame.picture else None
         try:
-            next(frame_call(state, frame.time_s, options, ask))
+            next(frame_call(state, frame.time_s, options, ask, pixels))
         except StopIteration as stop:
             state, poses = stop.value
-            answers.append(replace(frame, poses=poses))
+            answers.append(replace(frame, poses=poses, picture=b""))
     return answers
 
 
 def with_truth(frame: FilmFrame, poses: Poses) -> Detected:
     """Return the answer to a rendered frame beside its truth."""
     boxes = np.array([each.person.bbox_xyxy for each in frame.people], np.float64).reshape(-1, 4)
-    return Detected(frame.time_s, np.array([each.track_id for each in frame.people], np.int64), boxes, poses)
+    ids = np.array([each.track_id for each in frame.people], np.int64)
+    return Detected(frame.time_s, ids, boxes, poses, frame.jpeg)
 
 
 def network_answers(film: Film) -> Iterator[Detected]:

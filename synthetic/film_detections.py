@@ -28,12 +28,14 @@ class Detected:
         track_ids: (P,) of the people who can be seen.
         bboxes: (P, 4) their boxes, xyxy pixels.
         poses: the detections.
+        picture: the encoded frame; empty if nothing was rendered.
     """
 
     time_s: float
     track_ids: NDArray[np.int64]
     bboxes: Array
     poses: Poses
+    picture: bytes = b""
 
 
 def detections(film: Film) -> list[Detected]:

@@ -85,10 +85,11 @@ class AsyncPoseClient(BaseClient):
         detect_every_s: float | None = None,
         smooth: bool | Smoothing = True,
         max_lost_s: float = 3.0,
+        appearance: bool = True,
         options: AnyOptions | None = None,
     ) -> AsyncPoseStream:
         """See `PoseClient.stream`."""
-        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s)
+        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s, appearance=appearance)
         return AsyncPoseStream(self, settings, self._or_own(options))
 
     async def is_ready(self, *, timeout_s: float | None = None) -> bool:

@@ -107,6 +107,7 @@ class PoseClient(BaseClient):
         detect_every_s: float | None = None,
         smooth: bool | Smoothing = True,
         max_lost_s: float = 3.0,
+        appearance: bool = True,
         options: AnyOptions | None = None,
     ) -> PoseStream:
         """Return the stream of one film or camera: its people keep their ids from frame to frame.
@@ -117,12 +118,14 @@ class PoseClient(BaseClient):
             detect_every_s: seconds in place of `detect_every`.
             smooth: whether keypoints are smoothed, or the parameters of the filter.
             max_lost_s: seconds for which a lost person keeps the id.
+            appearance: whether colours of clothes and skin help to tell people apart. Frames other than arrays need
+                OpenCV for it (extra `draw`).
             options: as for `estimate`.
 
         Raises:
             ValueError: an argument is outside its range.
         """
-        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s)
+        settings = StreamOptions(detect_every, detect_every_s, smooth, max_lost_s, appearance=appearance)
         return PoseStream(self, settings, self._or_own(options))
 
     def is_ready(self, *, timeout_s: float | None = None) -> bool:

@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cigpose_client._errors import ModelNotReady
+from cigpose_client._image import Image
 from cigpose_client._poses import FloatArray, Poses
 from cigpose_client._retry import Call
 from cigpose_client.streams import motion
+from cigpose_client.streams.appearance import Looks, Pixels, learned, looks, pixels_of
 from cigpose_client.streams.association import Array, Rows, sizes
 from cigpose_client.streams.matching import Match, associate, found_by_boxes
 from cigpose_client.streams.options import Smoothing, StreamOptions
@@ -21,7 +23,13 @@ _PAUSE_S = 0.5  # a longer step restarts the filters
 _ROUNDING_S = 1e-6
 
 
-def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callable[[FloatArray | None], Call]) -> Call:
+def frame_call(
+    state: State,
+    time_s: float,
+    options: StreamOptions,
+    ask: Callable[[FloatArray | None], Call],
+    pixels: Pixels | None = None,
+) -> Call:
     """Return the steps of one frame; the result is the state after it, and the people with their ids.
 
     Args:
@@ -29,6 +37,7 @@ def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callabl
         time_s: time of the frame.
         options: of the stream.
         ask: returns the call for the people in (N, 4) boxes, or for None that of the detector; the results are `Poses`.
+        pixels: of the frame; without them appearance is not compared.
     """
     state = _continued(state, time_s, options)
     if state.tracks is not None and _without_detector(state, time_s, options):
@@ -40,15 +49,31 @@ def frame_call(state: State, time_s: float, options: StreamOptions, ask: Callabl
                 raise
             state = replace(state, boxes_work=False)
         else:
-            match = found_by_boxes(tracks, poses, time_s, options.score_fall)
+            seen = looks(pixels, poses)
+            match = found_by_boxes(tracks, poses, seen, time_s, options.score_fall)
             if match is not None:
-                return advance(replace(state, troubles=0), poses, match, time_s, False, options)
+                return advance(replace(state, troubles=0), poses, seen, match, time_s, False, options)
             pause = min(2**state.troubles, options.detect_every)  # frames
             state = replace(state, troubles=state.troubles + 1, boxes_from=state.frame + 1 + pause)
     poses = yield from ask(None)
     state = _fitting(replace(state, boxes_work=state.boxes_work and not poses.bottom_up), poses)
-    match = associate(state.tracks, poses, time_s)
-    return advance(state, poses, match, time_s, True, options)
+    seen = looks(pixels, poses)
+    match = associate(state.tracks, state.visible, poses, seen, time_s)
+    return advance(state, poses, seen, match, time_s, True, options)
+
+
+def frame_pixels(state: State, options: StreamOptions, image: Image, picture: bytes) -> Pixels | None:
+    """Return what `frame_call` compares appearance by; None if nobody is known, or not asked for, or without OpenCV.
+
+    Args:
+        state: before the frame.
+        options: of the stream.
+        image: the frame, as the caller passed it.
+        picture: the same, encoded.
+    """
+    if not options.appearance or state.tracks is None or not len(state.tracks):
+        return None
+    return pixels_of(image, picture, state.tracks.bboxes)
 
 
 def request_boxes(tracks: Tracks, time_s: float) -> FloatArray:
@@ -57,19 +82,20 @@ def request_boxes(tracks: Tracks, time_s: float) -> FloatArray:
 
 
 def advance(
-    state: State, poses: Poses, match: Match, time_s: float, detected: bool, options: StreamOptions
+    state: State, poses: Poses, seen: Looks, match: Match, time_s: float, detected: bool, options: StreamOptions
 ) -> tuple[State, Poses]:
     """Return the state after a frame, and the people of the answer with their ids, smoothed if requested.
 
     Args:
         state: before the frame.
         poses: the answer; its boxes are the detector's, or those of the request.
+        seen: the appearance of its people.
         match: association of its people with those of `state`.
         time_s: time of the frame.
         detected: whether the detector ran.
         options: of the stream.
     """
-    now = begun(poses, state.next_id, time_s)
+    now = begun(poses, seen, state.next_id, time_s)
     is_new = np.ones(len(poses), bool)
     is_new[match.people] = False
     now.ids[is_new] = state.next_id + np.arange(is_new.sum())
@@ -104,7 +130,7 @@ def _continued(state: State, time_s: float, options: StreamOptions) -> State:
 
 def _fitting(state: State, poses: Poses) -> State:
     """Return the state without anybody, if the answers have other keypoints now: the network was replaced."""
-    fits = state.tracks is None or state.tracks.fits(begun(poses, 0, 0.0))
+    fits = state.tracks is None or state.tracks.fits(poses)
     return state if fits else replace(state, tracks=None, visible=0)
 
 
@@ -129,7 +155,17 @@ def _measured(before: Tracks, now: Tracks, detected: bool) -> Tracks:
     weights = np.minimum(score_weights(before.scores), score_weights(now.scores))
     old, new, _ = motion.similarity(before.keypoints, now.keypoints, weights)
     velocities = motion.updated_velocities(before.velocities, before.counts, new - old, now.seen_s - before.seen_s)
-    now = replace(now, ids=before.ids, velocities=velocities, counts=before.counts + 1)
+    colours, colour_weights = learned(
+        before.colours, before.colour_weights, now.colours, now.colour_weights, now.seen_s - before.seen_s
+    )
+    now = replace(
+        now,
+        ids=before.ids,
+        velocities=velocities,
+        counts=before.counts + 1,
+        colours=colours,
+        colour_weights=colour_weights,
+    )
     if detected:
         return now
     return replace(

@@ -5,12 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from cigpose_client._poses import Poses
-from cigpose_client.streams import association
+from cigpose_client.streams import appearance, association
+from cigpose_client.streams.appearance import Looks
 from cigpose_client.streams.association import Array, Rows
 from cigpose_client.streams.smoothing import score_weights
 from cigpose_client.streams.tracks import Tracks, body, sigmas
 
 _LEAST = 0.25  # similarity of a person and a track that may be the same
+_EPSILON = 1e-3  # above 0, of a pair that geometry allows
+_LOOKS = 0.6  # weight of appearance beside IoU and OKS
+_LOOKS_LOST = 0.6  # beside the distance of a lost person, below 1
+_SECOND = 0.3  # loss of similarity for the lower score of two detections with the same keypoints
 _TOLERANCE = 2.0  # of OKS, in COCO's
 _TOLERANCE_PER_S = 2.0  # its growth out of sight, up to one second
 _REACH = 0.5  # distance from the place of a lost person, in sizes
@@ -29,27 +34,37 @@ class Match:
     people: Rows
 
 
-def associate(tracks: Tracks | None, poses: Poses, time_s: float) -> Match:
+def associate(tracks: Tracks | None, visible: int, poses: Poses, seen: Looks, time_s: float) -> Match:
     """Return the best association of the people of a detection with the known ones.
 
-    IoU and OKS with the expected place at `time_s` decide first. Distance decides about the rest.
+    IoU and OKS with the expected place at `time_s`, and appearance, decide first. Distance and appearance decide about
+    the rest.
+
+    Args:
+        tracks: the known people; None for nobody.
+        visible: number of those of the last frame; they come first.
+        poses: the answer.
+        seen: the appearance of its people.
+        time_s: its time.
     """
     if tracks is None or not len(tracks) or not len(poses):
         return Match(np.zeros(0, np.intp), np.zeros(0, np.intp))
-    rows, people = association.assign(likeness(tracks, poses, time_s), _LEAST)
+    looks_like, near = appearance.alike(tracks.colours, tracks.colour_weights, seen), _nearness(tracks, poses, time_s)
+    rows, people = _best(tracks, visible, poses, looks_like, near, time_s)
     lost = np.setdiff1d(np.arange(len(tracks)), rows)
     left = np.setdiff1d(np.arange(len(poses)), people)
-    again, found = association.assign(_nearness(tracks.take(lost), poses.take(left), time_s), 0.0)
+    again, found = association.assign((near + _LOOKS_LOST * looks_like)[np.ix_(lost, left)], 0.0)
     return Match(np.concatenate([rows, lost[again]]), np.concatenate([people, left[found]]))
 
 
-def found_by_boxes(tracks: Tracks, poses: Poses, time_s: float, score_fall: float) -> Match | None:
+def found_by_boxes(tracks: Tracks, poses: Poses, seen: Looks, time_s: float, score_fall: float) -> Match | None:
     """Return the association of all tracks with the answers to their boxes, or None if somebody is missing.
 
     A person is missing in three cases: no answer resembles the track, the mean keypoint score is below `score_fall`
     times that of the last detection, or two tracks have the same keypoints.
     """
-    rows, people = association.assign(likeness(tracks, poses, time_s), _LEAST)
+    looks_like, near = appearance.alike(tracks.colours, tracks.colour_weights, seen), _nearness(tracks, poses, time_s)
+    rows, people = _best(tracks, len(tracks), poses, looks_like, near, time_s)
     if len(rows) < len(tracks):
         return None
     scores = np.maximum(poses.keypoint_scores, 0).mean(axis=1)[people]
@@ -57,6 +72,40 @@ def found_by_boxes(tracks: Tracks, poses: Poses, time_s: float, score_fall: floa
     if (scores < score_fall * before).any() or _new_twins(tracks.take(rows), poses.take(people)):
         return None
     return Match(rows, people)
+
+
+def _best(
+    tracks: Tracks, visible: int, poses: Poses, looks_like: Array, near: Array, time_s: float
+) -> tuple[Rows, Rows]:
+    """Return the rows and columns of the best pairs; appearance decides between those that geometry allows.
+
+    A lost person who looks alike also competes where only the distance fits: somebody in front of others, with whom the
+    id of another one would go on.
+
+    Args:
+        tracks: T known people.
+        visible: number of those of the last frame; they come first.
+        poses: N people of the answer.
+        looks_like: (T, N) of `appearance.alike`.
+        near: (T, N) of `_nearness`.
+        time_s: time of the answer.
+    """
+    likely = likeness(tracks, poses, time_s)
+    lost = np.arange(len(tracks))[:, None] >= visible
+    fits = likely >= _LEAST
+    returns = ~fits & lost & (near >= 0) & (looks_like > 0)
+    score = np.where(fits, likely, _LEAST * near) + _LOOKS * looks_like - _SECOND * _second(poses)
+    return association.assign(np.where(fits | returns, np.maximum(score, _EPSILON), 0.0), _EPSILON)
+
+
+def _second(poses: Poses) -> Array:
+    """Return (N,): 1 for whom a detection with a higher score has the same keypoints, 0 for others."""
+    rows = body(poses)
+    scores = poses.keypoint_scores.astype(np.float64)[:, rows]
+    boxes, keypoints = poses.bboxes.astype(np.float64), poses.keypoints[:, rows].astype(np.float64)
+    same = _to_each_other(keypoints, scores, boxes, sigmas(poses)[rows]) > _TWINS
+    better = poses.bbox_scores[None] > poses.bbox_scores[:, None]
+    return np.asarray((same & better).any(axis=1), np.float64)
 
 
 def likeness(tracks: Tracks, poses: Poses, time_s: float) -> Array:

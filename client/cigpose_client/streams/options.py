@@ -43,6 +43,8 @@ class StreamOptions:
             a different person in the same place is more easily taken for the lost one.
         score_fall: the detector runs immediately when the mean keypoint score of a person falls below this share of
             its value at the last detection. Higher: more detections.
+        appearance: whether the colours of clothes and skin help to tell people apart. Encoded frames need OpenCV for it
+            (extra `draw`); without it, only places and keypoints count.
 
     Raises:
         ValueError: a value is outside its range.
@@ -53,6 +55,7 @@ class StreamOptions:
     smooth: bool | Smoothing = True
     max_lost_s: float = 3.0
     score_fall: float = 0.6
+    appearance: bool = True
 
     def __post_init__(self) -> None:
         if isinstance(self.detect_every, bool) or not isinstance(self.detect_every, int) or self.detect_every < 1:
@@ -63,6 +66,8 @@ class StreamOptions:
             raise ValueError(f"smooth is {self.smooth!r}; give True, False or Smoothing(...)")
         if not (math.isfinite(self.max_lost_s) and self.max_lost_s >= 0):
             raise ValueError(f"max_lost_s is {self.max_lost_s!r}; give seconds from 0 on")
+        if not isinstance(self.appearance, bool):
+            raise ValueError(f"appearance is {self.appearance!r}; give True or False")
         if not 0 <= self.score_fall < 1:
             raise ValueError(f"score_fall is {self.score_fall!r}; give a share from 0 to below 1")
 

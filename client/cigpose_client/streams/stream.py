@@ -9,7 +9,8 @@ from cigpose_client._image import Image
 from cigpose_client._poses import Poses
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Call, Limit
-from cigpose_client.streams.frame import frame_call
+from cigpose_client.streams.appearance import Pixels
+from cigpose_client.streams.frame import frame_call, frame_pixels
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
 
@@ -47,7 +48,8 @@ class PoseStream:
         """
         limit, picture = self._client._limit(timeout_s), self._client._encoded(image)
         with self._lock:
-            call = _call(self._client, self._state, self._options, self._request, picture, time_s, limit)
+            pixels = frame_pixels(self._state, self._options, image, picture)
+            call = _call(self._client, self._state, self._options, self._request, picture, pixels, time_s, limit)
             self._state, poses = cast("tuple[State, Poses]", self._client._run(call))
         return poses
 
@@ -76,7 +78,8 @@ class AsyncPoseStream:
         """See `PoseStream.update`."""
         limit, picture = self._client._limit(timeout_s), await asyncio.to_thread(self._client._encoded, image)
         async with self._lock:
-            call = _call(self._client, self._state, self._options, self._request, picture, time_s, limit)
+            pixels = await asyncio.to_thread(frame_pixels, self._state, self._options, image, picture)
+            call = _call(self._client, self._state, self._options, self._request, picture, pixels, time_s, limit)
             self._state, poses = cast("tuple[State, Poses]", await self._client._run(call))
         return poses
 
@@ -97,9 +100,10 @@ def _call(
     options: StreamOptions,
     request: Options,
     picture: bytes,
+    pixels: Pixels | None,
     time_s: float,
     limit: Limit,
 ) -> Call:
     if not math.isfinite(time_s):
         raise ValueError(f"time_s is {time_s}; give the frame's time in seconds")
-    return frame_call(state, time_s, options, lambda boxes: client._frame_call(picture, boxes, request, limit))
+    return frame_call(state, time_s, options, lambda boxes: client._frame_call(picture, boxes, request, limit), pixels)

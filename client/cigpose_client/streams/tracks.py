@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from cigpose_client._poses import Poses
 from cigpose_client.streams import motion
+from cigpose_client.streams.appearance import Looks
 from cigpose_client.streams.association import Array, Rows
 
 _USUAL_SIGMA = 0.08  # of keypoint sets without sigmas
@@ -33,6 +34,8 @@ class Tracks:
         point_speeds: (T, K, 2) their filtered speeds, pixels per second.
         joints: (T, J, 3) filtered points in space; J is 0 without a lifter.
         joint_speeds: (T, J, 3) their filtered speeds, metres per second.
+        colours: (T, P, 3) of the parts of the body, see `appearance`.
+        colour_weights: (T, P) of these; 0 for parts never seen.
     """
 
     ids: npt.NDArray[np.int64]
@@ -50,6 +53,8 @@ class Tracks:
     point_speeds: Array
     joints: Array
     joint_speeds: Array
+    colours: Array
+    colour_weights: Array
 
     def __len__(self) -> int:
         """Return T."""
@@ -64,9 +69,10 @@ class Tracks:
         pairs = ((getattr(self, field.name), getattr(others, field.name)) for field in fields(self))
         return Tracks(*(np.concatenate(pair) for pair in pairs))
 
-    def fits(self, others: "Tracks") -> bool:
-        """Return whether both have the same keypoints and points in space."""
-        return self.points.shape[1:] == others.points.shape[1:] and self.joints.shape[1:] == others.joints.shape[1:]
+    def fits(self, poses: Poses) -> bool:
+        """Return whether an answer has the same keypoints and points in space."""
+        joints = 0 if poses.keypoints_3d is None else poses.keypoints_3d.shape[1]
+        return self.points.shape[1] == poses.keypoints.shape[1] and self.joints.shape[1] == joints
 
     def moved(self, time_s: float) -> tuple[Array, Array]:
         """Return the boxes (T, 4) and keypoints (T, K, 2), moved on by the velocities to `time_s`."""
@@ -74,7 +80,7 @@ class Tracks:
         return self.bboxes + np.tile(shifts, 2), self.keypoints + shifts[:, None]
 
 
-def begun(poses: Poses, first_id: int, time_s: float) -> Tracks:
+def begun(poses: Poses, seen: Looks, first_id: int, time_s: float) -> Tracks:
     """Return the people of an answer as new ones, with ids from `first_id` on."""
     count, keypoints = len(poses), poses.keypoints.astype(np.float64)
     boxes, scores = poses.bboxes.astype(np.float64), poses.keypoint_scores.astype(np.float64)
@@ -95,6 +101,8 @@ def begun(poses: Poses, first_id: int, time_s: float) -> Tracks:
         point_speeds=np.zeros_like(keypoints),
         joints=joints,
         joint_speeds=np.zeros_like(joints),
+        colours=seen.colours,
+        colour_weights=seen.clear,
     )
 
 

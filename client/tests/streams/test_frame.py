@@ -1,8 +1,12 @@
 """Streams against people who move by rule: ids, detections, losses and seeks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cigpose_client import ModelNotReady, RequestRejected, ServerUnavailable, Smoothing
+from cigpose_client.streams.appearance import looks
+from cigpose_client.streams.matching import associate
 from cigpose_client.streams.options import StreamOptions
 
 from client.tests.streams.world import WIDTH, Stream, Walker, World, times
@@ -43,6 +47,21 @@ def test_people_who_cross_keep_their_ids(detect_every):
     assert min(ids[-1], key=ids[-1].get) == right
     assert len(ids[-1]) == 2
     assert {track for frame in ids for track in frame} == set(ids[0])
+
+
+def test_of_two_detections_of_a_person_the_better_one_keeps_the_id():
+    world = World([still()])
+    stream = Stream(world)
+    poses = stream.update(0.0)
+    box = poses.bboxes[0]
+    narrow = box + np.float32([0.1 * WIDTH, 0, -0.1 * WIDTH, 0])
+    twice = {name: np.repeat(getattr(poses, name), 2, axis=0) for name in ("keypoints", "keypoint_scores")}
+    for scores, kept in (([0.6, 0.9], 1), ([0.9, 0.6], 0)):
+        both = replace(
+            poses, bboxes=np.stack([box, narrow]), bbox_scores=np.float32(scores), persons_detected=2, **twice
+        )
+        match = associate(stream.state.tracks, 1, both, looks(None, both), 0.04)
+        assert list(zip(match.tracks, match.people, strict=True)) == [(0, kept)]
 
 
 @pytest.mark.parametrize(("absent_s", "kept"), [(1.5, True), (2.5, False)])
@@ -275,6 +294,7 @@ def test_another_network_begins_with_new_people():
         ({"smooth": "yes"}, "smooth is 'yes'; give True, False or Smoothing"),
         ({"max_lost_s": -1}, "max_lost_s is -1; give seconds from 0 on"),
         ({"score_fall": 1}, "score_fall is 1; give a share"),
+        ({"appearance": "yes"}, "appearance is 'yes'; give True or False"),
     ],
 )
 def test_options_are_checked(wrong, text):

@@ -34,6 +34,29 @@ def test_the_asynchronous_stream_answers_the_same(server, client):
         np.testing.assert_array_equal(poses.track_ids, other.track_ids)
 
 
+def test_both_clients_compare_appearance(server, client, monkeypatch):
+    asked = []
+
+    def frame_pixels(state, options, image, picture):
+        asked.append((state.frame, options.appearance, image, picture))
+
+    monkeypatch.setattr("cigpose_client.streams.stream.frame_pixels", frame_pixels)
+    frames = [b"1", bytearray(b"2")]
+    client_stream = client.stream(appearance=False)
+    for index, frame in enumerate(frames):
+        client_stream.update(frame, float(index))
+
+    async def main():
+        async with AsyncPoseClient(server.url) as other:
+            stream = other.stream()
+            for index, frame in enumerate(frames):
+                await stream.update(frame, float(index))
+
+    asyncio.run(main())
+    expected = [(0, b"1", b"1"), (1, b"2", b"2")]
+    assert asked == [(frame, use, *rest) for use in (False, True) for frame, *rest in expected]
+
+
 def test_more_people_than_a_request_holds(server, client):
     stream = client.stream(detect_every=10)
     for index in range(3):

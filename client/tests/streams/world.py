@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from cigpose_client import Poses
-from cigpose_client.streams.frame import frame_call
+from cigpose_client.streams.frame import frame_call, frame_pixels
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
 
@@ -29,6 +29,7 @@ class Walker:
         score: keypoint score, at a time.
         present: whether the detector finds the person, at a time.
         height: of the box in pixels; the width is 0.4 of it.
+        clothes: BGR of the upper and the lower half.
     """
 
     left: Callable[[float], float]
@@ -36,6 +37,7 @@ class Walker:
     score: Callable[[float], float] = lambda time_s: 0.8
     present: Callable[[float], bool] = lambda time_s: True
     height: float = HEIGHT
+    clothes: tuple[tuple[int, int, int], tuple[int, int, int]] = ((90, 90, 90), (90, 90, 90))
 
     def box(self, time_s: float) -> np.ndarray:
         left = self.left(time_s)
@@ -87,6 +89,15 @@ class World:
             keypoints_3d=np.float32(np.dstack([keypoints, keypoints[..., :1]]) / 100) if self.lifter else None,
         )
 
+    def picture(self, time_s: float) -> np.ndarray:
+        """Return the (300, 1000, 3) BGR pixels of the frame: each person fills the box."""
+        image_bgr = np.full((300, 1000, 3), 200, np.uint8)
+        for walker in reversed(self.walkers):
+            left, top, right, bottom = np.round(walker.box(time_s)).astype(int)
+            columns, waist = slice(max(left, 0), max(right, 0)), (top + bottom) // 2
+            image_bgr[top:waist, columns], image_bgr[waist:bottom, columns] = walker.clothes
+        return image_bgr
+
     def _nearest(self, box: np.ndarray, time_s: float) -> Walker:
         middle = (box[:2] + box[2:]) / 2
         apart = [np.linalg.norm((w.box(time_s)[:2] + w.box(time_s)[2:]) / 2 - middle) for w in self.walkers]
@@ -101,12 +112,14 @@ class Stream:
         self.options = StreamOptions(**{"smooth": False} | options)
         self.state = State()
 
-    def update(self, time_s: float) -> Poses:
+    def update(self, time_s: float, image: np.ndarray | bytes | None = None) -> Poses:
+        pixels = None if image is None else frame_pixels(self.state, self.options, image, bytes(image))
+
         def ask(boxes):
             return self.world.poses(time_s, boxes)
             yield
 
-        call = frame_call(self.state, time_s, self.options, ask)
+        call = frame_call(self.state, time_s, self.options, ask, pixels)
         try:
             next(call)
         except StopIteration as stop:
