@@ -93,9 +93,9 @@ def test_the_record_of_ids_is_that_of_the_locked_package():
 @pytest.mark.parametrize("kind", IDS)
 @pytest.mark.parametrize("source", ["simulated", "networks"])
 def test_the_recorded_ids_are_no_worse_than_those_of_bytetrack(source, kind):
-    """With simulated errors, half of the switches; with the small networks' answers no more of them."""
+    """At most half of the switches, except with the small networks' answers where people cross or leave."""
     rows = json.loads(RECORD.read_text(encoding="utf-8"))["sets"][f"{source}, {kind}"]
-    stream, share = rows.pop("stream"), 2 if source == "simulated" else 1
+    stream, share = rows.pop("stream"), 2 if source == "simulated" or kind == "hiding" else 1
     for other in rows.values():
         assert all(stream[name] >= other[name] for name in ("hota", "idf1", "mota"))
         assert share * stream["switches"] <= other["switches"]
