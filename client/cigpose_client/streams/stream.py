@@ -78,7 +78,9 @@ class AsyncPoseStream:
         """See `PoseStream.update`."""
         limit, picture = self._client._limit(timeout_s), await asyncio.to_thread(self._client._encoded, image)
         async with self._lock:
-            pixels = await asyncio.to_thread(frame_pixels, self._state, self._options, image, picture)
+            pixels = None
+            if self._options.appearance:
+                pixels = await asyncio.to_thread(frame_pixels, self._state, self._options, image, picture)
             call = _call(self._client, self._state, self._options, self._request, picture, pixels, time_s, limit)
             self._state, poses = cast("tuple[State, Poses]", await self._client._run(call))
         return poses
