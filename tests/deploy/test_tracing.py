@@ -69,24 +69,29 @@ def stages(repository, ensemble):
     return {ensemble, *(step.model_name for step in config.ensemble_scheduling.step)}
 
 
-def wait_for_trace(spans, trace_id, names, timeout_s=30):
-    """Wait until every name has a span in the caller's trace, and return the spans of the trace."""
+def wait_for_trace(spans, trace_id, names, log, timeout_s=30):
+    """Wait until every name has a span in the caller's trace, and return the spans of the trace.
+
+    The exporter says in the server's log why it could not send spans.
+    """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         mine = [span for span in spans if span["traceId"].lower() == trace_id]
         if {span["name"] for span in mine} >= names:
             return mine
         time.sleep(0.2)
-    raise AssertionError(f"this trace lacks {names - {span['name'] for span in mine}}")
+    lacking = names - {span["name"] for span in mine}
+    raise AssertionError(f"of {len(spans)} spans, this trace lacks {lacking}; the log ends:\n{log.read_text()[-3000:]}")
 
 
 @pytest.fixture(scope="module")
 def traced(tmp_path_factory, tritonserver, repository):
-    """The address of a server with the component's flags, and the spans that it has sent."""
+    """The address of a server with the component's flags, the spans that it has sent, and its log."""
     folder, port = tmp_path_factory.mktemp("traced"), free_port()
     image = plain_folder.build(folder, repository)
-    with collector() as (address, spans), plain_folder.running(image, port, folder / "log", flags(address)):
-        yield f"127.0.0.1:{port}", spans
+    log = folder / "log"
+    with collector() as (address, spans), plain_folder.running(image, port, log, flags(address)):
+        yield f"127.0.0.1:{port}", spans, log
 
 
 def test_the_calls_cover_every_stage(repository):
@@ -101,13 +106,13 @@ def test_a_trace_of_plain_http_reaches_every_stage(traced, repository, forwards)
     from gateway.settings import Settings
     from tests.gateway.conftest import running
 
-    url, spans = traced
+    url, spans, log = traced
     trace_id = secrets.token_hex(16)
     with running(Settings(url=url, forward_trace=forwards)) as client:
         headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01", "content-type": "image/png"}
         assert client.post("/v1/poses", content=encode(_RED), headers=headers).status_code == 200
     if forwards:
-        wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, "pose")})
+        wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, "pose")}, log)
     else:
         time.sleep(2)
         assert not [span for span in spans if span["traceId"].lower() == trace_id]
@@ -115,12 +120,12 @@ def test_a_trace_of_plain_http_reaches_every_stage(traced, repository, forwards)
 
 @pytest.mark.parametrize("ensemble", _CALLS)
 def test_every_stage_sends_a_span_with_the_callers_trace_id(traced, repository, ensemble):
-    url, spans = traced
+    url, spans, log = traced
     trace_id = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01"}
     with PoseClient(url, timeout_s=30, headers=headers) as client:
         assert len(_CALLS[ensemble](client).keypoints)
-    mine = wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, ensemble)})
+    mine = wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, ensemble)}, log)
     services = {
         attribute["value"]["stringValue"]
         for span in mine
