@@ -36,11 +36,12 @@ def without_focus(model: onnx.ModelProto) -> onnx.ModelProto:
     places = _places(model, first.input[0])
     if places is None or users.count(first.input[1]) > 1:
         return model
+    ((_, channels, *_),) = graph_edit.shapes(model.graph.input)
     merged = onnx.ModelProto()
     merged.CopyFrom(model)
     kernel = numpy_helper.to_array(weights[first.input[1]])
     outputs, _, height, width = kernel.shape
-    larger = np.zeros((outputs, places[:, 0].max() + 1, _STEP * height, _STEP * width), kernel.dtype)
+    larger = np.zeros((outputs, channels, _STEP * height, _STEP * width), kernel.dtype)
     for channel, (source, row, column) in enumerate(places):
         larger[:, source, row::_STEP, column::_STEP] += kernel[:, channel]
     next(t for t in merged.graph.initializer if t.name == first.input[1]).CopyFrom(
@@ -84,6 +85,8 @@ def _places(model: onnx.ModelProto, name: str) -> NDArray[np.intp] | None:
     if others or not kinds or not kinds <= _MOVES or len(shape) != 4 or min(shape[1:]) < 1:
         return None
     _, channels, height, width = shape
+    if height % _STEP or width % _STEP:  # the strided convolution would be a row or a column smaller
+        return None
     numbered = np.arange(channels * height * width, dtype=np.float32).reshape(1, channels, height, width)
     (moved,) = graph_edit.cpu_session(part).run(None, {picture.name: numbered})
     places = np.stack(np.unravel_index(moved[0, :, 0, 0].astype(np.intp), numbered.shape[1:]), axis=1)
