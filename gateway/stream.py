@@ -40,7 +40,7 @@ class StreamQuery(NetworkQuery):
         StreamOptions.max_lost_s,
         ge=0,
         allow_inf_nan=False,
-        description="seconds for which an id is kept for a person who is not found",
+        description="seconds for which a lost person keeps the id",
     )
 
 

@@ -1,4 +1,4 @@
-"""Appearance: colours of clothes and skin, by which people who overlap or return are told apart."""
+"""Appearance: the colours of clothes and skin. They tell people apart who overlap or return."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Looks:
     Attributes:
         colours: (N, P, 3) lightness and two chromaticities, see `_features`.
         weights: (N, P) 0 to 1; 0 for parts out of the picture.
-        clear: (N, P) the weights of those parts that nobody else may cover, 0 for others.
+        clear: (N, P) the same, but 0 for parts that somebody else may cover.
     """
 
     colours: Array

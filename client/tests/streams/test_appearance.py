@@ -25,7 +25,7 @@ def turning_back(clothes, others):
 
 
 def left_ids(world, encode=lambda image_bgr: image_bgr, **options):
-    """Return the ids of who is on the left in the first and in the last frame."""
+    """Return the id of the left person in the first frame, and that in the last one."""
     stream, ids = Stream(world, **options), []
     for time_s in times(50):
         poses = stream.update(time_s, encode(world.picture(time_s)))
