@@ -130,3 +130,30 @@ def test_the_page_of_performance():
     loads = serving["servers"]["this checkout"]
     assert f"costs {loads['16 callers']['cpu_ms']:.1f} ms of processor time with 16 callers" in page
     assert "That is {:.2f}, {:.2f} and {:.2f} of the cost".format(*serving["share_of_cpu"].values()) in page
+    gateway, stage2, lifter, capacity = (
+        recorded(f"benchmarks/results/{name}.json") for name in ("gateway", "stage2", "lifter", "capacity")
+    )
+    assert f"16 callers get {gateway['ratio']:.3f} of gRPC's throughput" in page
+    assert f"alone carries {gateway['alone_pictures_per_s_and_core']:.0f} pictures/s" in page
+    assert f"Graph-PCNN adds {stage2['stage2_share_of_stage1']:.0%}".replace("%", " %") in page
+    assert f"3-D adds {lifter['added_share']:.2f} times" in page
+    *lighter, heaviest = (point["p95_error"] for point in capacity["points"])
+    assert (
+        f"within {100 * max(lighter):.0f} % of the measured one up to 60 % load,\nand {100 * heaviest:.0f} % above"
+        in page
+    )
+
+
+def test_the_page_of_performance_as_the_work_grows():
+    page = (CHECKOUT / "docs" / "performance.md").read_text(encoding="utf-8")
+    axes = recorded("benchmarks/results/growth.json")["axes"]
+    one, most = (next(row for row in axes["people"] if row["people"] == count) for count in (1, 32))
+    assert f"A person more costs {(most['cpu_ms'] - one['cpu_ms']) / 31:.0f} ms of processor time" in page
+    rates = {row["callers"]: row["pictures_per_s"] for row in axes["callers"]}
+    queued = [rate for callers, rate in rates.items() if 4 <= callers <= 64]
+    assert f"the same within {100 * (1 - min(queued) / max(queued)):.0f} %" in page
+    assert f"takes {100 * (1 - rates[256] / max(rates.values())):.0f} % of it with 256" in page
+    small, *_, large = axes["megapixels"]
+    assert f"takes {large['cpu_ms']:.0f} ms, one of 0.3 {small['cpu_ms']:.0f}" in page
+    first, *_, last = axes["networks"]
+    assert f"takes {(last['pss_mb'] - first['pss_mb']) / 3:.0f} MB" in page
