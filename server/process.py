@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import logging
 import os
 import random
 import signal
@@ -26,6 +27,7 @@ from server.scratch import remove_leftovers, scratch_folder
 
 __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port", "running_server"]
 
+_LOG = logging.getLogger(__name__)
 _DRAIN_TIMEOUT_S = 30  # the longest wait of an accepted picture in the queue
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
@@ -75,6 +77,9 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Start tritonserver, yield when every model is ready, and stop it at the end.
 
+    A start that crashes is tried once more, because the Python backend sometimes aborts with a `lock_exception` while
+    models load (https://github.com/triton-inference-server/server/issues/8882).
+
     Args:
         options: what to serve, and where.
         log: file for the server's output; None passes it on to stderr.
@@ -84,8 +89,21 @@ def running_server(
     Raises:
         KeyboardInterrupt: `should_stop` returned true before the server was ready.
         ValueError: a check failed; the message has one line for each problem, with its remedy.
-        RuntimeError: the server ended (`Crashed`: by a signal) or did not get ready; the last line states the cause.
+        RuntimeError: the server ended (`Crashed`: twice by a signal) or did not get ready; the last line states why.
     """
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(_started(options, log, timeout_s, should_stop))
+        except Crashed as crash:
+            _LOG.warning("%s; starting it once more", str(crash).splitlines()[0])
+            server = stack.enter_context(_started(options, log, timeout_s, should_stop))
+        yield server
+
+
+@contextlib.contextmanager
+def _started(
+    options: ServerOptions, log: Path | None, timeout_s: float, should_stop: Callable[[], bool]
+) -> Iterator[RunningServer]:
     installation = find_installation()
     remove_leftovers()
     found = problems(installation, options)

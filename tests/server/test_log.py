@@ -5,10 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from server import installation
+from server import installation, process
 from server.__main__ import main
 from server.log import reason
 from server.process import Crashed, ServerOptions, free_port, running_server
@@ -126,6 +127,22 @@ def test_a_crash_states_its_cause_and_is_retried_unless_a_model_cannot_load(
     assert type(error.value) is kind
     assert str(error.value).startswith(f"tritonserver was ended by SIG{'ABRT' if number == 6 else 'SEGV'} after ")
     assert cause in str(error.value).splitlines()[-1]
+
+
+@pytest.mark.server
+def test_a_server_that_crashes_at_its_start_is_started_once_more(
+    tritonserver, serve, repository, tmp_path, monkeypatch, caplog
+):
+    crashes_once = tmp_path / "tritonserver"
+    crashes_once.write_text(
+        f'#!/bin/sh\nif mkdir {tmp_path}/crashed; then kill -6 $$; fi\nexec {tritonserver.binary} "$@"\n'
+    )
+    crashes_once.chmod(0o755)
+    monkeypatch.setattr(process, "find_installation", lambda: replace(tritonserver, binary=crashes_once))
+    with serve(repository, profile="cpu") as running:
+        assert running.process.poll() is None
+    (warning,) = caplog.messages
+    assert warning.startswith("tritonserver was ended by SIGABRT after ")
 
 
 LOAD = "E1124 1 1 model_lifecycle.cc:642] {}failed to load 'net' version 1: Internal: "
