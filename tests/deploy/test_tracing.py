@@ -21,6 +21,7 @@ from tests.pictures import encode
 pytestmark = pytest.mark.server
 _COMPONENT = plain_folder.CHECKOUT / "deploy" / "components" / "tracing" / "deployment.yaml"
 _RED = np.full((64, 64, 3), (0, 0, 255), np.uint8)
+_TIMES = 4  # requests for one trace, because Triton loses the trace context of single requests
 _CALLS = {  # ensemble: a request to it that goes through every step
     "pose": lambda client: client.estimate(_RED),
     "pose_from_boxes": lambda client: client.estimate_boxes(_RED, [(0, 0, 64, 64)]),
@@ -110,7 +111,8 @@ def test_a_trace_of_plain_http_reaches_every_stage(traced, repository, forwards)
     trace_id = secrets.token_hex(16)
     with running(Settings(url=url, forward_trace=forwards)) as client:
         headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01", "content-type": "image/png"}
-        assert client.post("/v1/poses", content=encode(_RED), headers=headers).status_code == 200
+        for _ in range(_TIMES):
+            assert client.post("/v1/poses", content=encode(_RED), headers=headers).status_code == 200
     if forwards:
         wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, "pose")}, log)
     else:
@@ -124,7 +126,8 @@ def test_every_stage_sends_a_span_with_the_callers_trace_id(traced, repository, 
     trace_id = secrets.token_hex(16)
     headers = {"traceparent": f"00-{trace_id}-0123456789abcdef-01"}
     with PoseClient(url, timeout_s=30, headers=headers) as client:
-        assert len(_CALLS[ensemble](client).keypoints)
+        for _ in range(_TIMES):
+            assert len(_CALLS[ensemble](client).keypoints)
     mine = wait_for_trace(spans, trace_id, {"InferRequest", *stages(repository, ensemble)}, log)
     services = {
         attribute["value"]["stringValue"]
