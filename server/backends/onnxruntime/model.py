@@ -7,9 +7,10 @@ its memory grows with them, and the session keeps it.
 It honours `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_count`, `execution_mode`,
 `enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator
 `openvino`, which runs in the package openvino itself. Only this backend honours that accelerator's parameter
-`precision` (FP32 or BF16) and the number of threads; the C++ backend passes neither on. GPU instances need the package
-onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`, `gpu_mem_limit` and the accelerator
-`tensorrt`. Other accelerators are an error: to ignore them would be misleading.
+`precision` (FP32 or BF16) and the number of threads; the C++ backend passes neither on. With the model's parameter
+`alone_on_all_cores`, an OpenVINO instance takes all cores for a run that begins while the others are idle. GPU
+instances need the package onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`,
+`gpu_mem_limit` and the accelerator `tensorrt`. Other accelerators are an error: to ignore them would be misleading.
 """
 
 import ctypes
@@ -100,7 +101,7 @@ def _session(args, config, path):
         entry["name"]: entry.get("parameters", {}) for entry in accelerators.get(f"{kind}_execution_accelerator", [])
     }
     if (kind, *asked) == ("cpu", "openvino"):
-        return _openvino_session(config, path, asked["openvino"])
+        return _openvino_session(args, config, path, asked["openvino"])
     if asked and (kind, *asked) != ("gpu", "tensorrt"):
         raise pb_utils.TritonModelException(
             f"{config['name']}: this server's ONNX Runtime backend has no execution accelerator "
@@ -111,15 +112,19 @@ def _session(args, config, path):
     return _gpu_session(args, config, path, asked.get("tensorrt"))
 
 
-def _openvino_session(config, path, options):
+def _openvino_session(args, config, path, options):
     try:
-        from openvino_session import OpenVinoSession
+        from openvino_session import Instances, OpenVinoSession
     except ImportError:
         raise pb_utils.TritonModelException(
             f"{config['name']}: the accelerator openvino needs the package of that name (pip install openvino)"
         ) from None
     precision = {"FP32": "f32", "BF16": "bf16"}[options.get("precision", "FP32")]
-    return OpenVinoSession(path, int(_parameters(config).get("intra_op_thread_count", 0)), precision)
+    parameters, count = _parameters(config), sum(group["count"] for group in config["instance_group"])
+    instances = None
+    if count > 1 and parameters.get("alone_on_all_cores") == "1":
+        instances = Instances(config["name"], int(args["model_instance_name"].rpartition("_")[2]), count)
+    return OpenVinoSession(path, int(parameters.get("intra_op_thread_count", 0)), precision, instances)
 
 
 def _parameters(config):

@@ -1,5 +1,9 @@
 """OpenVINO's CPU plugin behind the interface of an ONNX Runtime session: same file, same names."""
 
+import contextlib
+import hashlib
+import os
+import socket
 from collections import namedtuple
 
 import openvino
@@ -15,29 +19,77 @@ Value = namedtuple("Value", "name type shape")
 
 
 class OpenVinoSession:
-    """The part of `onnxruntime.InferenceSession` that the backend uses: inputs, outputs, run."""
+    """The part of `onnxruntime.InferenceSession` that the backend uses: inputs, outputs, run.
 
-    def __init__(self, path, threads, precision):
-        core = openvino.Core()
-        options = {
-            "INFERENCE_PRECISION_HINT": precision,
-            "NUM_STREAMS": 1,
-            "ENABLE_CPU_PINNING": False,  # with pinning, the sessions of several processes would share one core
-        }
-        if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
-        self._compiled = core.compile_model(core.read_model(path), "CPU", options)
-        self._request = self._compiled.create_infer_request()
+    Args:
+        path: the ONNX file.
+        threads: threads of a run; 0 means one per core.
+        precision: `f32` or `bf16`.
+        instances: the model's instances. While the others are idle, a run takes all cores. Its results are the same.
+    """
+
+    def __init__(self, path, threads, precision, instances=None):
+        model = openvino.Core().read_model(path)
+        self._request = _request(model, threads, precision)
+        self._instances = instances
+        self._on_all_cores = _request(model, 0, precision) if instances else None
 
     def get_inputs(self):
-        return _values(self._compiled.inputs)
+        return _values(self._request.model_inputs)
 
     def get_outputs(self):
-        return _values(self._compiled.outputs)
+        return _values(self._request.model_outputs)
 
     def run(self, names, feeds):
-        results = self._request.infer(feeds, share_inputs=True, share_outputs=True)
-        return [results[name] for name in names]
+        if self._instances is None:
+            return _infer(self._request, names, feeds)
+        with self._instances.computing() as alone:
+            return _infer(self._on_all_cores if alone else self._request, names, feeds)
+
+
+class Instances:
+    """The instances of a model, each in a process of its own.
+
+    One that computes has a socket in Linux's abstract namespace, which needs no file and vanishes with its process.
+
+    Args:
+        model: the model's name.
+        own: number of this instance.
+        count: number of instances.
+    """
+
+    def __init__(self, model, own, count):
+        key = hashlib.sha256(model.encode()).hexdigest()[:16]
+        addresses = [f"\0cigpose-instance-{os.getppid()}-{key}-{number}" for number in range(count)]
+        self._own = addresses.pop(own)
+        self._others = addresses
+
+    @contextlib.contextmanager
+    def computing(self):
+        """Mark this instance during the block; yield whether the others are idle."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mark, socket.socket(mark.family, mark.type) as probe:
+            try:
+                mark.bind(self._own)
+            except OSError:  # another version of the model is in work
+                yield False
+            else:
+                yield all(probe.connect_ex(address) for address in self._others)
+
+
+def _request(model, threads, precision):
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # with pinning, the sessions of several processes would share one core
+    }
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    return openvino.compile_model(model, "CPU", options).create_infer_request()
+
+
+def _infer(request, names, feeds):
+    results = request.infer(feeds, share_inputs=True, share_outputs=True)
+    return [results[name] for name in names]
 
 
 def _values(ports):

@@ -1,0 +1,41 @@
+"""An OpenVINO session computes on all cores while the model's other instances are idle."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino")
+
+from server.backends.onnxruntime.openvino_session import Instances, OpenVinoSession
+
+
+def test_an_instance_is_alone_until_another_computes():
+    first, second, other_model = Instances("a", 0, 2), Instances("a", 1, 2), Instances("b", 1, 2)
+    for _ in range(2):
+        with other_model.computing(), first.computing() as alone:
+            assert alone
+            with second.computing() as alone_too:
+                assert not alone_too
+
+
+def test_two_versions_of_an_instance_know_of_each_other():
+    with Instances("a", 0, 2).computing() as alone, Instances("a", 0, 2).computing() as alone_too:
+        assert (alone, alone_too) == (True, False)
+
+
+def test_an_instance_that_fails_counts_as_idle():
+    with pytest.raises(RuntimeError), Instances("a", 0, 2).computing():
+        raise RuntimeError
+    with Instances("a", 1, 2).computing() as alone:
+        assert alone
+
+
+def test_the_number_of_threads_does_not_change_results(repository):
+    crops = np.random.default_rng(0).integers(0, 255, (3, 256, 192, 3), np.uint8)
+    session = OpenVinoSession(repository / "spots" / "1" / "model.onnx", 1, "f32", Instances("spots", 0, 2))
+    on_all_cores, again = (session.run(["simcc_x"], {"crops": crops})[0] for _ in range(2))
+    with Instances("spots", 1, 2).computing():
+        on_one = session.run(["simcc_x"], {"crops": crops})[0]
+    assert np.shares_memory(on_all_cores, again)  # a session of OpenVINO writes all its results to one place
+    assert not np.shares_memory(on_all_cores, on_one)
+    assert len(np.unique(on_one, axis=0)) == len(crops)
+    np.testing.assert_array_equal(on_one, on_all_cores)
