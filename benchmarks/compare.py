@@ -37,7 +37,11 @@ LOOP, SERVICE = "usual loop", "usual service"
 _FLOAT = "ONNX Runtime"
 _THROUGHPUT = ("cpu", "cpu-openvino", "cpu-bf16", "cpu-int8")
 _LATENCY = ("cpu-latency", "cpu-bf16-latency", "cpu-int8-latency")
-_CONTENDERS = (*(f"{profile}:16" for profile in _THROUGHPUT), *(f"{profile}:1" for profile in _LATENCY))
+_CONTENDERS = (
+    *(f"{profile}:16" for profile in _THROUGHPUT),
+    "cpu-bf16:1",
+    *(f"{profile}:1" for profile in _LATENCY),
+)
 
 
 @dataclass
