@@ -116,15 +116,20 @@ def _with_people(path: Path, folder: Path, picture: bytes, count: int) -> InProc
     """Return the pipeline of a network whose bias makes people of `count` candidates."""
     model, changed = graph_edit.load(path), folder / f"people-{count}.onnx"
     bias, raised, heights = center_bias(model), 1.0, np.zeros(1, np.float32)
+
+    def heights_at(bias: float) -> NDArray[np.float32]:
+        graph_edit.save(with_center_bias(model, bias), changed)
+        return _candidates(changed, picture)
+
     while heights.min() <= 0:  # heights below 0 are answered as 0
         raised *= 10
-        graph_edit.save(with_center_bias(model, bias + raised), changed)
-        heights = _candidates(changed, picture)
-    heights -= raised
+        heights = heights_at(bias + raised)
+    bias += raised + _CONFIDENT - float(heights.min())
+    heights = heights_at(bias)  # near 0, where float32 distinguishes heights that it rounds to one when they are large
     limits = np.concatenate([[heights[0] + 1], heights, [heights[-1] - 1]])
     between = (limits[count] + limits[count + 1]) / 2
-    graph_edit.save(with_center_bias(model, float(bias + _CONFIDENT - between)), changed)
-    found = int((_candidates(changed, picture) >= _CONFIDENT).sum())
+    heights = heights_at(bias + _CONFIDENT - float(between))
+    found = int((heights >= _CONFIDENT).sum())
     if abs(found - count) > 2:  # peaks at the border come in pairs, and rounding may join two of them
         raise ValueError(f"{path}: {found} candidates instead of {count}")
     return plan([changed], None).in_process("pose")
