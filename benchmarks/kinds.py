@@ -1,8 +1,8 @@
 """`python -m benchmarks kinds`: top-down or bottom-up, processor time of a picture by the number of people.
 
 Runs both pipelines in this process, one thread each, on the same pictures. The top-down one detects, then estimates N
-given boxes; the bottom-up one gets the bias at its centres for which about N candidates are people. So neither's accuracy
-matters, and constructed weights will do.
+given boxes; the bottom-up one gets the bias at its centres for which about N candidates are people. So neither's
+accuracy matters, and constructed weights will do.
 """
 
 import io
