@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 _SHM = Path("/dev/shm")
 _PREFIX = "cigpose-server-"
@@ -36,15 +37,30 @@ def scratch_folder() -> Iterator[Path]:
 def remove_leftovers(patience_s: float = 15) -> None:
     """End the servers of dead launchers, and remove their folders and regions.
 
+    If another launcher is at it, wait until it has done: the dead launcher's port is in use until then.
+
     Args:
         patience_s: time for such a server to answer its accepted requests.
     """
     for path in _SHM.glob(f"{_PREFIX}*{_LOCK}"):
         with contextlib.suppress(OSError), path.open("rb") as file:  # OSError: locked, removed, or another user's
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             name = path.name.removesuffix(_LOCK)
+            launcher = name.removeprefix(_PREFIX).partition("-")[0]
+            _take(file, 0 if Path("/proc", launcher).exists() else patience_s + 1)
             _end_processes(name, patience_s)
             _remove(name)
+
+
+def _take(file: IO[bytes], timeout_s: float) -> None:
+    """Lock a file, or raise BlockingIOError when it is still locked after this time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.1)
 
 
 @contextlib.contextmanager

@@ -1,9 +1,11 @@
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from server.process import free_port
+from server.scratch import remove_leftovers
 from tests.networks import save_pose_network
 from tests.triton import call
 
@@ -39,6 +42,24 @@ def test_a_stopped_server_leaves_no_processes_or_regions(serve, repository):
         assert len(processes_of(running.process.pid)) > 5
     assert len(regions(os.getpid())) == before
     assert not processes_of(running.process.pid)
+
+
+def test_a_start_waits_while_another_launcher_cleans_up_after_a_dead_one():
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    lock = Path(f"/dev/shm/cigpose-server-{dead.pid}-00000000.lock")
+    done = threading.Event()
+    with lock.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        def finish():
+            done.set()
+            lock.unlink()
+            file.close()
+
+        threading.Timer(0.5, finish).start()
+        remove_leftovers()
+    assert done.is_set() and not lock.exists()
 
 
 def test_a_model_that_cannot_load_ends_the_server_with_its_log(serve, tmp_path):
