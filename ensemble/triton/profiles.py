@@ -25,7 +25,7 @@ def cpu(model: Model) -> Model:
 def cpu_openvino(model: Model) -> Model:
     """As `cpu`, but with the pose networks on OpenVINO in float32. The detector is as fast on ONNX Runtime.
 
-    While one session is idle, the other takes all cores, so a caller alone need not wait for one core.
+    While one session is idle, the other takes its thread, so a caller alone need not wait for one core.
     """
     return _on_openvino(cpu(model), "FP32")
 
@@ -157,7 +157,7 @@ def _on_openvino(model: Model, precision: str) -> Model:
     chosen = "FP32" if _is_exact(model) else precision
     model = replace(model, cpu_accelerator=Accelerator("openvino", {"precision": chosen}))
     if model.instances.count > 1:
-        model = replace(model, parameters={**model.parameters, "alone_on_all_cores": "1"})
+        model = replace(model, parameters={**model.parameters, "alone_takes_all_threads": "1"})
     return _in_runs_of(model, _LARGER_BATCH)
 
 

@@ -8,8 +8,8 @@ It honours `default_model_filename`, `intra_op_thread_count`, `inter_op_thread_c
 `enable_mem_pattern`, `optimization.graph.level`, CPU and GPU instances, and on CPU instances the accelerator
 `openvino`, which runs in the package openvino itself. Only this backend honours that accelerator's parameter
 `precision` (FP32 or BF16) and the number of threads; the C++ backend passes neither on. With the model's parameter
-`alone_on_all_cores`, an OpenVINO instance takes all cores for a run that begins while the others are idle. GPU
-instances need the package onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`,
+`alone_takes_all_threads`, an OpenVINO instance takes the threads of all for a run that begins while the others are
+idle. GPU instances need the package onnxruntime-gpu. They honour `cudnn_conv_algo_search`, `arena_extend_strategy`,
 `gpu_mem_limit` and the accelerator `tensorrt`. Other accelerators are an error: to ignore them would be misleading.
 """
 
@@ -122,7 +122,7 @@ def _openvino_session(args, config, path, options):
     precision = {"FP32": "f32", "BF16": "bf16"}[options.get("precision", "FP32")]
     parameters, count = _parameters(config), sum(group["count"] for group in config["instance_group"])
     instances = None
-    if count > 1 and parameters.get("alone_on_all_cores") == "1":
+    if count > 1 and parameters.get("alone_takes_all_threads") == "1":
         instances = Instances(config["name"], int(args["model_instance_name"].rpartition("_")[2]), count)
     return OpenVinoSession(path, int(parameters.get("intra_op_thread_count", 0)), precision, instances)
 

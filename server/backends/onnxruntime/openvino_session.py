@@ -25,14 +25,15 @@ class OpenVinoSession:
         path: the ONNX file.
         threads: threads of a run; 0 means one per core.
         precision: `f32` or `bf16`.
-        instances: the model's instances. While the others are idle, a run takes all cores. Its results are the same.
+        instances: the model's instances. While the others are idle, a run takes their threads, too. Its results are
+            the same.
     """
 
     def __init__(self, path, threads, precision, instances=None):
         model = openvino.Core().read_model(path)
         self._request = _request(model, threads, precision)
         self._instances = instances
-        self._on_all_cores = _request(model, 0, precision) if instances else None
+        self._with_all_threads = _request(model, threads * instances.count, precision) if instances else None
 
     def get_inputs(self):
         return _values(self._request.model_inputs)
@@ -44,7 +45,7 @@ class OpenVinoSession:
         if self._instances is None:
             return _infer(self._request, names, feeds)
         with self._instances.computing() as alone:
-            return _infer(self._on_all_cores if alone else self._request, names, feeds)
+            return _infer(self._with_all_threads if alone else self._request, names, feeds)
 
 
 class Instances:
@@ -61,6 +62,7 @@ class Instances:
     def __init__(self, model, own, count):
         key = hashlib.sha256(model.encode()).hexdigest()[:16]
         addresses = [f"\0cigpose-instance-{os.getppid()}-{key}-{number}" for number in range(count)]
+        self.count = count
         self._own = addresses.pop(own)
         self._others = addresses
 
