@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve, and return the exit status."""
     options = _parse(argv)
     need("install-gateway", "fastapi", "uvicorn", "websockets", "multipart", "scipy")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises its signals again when it has ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises its signals again when it has ended
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_listen(options.host, options.port))
         settings = _settings(options)
