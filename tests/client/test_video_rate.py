@@ -17,7 +17,6 @@ def test_people_move_and_the_film_repeats():
     np.testing.assert_array_equal(frames, list(video_rate.film(3)))
 
 
-@pytest.mark.slow
 @pytest.mark.server
 def test_the_command_answers_the_frames_of_the_load_in_order(tritonserver, tmp_path):
     """`main` fails when a frame or the order is lost, or when the ways found different people."""

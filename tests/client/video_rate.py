@@ -109,7 +109,7 @@ def _ways(stack: contextlib.ExitStack, url: str, clip: Path, concurrency: int) -
     make_call = pose_calls(stack, url)
 
     def load() -> Callable[[], int]:
-        found = drive(make_call, frames, concurrency, len(frames)).people
+        found = round(drive(make_call, frames, concurrency, len(frames)).people_per_picture * len(frames))
         return lambda: found
 
     def run(*more: str) -> Callable[[], int]:
