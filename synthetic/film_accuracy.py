@@ -1,10 +1,13 @@
 """`python -m synthetic.film_accuracy`: the ids of streams on films, beside ByteTrack's on the same detections.
 
-HOTA, IDF1, MOTA and switches of ids are those of the package `trackers`, in the environment of `make trackers`. The
-detections are the truth with simulated errors, and the committed networks' answers to the rendered frames, without a
-server. The record is `weights/film_ids.json`.
+HOTA, IDF1, MOTA and switches of ids are those of the package `trackers`, in the environment of `make trackers`: an
+answer is a person of the truth if their boxes overlap by half. `switches_by_keypoints` asks for an OKS of 0.5 instead.
+The row `keypoints' own` has the ids of the people whom the keypoints fit best, by the truth. The detections are the
+truth with simulated errors, and the committed networks' answers to the rendered frames, without a server. The record is
+`weights/film_ids.json`.
 """
 
+import itertools
 import json
 import subprocess
 import sys
@@ -14,9 +17,10 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from cigpose_client import Poses
+from cigpose_client import Poses, keypoint_sets
 from cigpose_client._retry import Call
 from cigpose_client.outputs import write_file
+from cigpose_client.streams.association import Array, assign, oks, sizes
 from cigpose_client.streams.frame import frame_call, frame_pixels
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
@@ -32,6 +36,8 @@ RECORD = CHECKOUT / "weights" / "film_ids.json"
 PYTHON = CHECKOUT / "out" / "trackers" / "venv" / "bin" / "python"
 KINDS = ("crossing", "hiding", "leaving")
 RATE = 25.0
+_AREA = 0.53  # of a box, that a person takes; the usual value where areas are not annotated
+_LIKE = 0.1  # OKS from which on keypoints may be somebody's
 _WORKER = CHECKOUT / "synthetic" / "film_ids_worker.py"
 
 Frames: TypeAlias = Sequence[Detected]
@@ -62,9 +68,35 @@ def tracked(frames: Iterable[Detected], options: StreamOptions = StreamOptions(s
 
 def with_truth(frame: FilmFrame, poses: Poses) -> Detected:
     """Return the answer to a rendered frame beside its truth."""
-    boxes = np.array([each.person.bbox_xyxy for each in frame.people], np.float64).reshape(-1, 4)
-    ids = np.array([each.track_id for each in frame.people], np.int64)
-    return Detected(frame.time_s, ids, boxes, poses, frame.jpeg)
+    people = [each.person for each in frame.people]
+    return Detected(
+        frame.time_s,
+        np.array([each.track_id for each in frame.people], np.int64),
+        np.array([each.bbox_xyxy for each in people], np.float64).reshape(-1, 4),
+        np.array([each.points[:17] for each in people], np.float64).reshape(-1, 17, 2),
+        np.array([each.visible[:17] == 2 for each in people], np.bool_).reshape(-1, 17),
+        poses,
+        frame.jpeg,
+    )
+
+
+def with_own_ids(frames: Iterable[Detected]) -> list[Detected]:
+    """Return the frames with the ids of the people whom the keypoints fit best; who fits nobody is somebody new."""
+    answers, new = [], itertools.count(-1, -1)
+    for frame in frames:
+        ids = np.array([next(new) for _ in range(len(frame.poses))], np.int64)
+        people, rows = assign(_oks(frame), _LIKE)
+        ids[rows] = frame.track_ids[people]
+        answers.append(replace(frame, poses=replace(frame.poses, track_ids=ids), picture=b""))
+    return answers
+
+
+def _oks(frame: Detected) -> Array:
+    """Return the (P, N) OKS of the truth and the answer."""
+    poses, sigma = frame.poses, np.array(keypoint_sets()["coco"].sigmas)
+    points = poses.keypoints[:, :17].astype(np.float64)
+    tolerances = 2 * sigma * np.sqrt(_AREA) * sizes(frame.bboxes)[:, None]
+    return oks(frame.keypoints, points, frame.visible.astype(np.float64), np.ones(points.shape[:2]), tolerances)
 
 
 def network_answers(film: Film) -> Iterator[Detected]:
@@ -87,7 +119,7 @@ def compared(sets: Mapping[str, Sequence[tuple[float, Frames]]]) -> dict[str, An
 
     Returns:
         `trackers`: the version of the package. `sets`: name -> `stream`, `ByteTrack` and `ByteTrack, all detections`,
-        each with `hota`, `idf1` and `mota` (0 to 1) and the number of `switches`.
+        each with `hota`, `idf1` and `mota` (0 to 1), and the numbers `switches` and `switches_by_keypoints`.
 
     Raises:
         ValueError: the environment is missing.
@@ -124,6 +156,7 @@ def _plain(frame: Detected) -> dict[str, Any]:
         "time_s": frame.time_s,
         "true_ids": frame.track_ids.tolist(),
         "true_boxes": frame.bboxes.tolist(),
+        "oks": _oks(frame).tolist(),
         "boxes": poses.bboxes.tolist(),
         "scores": poses.bbox_scores.tolist(),
         "ids": [] if poses.track_ids is None else poses.track_ids.tolist(),
@@ -139,12 +172,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     check_environment()
     sources = {"simulated": detections, "networks": network_answers}
-    sets = {
-        f"{source}, {kind}": [(RATE, tracked(answers(film))) for film in films(options.films, kind)]
+    answered = {
+        f"{source}, {kind}": [[*answers(film)] for film in films(options.films, kind)]
         for source, answers in sources.items()
         for kind in KINDS
     }
-    text = json.dumps({"films": options.films, **compared(sets)}, indent=2) + "\n"
+    result, own = (
+        compared({name: [(RATE, with_ids(film)) for film in group] for name, group in answered.items()})
+        for with_ids in (tracked, with_own_ids)
+    )
+    for name, rows in own["sets"].items():
+        result["sets"][name]["keypoints' own"] = rows["stream"]
+    text = json.dumps({"films": options.films, **result}, indent=2) + "\n"
     write_file(options.output, text)
     sys.stdout.write(text)
     return 0

@@ -27,6 +27,8 @@ class Detected:
         time_s: its time.
         track_ids: (P,) of the people who can be seen.
         bboxes: (P, 4) their boxes, xyxy pixels.
+        keypoints: (P, 17, 2) theirs, of the body.
+        visible: (P, 17) which of these can be seen.
         poses: the detections.
         picture: the encoded frame; empty if nothing was rendered.
     """
@@ -34,6 +36,8 @@ class Detected:
     time_s: float
     track_ids: NDArray[np.int64]
     bboxes: Array
+    keypoints: Array
+    visible: NDArray[np.bool_]
     poses: Poses
     picture: bytes = b""
 
@@ -59,6 +63,8 @@ def _detected(rng: np.random.Generator, film: Film, time_s: float) -> Detected:
         time_s,
         np.array([outlines[row][0] for row in truth], np.int64),
         clipped[truth],
+        points[truth],
+        ((points[truth] >= 0) & (points[truth] <= SIZE)).all(axis=2),
         _poses(rng, points[found], clipped[found], shares[found]),
     )
 
