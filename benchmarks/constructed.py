@@ -2,15 +2,16 @@
 
 The published weights cannot be shipped here, and speed does not depend on their values. So speed is measured with these
 networks, and accuracy with the trained demo weights only. Where the speed depends on the answers, as that of a stream
-does, `answering` gives a network of that cost the answers of a trained one.
+does, `answering` gives a network of that cost one answer for everybody.
 """
 
 import importlib
 from pathlib import Path
 
 import numpy as np
-from onnx import compose, helper
+from onnx import helper
 
+from ensemble.steps import Arrays
 from export import graph_edit
 
 NAME = "cigpose-m_coco-wholebody_256x192"
@@ -39,39 +40,33 @@ def constructed_network(folder: Path, name: str = NAME) -> Path:
     return path
 
 
-def answering(trained: Path, costly: Path, output: Path) -> Path:
-    """Write a network that computes two, and answers the outputs of one of them.
+def answering(answers: Arrays, costly: Path, output: Path) -> Path:
+    """Write a network that computes another one, and gives the same answers to every item.
 
-    The cost is that of both. To the answers, a millionth of the other network's outputs is added, so that no optimiser
-    can leave that network out.
+    To the answers, a millionth of the other network's outputs is added, so that no optimiser can leave that network
+    out.
 
     Args:
-        trained: network whose answers count; metadata is its, too.
-        costly: network with the same inputs and outputs, whose cost counts.
+        answers: output name -> the answer to one item, (1, ...) float32.
+        costly: network whose cost counts, and whose metadata is kept.
         output: file to write.
 
     Raises:
-        ValueError: inputs or outputs differ.
+        ValueError: names or shapes of the outputs differ.
     """
-    model, other = graph_edit.load(trained), graph_edit.load(costly)
-    if graph_edit.signature(model) != graph_edit.signature(other):
-        raise ValueError(f"{trained.name} and {costly.name} differ: {graph_edit.signature(other)}")
-    outputs = [value.name for value in model.graph.output]
-    inner = {name: f"trained/{name}" for name in outputs}
+    model = graph_edit.load(costly)
+    names = [value.name for value in model.graph.output]
+    outputs = {name: tuple(shape[1:]) for name, shape in zip(names, graph_edit.shapes(model.graph.output), strict=True)}
+    if outputs != {name: answer.shape[1:] for name, answer in answers.items()}:
+        raise ValueError(f"{costly.name} answers other arrays: {graph_edit.signature(model)}")
+    share = graph_edit.constant(model, "share", np.array(_SHARE, np.float32))
     for node in model.graph.node:
-        for names in (node.input, node.output):
-            names[:] = [inner.get(name, name) for name in names]
-    same = {f"costly/{value.name}": value.name for value in other.graph.input}
-    graph = compose.add_prefix(other, "costly/").graph
-    for node in graph.node:
-        node.input[:] = [same.get(name, name) for name in node.input]
-    model.graph.node.extend(graph.node)
-    model.graph.initializer.extend(graph.initializer)
-    share = graph_edit.constant(model, "costly/share", np.array(_SHARE, np.float32))
-    for name in outputs:
-        rest = f"costly/{name}/share"
+        for values in (node.input, node.output):
+            values[:] = [f"costly/{name}" if name in outputs else name for name in values]
+    for name, answer in answers.items():
+        rest, one = f"costly/{name}/share", graph_edit.constant(model, f"{name}/answer", answer)
         model.graph.node.append(helper.make_node("Mul", [f"costly/{name}", share], [rest]))
-        model.graph.node.append(helper.make_node("Add", [inner[name], rest], [name]))
+        model.graph.node.append(helper.make_node("Add", [one, rest], [name]))
     graph_edit.save(model, output)
     return output
 
