@@ -78,7 +78,7 @@ test: .venv/.test  ## quick tests, with real servers, three files at a time; on 
 test-all: .venv/.test  ## also the slow tests
 	$(BIN)/python -m pytest
 
-test-export: .venv/.test  ## export of all 14 networks and of the large detectors, and the slow accuracy gates; a few minutes
+test-export: .venv/.test  ## export of 24 published networks and of the large detectors, and the slow accuracy gates; a few minutes
 	$(BIN)/python -m pytest -m slow tests/export tests/synthetic
 
 browser:  ## installs Chromium for the tests of the page (Debian; as root)

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--may-lose",
         type=float,
-        help=f"largest allowed loss on the held-out half of the pictures (default: {MAY_LOSE[AP]} AP; without "
+        help=f"largest allowed loss on the pictures that are held out (default: {MAY_LOSE[AP]} AP; without "
         f"annotated keypoints {MAY_LOSE['']}, where identical people lose 0 and lost people 1)",
     )
     parser.add_argument(
