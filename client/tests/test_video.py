@@ -17,8 +17,10 @@ import numpy as np
 import pytest
 from cigpose_client.__main__ import main
 from cigpose_client._cli.cut import is_cut
+from cigpose_client._cli.frames import open_video
 from cigpose_client._cli.run import gentle_interrupt
 from cigpose_client._cli.video_writer import ffmpeg_command, open_writer
+from cigpose_client.outputs import Part
 
 from client.tests.processes import ran_on_a_full_disk, started
 
@@ -253,6 +255,122 @@ def test_a_wrong_frame_count_is_not_a_failure(server, noise, tmp_path, capsys):
         capture.release()
         assert main(["video", str(source), "--url", server.url]) == 0
         assert f"{shown} frames answered, 0 failed, 0 left out" in capsys.readouterr().err
+
+
+def times_of(path):
+    with open_video(str(path)) as video:
+        return [frame.time_s for frame in video.frames() if frame is not None]
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
+def test_frames_have_the_times_of_their_film(noise, tmp_path, suffix):
+    film = tmp_path / f"film{suffix}"
+    ffmpeg("-i", noise, film)
+    np.testing.assert_allclose(times_of(film), np.arange(75) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_a_variable_frame_rate(noise, tmp_path, suffix):
+    """From frame 40 on, five times as slow; Matroska then announces a clock of 1000 frames a second."""
+    film = tmp_path / f"film{suffix}"
+    codec = ["-c:v", "libvpx", "-b:v", "1M"] if suffix == ".webm" else []
+    ffmpeg("-i", noise, "-vf", "setpts='round(if(lt(N,40),N,40+(N-40)*5)/25/TB)'", "-fps_mode", "vfr", *codec, film)
+    index = np.arange(75)
+    np.testing.assert_allclose(times_of(film), np.where(index < 40, index, 40 + 5 * (index - 40)) / 25, atol=2e-3)
+
+
+def test_without_times_in_the_file_frames_are_counted(noise, tmp_path):
+    film = tmp_path / "film.mjpeg"
+    ffmpeg("-i", noise, film)
+    np.testing.assert_allclose(times_of(film), np.arange(75) / 25, atol=1e-3)
+
+
+@pytest.mark.parametrize(("degrees", "shape"), [(90, (64, 48, 3)), (180, (48, 64, 3))])
+def test_a_film_of_a_phone_is_turned_upright(noise, tmp_path, degrees, shape):
+    flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    ffmpeg("-i", noise, flat)
+    ffmpeg("-display_rotation", degrees, "-i", flat, "-c", "copy", turned)
+    with open_video(str(turned)) as video:
+        frame = next(frame for frame in video.frames() if frame is not None)
+    stored = cv2.VideoCapture(str(flat)).read()[1]
+    assert frame.image_bgr.shape == shape
+    np.testing.assert_array_equal(frame.image_bgr, np.rot90(stored, degrees // 90))
+
+
+def test_a_film_damaged_in_the_middle_goes_on_behind_the_damage(server, noise, tmp_path, capsys):
+    film, out = tmp_path / "film.mp4", tmp_path / "out.jsonl"
+    ffmpeg("-i", noise, "-c:v", "mpeg4", "-g", "1", film)
+    data = bytearray(film.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 3000] = bytes(3000)
+    film.write_bytes(data)
+    assert main(["video", str(film), "--url", server.url, "--json", str(out)]) == 1
+    entries = [json.loads(line) for line in out.read_text().splitlines()]
+    assert 60 < len(entries) < 75
+    assert entries[-1]["frame"] == 74 and entries[-1]["time_s"] == 74 / 25
+    assert f"is damaged in the middle: {len(entries)} of 75 frames can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sound_s", [1, 2.9, 6])
+def test_the_picture_is_whole_whatever_the_sound_lasts(server, noise, tmp_path, monkeypatch, sound_s):
+    monkeypatch.setattr("cigpose_client._cli.video_writer.shutil.which", lambda name: FFMPEG)
+    source, output = tmp_path / "source.mp4", tmp_path / "drawn.mp4"
+    ffmpeg("-i", noise, "-f", "lavfi", "-i", f"sine=d={sound_s}", source)
+    assert main(["video", str(source), "--url", server.url, "--output", str(output)]) == 0
+    assert len(brightness(output)[0]) == 75
+
+
+def test_a_file_is_the_same_under_an_address(server, clip, tmp_path, capsys):
+    address = clip.as_uri()
+    assert main(["video", address, "--url", server.url, "--output", str(clip)]) == 2
+    assert "would overwrite the input" in capsys.readouterr().err
+    assert main(["video", address, "--url", server.url]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == FRAMES
+
+
+def test_a_name_with_a_colon_is_no_protocol(server, clip, tmp_path, monkeypatch):
+    ffmpeg("-i", clip, tmp_path / "film.mp4")
+    (tmp_path / "film.mp4").rename(tmp_path / "2024-01-01T10:30:00.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert main(["video", "2024-01-01T10:30:00.mp4", "--url", server.url]) == 0
+
+
+def test_a_missing_one_of_numbered_pictures_is_a_failure(server, tmp_path, capsys):
+    for number in set(range(40)) - {15}:
+        cv2.imwrite(str(tmp_path / f"i{number:03}.jpg"), np.zeros((48, 64, 3), np.uint8))
+    assert main(["video", str(tmp_path / "i%03d.jpg"), "--url", server.url]) == 1
+    captured = capsys.readouterr()
+    assert "i%03d.jpg ends after 15 of 40 frames" in captured.err
+    assert len(captured.out.splitlines()) == 15
+
+
+def test_after_a_failure_the_rest_of_a_film_is_left_out(server, clip, capsys):
+    server.failures = [(grpc.StatusCode.INVALID_ARGUMENT, "no")]
+    assert main(["video", str(clip), "--url", server.url, "--concurrency", "1"]) == 1
+    assert f"0 frames answered, 1 failed, {FRAMES - 1} left out" in capsys.readouterr().err
+
+
+def test_a_rate_with_many_digits_is_written(tmp_path):
+    with open_writer(str(tmp_path / "slow.mp4"), SIZE, 239.7613, None) as writer:
+        writer.write(np.zeros((*SIZE[::-1], 3), np.uint8))
+    assert cv2.VideoCapture(str(tmp_path / "slow.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(239.76)
+
+
+def test_a_link_to_a_name_without_a_suffix_is_refused(server, clip, tmp_path, capsys):
+    link = tmp_path / "drawn.mp4"
+    link.symlink_to(tmp_path / "store")
+    assert main(["video", str(clip), "--url", server.url, "--output", str(link)]) == 2
+    assert "drawn.mp4: without ffmpeg only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "is_told"), [(["video"], True), (["video", "--track"], False), (["camera"], False)], ids=str
+)
+def test_resume_is_offered_only_where_it_works(server, clip, tmp_path, capsys, argv, is_told):
+    out = tmp_path / "out.jsonl"
+    Part(out).leave()
+    assert main([argv[0], str(clip), *argv[1:], "--json", str(out), "--url", server.url]) == 0
+    assert ("--resume would continue it" in capsys.readouterr().err) == is_told
 
 
 @pytest.mark.parametrize("command", ["video", "camera"])

@@ -1,13 +1,17 @@
 """Frames of videos and cameras."""
 
+import math
+import os
 import queue
 import threading
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cigpose_client._cli.cut import is_cut
 from cigpose_client._cli.run import in_thread
@@ -18,10 +22,15 @@ _USUAL_RATE = 25.0  # frames per second, for sources that do not report a rate
 _AHEAD = 2  # frames that are read in advance
 _POLL_S = 0.1
 _END_S = 1.0  # for the reader to end
-_HIGHEST_RATE = 1000.0  # a larger one is the clock of the transport
+_CLOCK_RATE = 1000.0  # from here on, a rate is the clock of a container without one, or of the transport
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0  # before the next try to connect
 _SILENCE_MS = 10_000  # after which a connection counts as broken
 _TOLERANCE = 0.01  # share of the announced frames that may be missing
+_UNREADABLE = 10  # reads of a film in a row that fail before it counts as ended
+
+
+_Item: TypeAlias = tuple[int, float, Pixels]
+"""Number of frames before it that could not be read, time in seconds, picture."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,8 @@ class Frame:
     """One picture of a video.
 
     Attributes:
-        index: number of the frame, from 0.
-        time_s: seconds since the first frame; in a live source, since it was opened.
+        index: number of the frame, from 0; one that cannot be read is counted.
+        time_s: seconds since the first frame, as the container states them; in a live source, since it was opened.
         image_bgr: (H, W, 3) uint8.
     """
 
@@ -66,10 +75,12 @@ class Video:
         self.ended = False
         self._note = note
         self._is_film = False
+        self._skipped = 0
+        self._first_s, self._last_s = math.nan, -math.inf
         self._capture: Any = None
         if capture is not None:
             self._use(capture)
-        self._frames: queue.Queue[tuple[float, Pixels] | None] = queue.Queue(1 if live else _AHEAD)
+        self._frames: queue.Queue[_Item | None] = queue.Queue(1 if live else _AHEAD)
         self._over = threading.Event()
         self._reader = in_thread(self._fill)
 
@@ -89,8 +100,9 @@ class Video:
         if item is None:
             self.ended = True
             return self._reader.result()  # raises the reader's error, if there is one
-        index, self.read = self.read, self.read + 1
-        return Frame(index, item[0] if self.live else index / self.rate, item[1])
+        skipped, time_s, image_bgr = item
+        index, self.read = self.read + skipped, self.read + 1
+        return Frame(index, time_s, image_bgr)
 
     def fault(self) -> str | None:
         """Return a sentence about missing frames of a source that has ended, or None.
@@ -100,10 +112,11 @@ class Video:
         """
         if self.read == 0:
             return f"{self._source} gives no frame"
-        if self.count is None or self.read >= self.count - max(1.0, _TOLERANCE * self.count):
-            return None
-        if "://" in self._source or is_cut(self._source):
+        missing = self.count is not None and self.read < self.count - max(1.0, _TOLERANCE * self.count)
+        if missing and (not os.path.isfile(self._source) or is_cut(self._source)):
             return f"{self._source} ends after {self.read} of {self.count} frames: it is cut or damaged"
+        if self._skipped:
+            return f"{self._source} is damaged in the middle: {self.read} of {self.count} frames can be read"
         return None
 
     def close(self) -> None:
@@ -115,19 +128,23 @@ class Video:
         cv2 = opencv("reading video")
         self._capture = capture
         rate, count = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.rate = rate if 0 < rate <= _HIGHEST_RATE else _USUAL_RATE
+        self.rate = rate if 0 < rate < _CLOCK_RATE else _USUAL_RATE
         self._is_film = count > 0
         self.count = count if self._is_film and not self.live else None
 
     def _fill(self) -> None:
         start_s = time.monotonic()
+        failed = 0  # reads in a row
         if self._capture is None:
             self._connect(0.0)
         try:
             while not self._over.is_set():
                 done, image_bgr = self._capture.read()
                 if done:
-                    self._offer((time.monotonic() - start_s, image_bgr))
+                    self._skipped, failed = self._skipped + failed, 0
+                    self._offer((self._skipped, time.monotonic() - start_s if self.live else self._film_s(), image_bgr))
+                elif not self.live and self._is_film and failed < _UNREADABLE:
+                    failed += 1
                 elif self._note is None or self._is_film:
                     break
                 else:
@@ -138,6 +155,17 @@ class Video:
             if self._capture is not None:
                 self._capture.release()
             self._offer(None)
+
+    def _film_s(self) -> float:
+        """Return the time of the frame just read; where the container states none, one frame after the last."""
+        stated_s = self._capture.get(opencv("reading video").CAP_PROP_POS_MSEC) / 1000
+        if self._last_s < 0:
+            self._first_s, self._last_s = stated_s, 0.0
+        elif self._last_s < stated_s - self._first_s < math.inf:
+            self._last_s = stated_s - self._first_s
+        else:
+            self._last_s += 1 / self.rate
+        return self._last_s
 
     def _connect(self, pause_s: float) -> None:
         """Open the source, with growing pauses between the tries, until it is open or reading is over."""
@@ -155,7 +183,7 @@ class Video:
         if self._note is not None and not self._over.is_set():
             self._note(text)
 
-    def _offer(self, item: tuple[float, Pixels] | None) -> None:
+    def _offer(self, item: _Item | None) -> None:
         """Queue a frame, or None for the end; a frame of a live source replaces one that is not yet taken."""
         replace = self.live and item is not None
         while not self._over.is_set():
@@ -193,17 +221,26 @@ def open_video(
         yield video
 
 
+def given_source(text: str) -> str:
+    """Return a source as given; a file that is named by an address becomes its path."""
+    parts = urllib.parse.urlsplit(text)
+    return urllib.request.url2pathname(parts.path) if parts.scheme == "file" else text
+
+
 def is_address(source: str) -> bool:
     """Return whether a source is on the network."""
     return "://" in source
 
 
 def open_capture(source: str) -> Any:
-    """Return OpenCV's capture of a source, open or not."""
+    """Return OpenCV's capture of a source, open or not. It turns pictures upright, as the film says."""
     cv2 = opencv("reading video")
-    if source.isdecimal():
-        return cv2.VideoCapture(int(source))
-    if not is_address(source):
-        return cv2.VideoCapture(source)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _SILENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _SILENCE_MS]
-    return cv2.VideoCapture(source, cv2.CAP_ANY, limits)
+    if source.isdecimal():
+        capture = cv2.VideoCapture(int(source))
+    elif is_address(source):
+        capture = cv2.VideoCapture(source, cv2.CAP_ANY, limits)
+    else:
+        capture = cv2.VideoCapture(os.path.abspath(source))  # FFmpeg takes what is before a colon for a protocol
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture

@@ -55,13 +55,16 @@ def add_resume(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def earlier_records(args: argparse.Namespace, field: str, place_of: PlaceOf) -> Iterator[Earlier]:
+def earlier_records(
+    args: argparse.Namespace, field: str, place_of: PlaceOf, can_resume: bool = True
+) -> Iterator[Earlier]:
     """Yield the records in the --json file and in what killed runs left beside it; without --resume, no records.
 
     Args:
         args: `resume`, `json` and `format` are read.
         field: name of the source in a record: `picture` or `frame`.
         place_of: see `PlaceOf`.
+        can_resume: whether --resume fits the other options.
 
     Raises:
         UsageError: --resume does not fit the other options, or the file holds something else.
@@ -73,7 +76,7 @@ def earlier_records(args: argparse.Namespace, field: str, place_of: PlaceOf) -> 
             _check(args)
             for path in [*([Path(args.json)] if Path(args.json).exists() else []), *left]:
                 _load(stack.enter_context(open(path, "rb")), field, place_of, earlier)
-        elif left:
+        elif left and can_resume:
             print(f"A killed run left records for {args.json}; --resume would continue it.", file=sys.stderr)
         yield earlier
 

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import Boxes, estimate, load_boxes
 from cigpose_client._cli.files import PIPE, UsageError
-from cigpose_client._cli.frames import Frame, Video, open_video
+from cigpose_client._cli.frames import Frame, Video, given_source, is_address, open_video
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
@@ -22,6 +23,7 @@ from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_w
 from cigpose_client._client import PoseClient
 from cigpose_client._draw import Pixels, draw_onto
 from cigpose_client._draw_3d import draw_poses_3d
+from cigpose_client._extras import opencv
 from cigpose_client._poses import Poses
 from cigpose_client.streams import PoseStream
 
@@ -32,7 +34,7 @@ Write: TypeAlias = Callable[[Frame], None]
 def add_video(subcommands: Any) -> None:
     """Add `video`."""
     parser = subcommands.add_parser("video", help="people in every frame of a video")
-    parser.add_argument("source", metavar="VIDEO")
+    parser.add_argument("source", type=given_source, metavar="VIDEO")
     add_common(parser, concurrency=8)
     arguments.add_plot_3d(parser, "VIDEO", "a video")
     add_tracking(parser, track=False)
@@ -49,7 +51,9 @@ def add_camera(subcommands: Any) -> None:
         description="Find people in a live source. Frames that arrive faster than answers are dropped. An address is "
         "connected again when it breaks.",
     )
-    parser.add_argument("source", nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)")
+    parser.add_argument(
+        "source", type=given_source, nargs="?", default="0", metavar="CAMERA", help="number or address (default: 0)"
+    )
     parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after this time")
     add_common(parser, concurrency=2)
     arguments.add_plot_3d(parser, "VIDEO", "a video")
@@ -79,13 +83,14 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and videos:
         raise UsageError("a video cannot be continued: give --resume without --output and --plot-3d")
     to_json = args.json or (None if videos else PIPE)
-    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or "://" in args.source else [args.source])
+    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or is_address(args.source) else [args.source])
     for path in videos:
         check_writable(path)
     given = None if args.boxes is None else load_boxes(args.boxes)
     progress = Progress("frames")
     opened = open_video(args.source, args.live, progress.note)
-    with earlier_records(args, "frame", _place) as earlier, opened as video:
+    can_resume = not (args.live or args.track or videos)
+    with earlier_records(args, "frame", _place, can_resume) as earlier, opened as video:
         status = _ask(args, given, video, earlier, to_json, progress)
         fault = None if status == INTERRUPTED else video.fault()
     if fault:
@@ -107,12 +112,12 @@ def _ask(
     progress.total = None if video.count is None else max(video.count - len(earlier.answered), 0)
     if args.resume:
         progress.note(f"{len(earlier.answered)} frames are answered already")
-    sound_of = None if video.live else args.source
+    sound_of = args.source if is_address(args.source) else os.path.abspath(args.source)
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
         write, write_plot = (
-            stack.enter_context(open_output(path, video.rate, sound_of)) if path else None
+            stack.enter_context(open_output(path, video.rate, None if video.live else sound_of)) if path else None
             for path in (args.output, args.plot_3d)
         )
         frames = within(video.frames(), args.seconds)
@@ -129,7 +134,7 @@ def _ask(
                 write_plot(replace(frame, image_bgr=plot))
             if isinstance(result, Poses):
                 progress.answer(len(result))
-        if not run.interrupted and video.fault() is None:
+        if video.ended and not run.interrupted and video.fault() is None:
             progress.total = None  # the container's number may be an estimate
         if video.live:
             progress.note(dropped(video))
@@ -168,20 +173,25 @@ def dropped(video: Video) -> str:
 
 @contextmanager
 def open_output(path: str, rate: float, sound_of: str | None) -> Iterator[Write]:
-    """Yield the function that writes a frame of the video at `path`; the video has the size of the first frame.
+    """Yield the function that writes a frame of the video at `path`.
+
+    The video has the size of the first frame. A camera that comes back with another size is scaled to it.
 
     Each frame is written until the video is as long as its time requires: once from a file, sometimes twice from a slow
     camera.
     """
     writer: VideoWriter | None = None
-    written = 0
+    size, written = (0, 0), 0
     with ExitStack() as stack:
 
         def write(frame: Frame) -> None:
-            nonlocal writer, written
+            nonlocal writer, size, written
             if writer is None:
                 height, width = frame.image_bgr.shape[:2]
-                writer = stack.enter_context(open_writer(path, (width, height), rate, sound_of))
+                size = width, height
+                writer = stack.enter_context(open_writer(path, size, rate, sound_of))
+            if frame.image_bgr.shape[1::-1] != size:
+                frame = replace(frame, image_bgr=opencv("drawing").resize(frame.image_bgr, size))
             while written <= round(frame.time_s * rate):
                 writer.write(frame.image_bgr)
                 written += 1

@@ -1,5 +1,6 @@
 """Writing of videos: by ffmpeg if it is installed (every format, with the sound of the source), else by OpenCV."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,8 @@ def check_writable(path: str) -> None:
     """
     if path == PIPE:
         raise UsageError("a video cannot go to stdout; give a file name")
-    if shutil.which("ffmpeg") is None and Path(path).suffix.lower() not in _OPENCV_CODECS:
+    suffix = Path(os.path.realpath(path)).suffix  # of the file that a link names
+    if shutil.which("ffmpeg") is None and suffix.lower() not in _OPENCV_CODECS:
         raise UsageError(f"{path}: without ffmpeg only {', '.join(_OPENCV_CODECS)} can be written")
 
 
@@ -67,7 +69,8 @@ def open_writer(path: str, size: tuple[int, int], rate: float, sound_of: str | N
 def ffmpeg_command(ffmpeg: str, path: str, size: tuple[int, int], rate: float, sound_of: str | None) -> list[str]:
     """Return the command that reads raw BGR frames from stdin and writes `path`; arguments: see `open_writer`."""
     frames = ["-f", "rawvideo", "-pix_fmt", "bgr24", "-s", f"{size[0]}x{size[1]}", "-r", f"{rate:.6f}", "-i", "pipe:0"]
-    sound = ["-i", sound_of, "-map", "0:v:0", "-map", "1:a:0?", "-shortest"] if sound_of else []
+    sound = ["-i", sound_of, "-map", "0:v:0", "-map", "1:a:0?", "-af", "apad", "-shortest"] if sound_of else []
+    # sound that ends first is continued by silence, or `-shortest` would cut the picture
     # players need 4:2:0, which needs even sizes
     picture = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]
     return [ffmpeg, "-nostdin", "-loglevel", "error", "-y", *frames, *sound, *picture, path]
@@ -115,9 +118,9 @@ class _OpencvWriter:
         self._path = path
         self._written = 0
         codec = self._cv2.VideoWriter_fourcc(*_OPENCV_CODECS[Path(path).suffix.lower()])
-        self._writer = self._cv2.VideoWriter(path, codec, rate, size)
+        self._writer = self._cv2.VideoWriter(path, codec, round(rate, 2), size)  # MPEG-4 counts to 65535 in a second
         if not self._writer.isOpened():
-            raise OSError(f"OpenCV cannot write videos that end with {Path(path).suffix}")
+            raise OSError(f"OpenCV cannot write {Path(path).suffix} of {size[0]}x{size[1]} at {rate:g} frames/s")
 
     def write(self, image_bgr: Pixels) -> None:
         self._writer.write(image_bgr)
