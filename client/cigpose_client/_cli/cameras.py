@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.files import PIPE, UsageError
-from cigpose_client._cli.frames import Frame, Video, is_address, open_video
+from cigpose_client._cli.frames import Frame, Video, given_source, is_address, open_video
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
+from cigpose_client._cli.resume import remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video import Write, add_common, dropped, open_output, within
@@ -58,7 +59,9 @@ def add_cameras(subcommands: Any) -> None:
         "their newest frame is sent; files are sent frame by frame. Each source has its own ids. The server batches "
         "the frames of all. An address is connected again when it breaks; Ctrl-C ends the run.",
     )
-    parser.add_argument("sources", nargs="+", metavar="SOURCE", help="number or address of a camera, or a file")
+    parser.add_argument(
+        "sources", type=given_source, nargs="+", metavar="SOURCE", help="number or address of a camera, or a file"
+    )
     parser.add_argument("--seconds", type=arguments.above_zero(float), metavar="S", help="end after this time")
     add_common(parser, None, output=("FOLDER", "write videos of the frames with skeletons: 1.mp4, 2.mp4, ..."))
     add_tracking(parser, track=True)
@@ -72,6 +75,9 @@ def run_cameras(args: argparse.Namespace) -> int:
         raise UsageError("COCO results do not name sources; give --format json or jsonl")
     if args.output and Path(args.output).is_file():
         raise UsageError(f"{args.output} is a file; --output is a folder here")
+    for source in args.sources:
+        if args.sources.count(source) > 1:
+            raise UsageError(f"{source} is given twice; give each source once")
     to_json = args.json or (None if args.output else PIPE)
     drawn = [_drawn_path(args.output, number) for number in range(1, len(args.sources) + 1)]
     films = [source for source in args.sources if not _is_live(source)]
@@ -83,10 +89,13 @@ def run_cameras(args: argparse.Namespace) -> int:
     with ExitStack() as stack:
         videos = [stack.enter_context(_opened(source, progress)) for source in args.sources]
         status = _ask(args, videos, drawn, to_json, progress)
-        faults = [] if status == INTERRUPTED else [video.fault() for video in videos if not video.live]
+        faults = [video.fault() for video in videos if video.live or status != INTERRUPTED]
     for fault in filter(None, faults):
         progress.note(fault)
-    return int(status or any(faults))
+    status = int(status or any(faults))
+    if status == 0:
+        remove_leftovers([*drawn, args.json])
+    return status
 
 
 def _ask(
@@ -98,6 +107,8 @@ def _ask(
 ) -> int:
     """Send the frames of all sources, write the results, and return the exit status."""
     live = any(video.live for video in videos)
+    counts = [video.count for video in videos if video.count is not None]
+    progress.total = sum(counts) if len(counts) == len(videos) else None
     with ExitStack() as stack:
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format)) if to_json else None
@@ -114,6 +125,8 @@ def _ask(
                 feed.write(frame)
             if isinstance(outcome, Poses):
                 progress.answer(len(outcome))
+        if all(video.ended and video.fault() is None for video in videos):
+            progress.total = None  # the containers' numbers may be estimates
         for feed in feeds:
             progress.note(f"{feed.source}: {feed.video.read} frames" + (f", {dropped(feed.video)}" * feed.video.live))
     return int(progress.failed > 0) if live else run.status  # Ctrl-C is the normal end of cameras
