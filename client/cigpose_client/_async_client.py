@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
-from cigpose_client._errors import PICTURE_FAILURES
+from cigpose_client._errors import CLOSED, PICTURE_FAILURES
 from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
 from cigpose_client._many import in_order_async
@@ -101,7 +101,8 @@ class AsyncPoseClient(BaseClient):
         return cast(ServerInfo, await self._run(self._info_call(timeout_s)))
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; later calls fail."""
+        self._closed = True
         await self._transport.close()
 
     async def __aenter__(self: _Client) -> _Client:
@@ -119,6 +120,8 @@ class AsyncPoseClient(BaseClient):
     async def _perform(self, step: Send | Sleep) -> Any:
         if isinstance(step, Sleep):
             return await asyncio.sleep(self._before(step))
+        if self._closed:
+            return CLOSED
         try:
             return await getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
         except InferenceServerException as error:

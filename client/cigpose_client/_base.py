@@ -71,6 +71,7 @@ class BaseClient:
         self._stated_headers = headers
         self._array_format = checked_format(array_format)
         self._max_boxes = max_boxes
+        self._closed = False
         self._transport = transport or self._connect(transport_arguments(url, tls))
         self._stated: tuple[str, str] | None = None  # keypoint set and kind of the network, once they are known
         self._retries = 0

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from tritonclient.utils import InferenceServerException
 
 from cigpose_client._base import BaseClient
-from cigpose_client._errors import PICTURE_FAILURES
+from cigpose_client._errors import CLOSED, PICTURE_FAILURES
 from cigpose_client._image import Image
 from cigpose_client._info import ServerInfo
 from cigpose_client._many import in_order
@@ -137,7 +137,8 @@ class PoseClient(BaseClient):
         return cast(ServerInfo, self._run(self._info_call(timeout_s)))
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; later calls fail."""
+        self._closed = True
         self._transport.close()
 
     def __enter__(self: _Client) -> _Client:
@@ -155,6 +156,8 @@ class PoseClient(BaseClient):
     def _perform(self, step: Send | Sleep) -> Any:
         if isinstance(step, Sleep):
             return time.sleep(self._before(step))
+        if self._closed:
+            return CLOSED
         try:
             return getattr(self._transport, step.method)(**step.arguments, client_timeout=step.timeout_s)
         except InferenceServerException as error:

@@ -105,6 +105,9 @@ class _Break:
     transient: bool = True
 
 
+CLOSED = InferenceServerException("Channel closed!", status="StatusCode.CANCELLED")
+"""The error of a closed client's call, in gRPC's words for one that is closed during the call."""
+
 _BREAKS = (
     _Break(("channel closed",), "the client was closed during the call", "close it after its calls", transient=False),
     _Break((_REFUSED,), "no server listens there (connection refused)"),

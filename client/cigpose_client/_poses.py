@@ -178,7 +178,7 @@ class Poses(Detections):
     def to_coco(self, image_id: int | str, *, bbox: bool = True) -> list[dict[str, Any]]:
         """Return one entry of the COCO (for 133 keypoints COCO-WholeBody) results format for each person.
 
-        The format has no place for `keypoints_3d`, which are left out.
+        The format has no place for `keypoints_3d`, which are left out. From a stream, entries have a `track_id`.
 
         Args:
             image_id: the picture's id in the annotation file.
@@ -187,7 +187,10 @@ class Poses(Detections):
         """
         boxes = self.bboxes if bbox else [None] * len(self)
         people = zip(self.keypoints, self.keypoint_scores, self.instance_scores, boxes, strict=True)
-        return [_coco.result(image_id, self.keypoint_set, *person) for person in people]
+        entries = [_coco.result(image_id, self.keypoint_set, *person) for person in people]
+        if self.track_ids is None:
+            return entries
+        return [{**entry, "track_id": int(each)} for entry, each in zip(entries, self.track_ids, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the command writes as JSON for one picture, except for the picture's name.

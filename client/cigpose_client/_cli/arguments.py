@@ -1,6 +1,7 @@
 """Options that several subcommands share, and the client that they describe."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -158,12 +159,12 @@ def _report_waiting(url: str) -> Callable[[PoseClientError], None]:
 
 
 def above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
-    """Return an argument type for numbers above 0."""
+    """Return an argument type for finite numbers above 0."""
 
     def number(text: str) -> float:
         value = kind(text)
-        if value <= 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
         return value
 
     number.__name__ = kind.__name__  # argparse names the type in its message

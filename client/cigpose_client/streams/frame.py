@@ -106,6 +106,7 @@ def advance(
             lost = match.tracks >= state.visible
             after = _smoothed(before, after, lost, time_s - state.time_s, sigmas(poses), options.smoothing)
         now = _replaced(now, match.people, after)
+        now = now.take(np.argsort(-now.bbox_scores, kind="stable"))  # between detections they are those of the tracks
     everybody = now if state.tracks is None else now.joined(_lost(state.tracks, match, time_s, options.max_lost_s))
     after_frame = replace(
         state,
@@ -225,6 +226,7 @@ def _answer(poses: Poses, tracks: Tracks) -> Poses:
         bboxes=tracks.bboxes.astype(np.float32),
         bbox_scores=tracks.bbox_scores.astype(np.float32),
         keypoints=tracks.points.astype(np.float32),
+        keypoint_scores=tracks.scores.astype(np.float32),
         keypoints_3d=None if poses.keypoints_3d is None else tracks.joints.astype(np.float32),
         track_ids=tracks.ids.astype(np.int64),
     )

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class StreamOptions:
     appearance: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.detect_every, bool) or not isinstance(self.detect_every, int) or self.detect_every < 1:
+        if isinstance(self.detect_every, bool) or not isinstance(self.detect_every, Integral) or self.detect_every < 1:
             raise ValueError(f"detect_every is {self.detect_every!r}; give a whole number of frames from 1 on")
         if self.detect_every_s is not None:
             _check_above_zero("detect_every_s", self.detect_every_s)

@@ -76,8 +76,9 @@ class AsyncPoseStream:
 
     async def update(self, image: Image, time_s: float, *, timeout_s: float | None = None) -> Poses:
         """See `PoseStream.update`."""
-        limit, picture = self._client._limit(timeout_s), await asyncio.to_thread(self._client._encoded, image)
-        async with self._lock:
+        limit = self._client._limit(timeout_s)
+        async with self._lock:  # from the start: frames stay in the order of the calls
+            picture = await asyncio.to_thread(self._client._encoded, image)
             pixels = None
             if self._options.appearance:
                 pixels = await asyncio.to_thread(frame_pixels, self._state, self._options, image, picture)

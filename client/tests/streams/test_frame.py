@@ -49,6 +49,20 @@ def test_people_who_cross_keep_their_ids(detect_every):
     assert {track for frame in ids for track in frame} == set(ids[0])
 
 
+def test_the_best_box_comes_first_between_detections():
+    near, far = walking(100, 200), walking(500, -200)
+    world = World([near, far])
+    stream = Stream(world, detect_every=100)
+    first = stream.update(0.0)
+    stream.state = replace(stream.state, tracks=replace(stream.state.tracks, bbox_scores=np.array([0.6, 0.9])))
+    poses = stream.update(0.04)
+    assert poses.bbox_scores.tolist() == pytest.approx([0.9, 0.6])
+    assert poses.track_ids.tolist() == first.track_ids.tolist()[::-1]
+    lefts = [walker.left(0.04) for walker in (far, near)]
+    np.testing.assert_allclose(poses.bboxes[:, 0], lefts, atol=10)
+    assert [entry["track_id"] for entry in poses.to_coco(1)] == poses.track_ids.tolist()
+
+
 def test_of_two_detections_of_a_person_the_better_one_keeps_the_id():
     world = World([still()])
     stream = Stream(world)

@@ -6,7 +6,7 @@ import threading
 import grpc
 import numpy as np
 import pytest
-from cigpose_client import AsyncPoseClient, PoseClient, PoseClientError, RequestRejected
+from cigpose_client import AsyncPoseClient, PoseClient, PoseClientError, RequestRejected, ServerUnavailable
 
 
 def kinds(server):
@@ -32,6 +32,33 @@ def test_the_asynchronous_stream_answers_the_same(server, client):
     for poses, other in zip([stream.update(b"2", index / 25) for index in range(7)], asyncio.run(main()), strict=True):
         np.testing.assert_array_equal(poses.keypoints, other.keypoints)
         np.testing.assert_array_equal(poses.track_ids, other.track_ids)
+
+
+def test_frames_stay_in_the_order_of_the_calls(server):
+    """Also when a picture takes longer to read than the next one."""
+    frames = [np.zeros((2000, 3000, 3), np.uint8), *[np.zeros((48, 64, 3), np.uint8)] * 9]
+
+    async def main():
+        async with AsyncPoseClient(server.url, array_format="jpeg") as other:
+            stream = other.stream()
+            return await asyncio.gather(*(stream.update(frame, index / 25) for index, frame in enumerate(frames)))
+
+    assert all(poses.track_ids.tolist() == [1, 2] for poses in asyncio.run(main()))
+
+
+def test_a_closed_client_says_so(server):
+    with PoseClient(server.url) as client:
+        stream = client.stream()
+    with pytest.raises(ServerUnavailable, match="the client was closed"):
+        stream.update(b"2", 0.0)
+
+    async def main():
+        async with AsyncPoseClient(server.url) as other:
+            stream = other.stream()
+        await stream.update(b"2", 0.0)
+
+    with pytest.raises(ServerUnavailable, match="the client was closed"):
+        asyncio.run(main())
 
 
 def test_both_clients_compare_appearance(server, client, monkeypatch):
