@@ -55,6 +55,16 @@ def test_both_runtimes_answer_the_same(lifted_repository, lifted_server, name):
         runtimes.check(lifted_server, case, run(wanted=case[2], **case[1]))
 
 
+def test_lifters_are_served_on_openvino(lifted_repository, serve):
+    pytest.importorskip("openvino")
+    boxes = np.float32([[0, 0, 90, 180]])
+    with serve(lifted_repository, profile="cpu-openvino") as server:
+        for model in ("pose_3d_from_boxes", "pose_from_boxes_capf"):
+            answer = call(server, model, PICTURES[1], boxes)
+            expected = run_here(lifted_repository, model)(image=PICTURES[1], bboxes=boxes)
+            np.testing.assert_allclose(answer["keypoints_3d"], expected["keypoints_3d"], atol=1e-4)
+
+
 def test_the_ensembles_of_the_repository(lifted_repository):
     expected = {"pose", "pose_from_boxes", "pose_3d", "pose_3d_from_boxes"}
     for network in ("whole", "spots", "lift", "capf"):

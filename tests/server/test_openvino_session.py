@@ -1,6 +1,7 @@
 """An OpenVINO session takes all threads while the model's other instances are idle."""
 
 import numpy as np
+import onnx.parser
 import pytest
 
 pytest.importorskip("openvino")
@@ -39,3 +40,22 @@ def test_the_number_of_threads_does_not_change_results(repository):
     assert not np.shares_memory(on_two, on_one)
     assert len(np.unique(on_one, axis=0)) == len(crops)
     np.testing.assert_array_equal(on_one, on_two)
+
+
+def test_an_input_has_its_own_name_only(tmp_path):
+    """A served lifter begins with nodes that rename its inputs."""
+    graph = """
+    <ir_version: 8, opset_import: ["": 17]>
+    renames (float[N,2] points) => (float[N,2] doubled, float[N,2] same) {
+        inner = Identity(points)
+        doubled = Add(inner, inner)
+        same = Identity(doubled)
+    }"""
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.parser.parse_model(graph), path)
+    session = OpenVinoSession(path, 1, "f32")
+    assert [value.name for value in session.get_inputs()] == ["points"]
+    assert {"doubled", "same"} <= {value.name for value in session.get_outputs()}
+    doubled, same = session.run(["doubled", "same"], {"points": np.float32([[1, 2]])})
+    np.testing.assert_array_equal(doubled, [[2, 4]])
+    np.testing.assert_array_equal(same, [[2, 4]])

@@ -31,15 +31,17 @@ class OpenVinoSession:
 
     def __init__(self, path, threads, precision, instances=None):
         model = openvino.Core().read_model(path)
+        # not those of the compiled model, where an input also has the name of a tensor that only renames it
+        self._inputs, self._outputs = _values(model.inputs), _values(model.outputs)
         self._request = _request(model, threads, precision)
         self._instances = instances
         self._with_all_threads = _request(model, threads * instances.count, precision) if instances else None
 
     def get_inputs(self):
-        return _values(self._request.model_inputs)
+        return self._inputs
 
     def get_outputs(self):
-        return _values(self._request.model_outputs)
+        return self._outputs
 
     def run(self, names, feeds):
         if self._instances is None:
