@@ -131,7 +131,7 @@ def test_the_page_of_performance():
     serving = recorded("benchmarks/results/serving.json")
     loads = serving["servers"]["this checkout"]
     assert f"costs {loads['16 callers']['cpu_ms']:.1f} ms of processor time with 16 callers" in page
-    assert "That is {:.2f}, {:.2f} and {:.2f} of the cost".format(*serving["share_of_cpu"].values()) in page
+    assert "that is {:.2f}, {:.2f} and {:.2f} of the cost".format(*serving["share_of_cpu"].values()) in page
     gateway, stage2, lifter, capacity = (
         recorded(f"benchmarks/results/{name}.json") for name in ("gateway", "stage2", "lifter", "capacity")
     )
