@@ -22,6 +22,7 @@ from export import graph_edit
 from export.detectors import DetectorOptions, serve_detector_file
 from export.families import PoseOptions, Served, serve_pose_file
 from server import manifest
+from server.preflight import SHELL_SPECIAL
 
 CHECKOUT = Path(__file__).parents[1]
 _PACKAGE = CHECKOUT / "ensemble"
@@ -60,8 +61,8 @@ def plan(
     no detector must not get one.
 
     Raises:
-        ValueError: a file cannot be served, two share a name, a lifter stands among the pose files or the reverse, or
-            the detector is missing or superfluous.
+        ValueError: a file cannot be served, two share a name, a name holds a character that is special to the shell, a
+            lifter stands among the pose files or the reverse, or the detector is missing or superfluous.
     """
     options = pose_options or PoseOptions()
     poses = [(path, serve_pose_file(path, options)) for path in pose_files]
@@ -89,10 +90,15 @@ def _refuse_misplaced(poses: Sequence[tuple[Path, Served]], lifters: Sequence[tu
 
 
 def _by_name(files: Sequence[tuple[Path, Mapping[str, onnx.ModelProto]]]) -> dict[str, onnx.ModelProto]:
-    """Return all graphs by model name. Raises ValueError when two files give one name."""
+    """Return all graphs by model name. Raises ValueError when two files give one name, or one that no server loads."""
     owners: dict[str, Path] = {}
     for path, graphs in files:
         for name in graphs:
+            if special := SHELL_SPECIAL.search(name):
+                raise ValueError(
+                    f"{str(path)!r}: its model would be called {name!r}, and with {special[0]!r} in its name no Python "
+                    "model starts; rename the file"
+                )
             if name in owners:
                 raise ValueError(
                     f"two different models would be called {name}: {owners[name]} and {path}; rename one of the files"

@@ -16,7 +16,7 @@ from server import manifest
 from server.installation import Installation, python_version
 from server.options import ServerOptions, ServerTls
 
-_SPECIAL = re.compile(r"[^\w./@%+=:,-]")  # Triton's Python backend starts its processes by a shell, without quotes
+SHELL_SPECIAL = re.compile(r"[^\w./@%+=:,-]")  # Triton's Python backend starts its processes by a shell, without quotes
 
 
 def problems(installation: Installation, options: ServerOptions) -> list[str]:
@@ -39,11 +39,10 @@ def _repository_problems(repository: Path) -> list[str]:
     missing = [folder.name for folder in networks if not (folder / "1" / "model.onnx").is_file()]
     if missing:
         return [f"{repository} lacks the network of {', '.join(missing)}; build it with `make repository`"]
-    if special := _SPECIAL.search(str(repository.absolute())):
-        return [
-            f"{repository.absolute()} contains {special[0]!r}, with which no Python model starts; move the repository"
-        ]
-    return []
+    remedies = {str(repository.absolute()): "move the repository"}
+    remedies |= {path.parent.name: "rename the network's file and build the repository again" for path in configs}
+    found = [(name, special[0]) for name in remedies if (special := SHELL_SPECIAL.search(name))]
+    return [f"{name} contains {char!r}, with which no Python model starts; {remedies[name]}" for name, char in found]
 
 
 def _configs(repository: Path) -> list[Path]:

@@ -114,6 +114,25 @@ def test_two_models_of_one_name_are_rejected_with_both_files(files, tmp_path):
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize("special", [" ", "(", '"', "'", "$", "`", ";", "\n", "\\"])
+def test_a_name_that_a_shell_would_split_is_rejected(files, tmp_path, capsys, special):
+    pose = save_pose_network(tmp_path / f"a{special}b.onnx")
+    folder = tmp_path / "r"
+    assert main(["repository", "--pose", str(pose), "--detector", str(files[1]), "--output", str(folder)]) == 1
+    message = capsys.readouterr().err
+    assert (
+        f"with {special!r} in its name no Python model starts; rename the file" in message
+        and repr(str(pose)) in message
+    )
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["pöse", "UPPER", "a.b"])
+def test_other_names_are_accepted(files, tmp_path, name):
+    build_repository([save_pose_network(tmp_path / f"{name}.onnx")], files[1], tmp_path / "r")
+    assert preflight._repository_problems(tmp_path / "r") == []
+
+
 def test_a_missing_detector_is_reported_with_the_network(files, tmp_path, capsys):
     (pose, _), _ = files
     assert main(["repository", "--pose", str(pose), "--output", str(tmp_path / "r")]) == 1

@@ -46,6 +46,13 @@ def test_a_path_that_a_shell_would_split_is_refused(tmp_path, name, special):
     assert problem.startswith(f"{tmp_path / name} contains {special!r}")
 
 
+def test_a_model_name_that_a_shell_would_split_is_refused(tmp_path):
+    (tmp_path / "my pose").mkdir()
+    (tmp_path / "my pose" / "config.pbtxt").touch()
+    (problem,) = preflight._repository_problems(tmp_path)
+    assert problem.startswith("my pose contains ' ', with which no Python model starts; rename the network's file")
+
+
 def test_a_python_without_stub_is_named(tmp_path):
     (tmp_path / "python_backend_stubs" / "3.8").mkdir(parents=True)
     assert "use one of 3.8" in preflight._stub_problems(tmp_path)[0]
