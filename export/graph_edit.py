@@ -10,28 +10,83 @@ import onnxruntime
 from cigpose_client.outputs import write_file
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 BATCH_AXIS = "batch"
+_WEIGHTS_APART = 4  # the first IR version in which weights need not be listed as inputs
 
 
 def load(path: Path) -> onnx.ModelProto:
     """Read an ONNX file.
 
     Raises:
-        ValueError: the file is no valid ONNX model.
+        ValueError: the file is no valid ONNX model, or a file of its weights is missing.
     """
     try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
+        model = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
-    except Exception as error:  # protobuf's DecodeError, onnx's ValidationError: they share no narrower base
+    except Exception as error:  # protobuf's DecodeError, OSError: they share no narrower base
         raise ValueError(f"{path}: not a valid ONNX file ({type(error).__name__})") from error
+    if missing := [file for file in external_files(path, model) if not file.is_file()]:
+        raise ValueError(f"{path}: its weights are in {missing[0]}, which does not exist; put that file there")
+    try:
+        onnx.load_external_data_for_model(model, str(path.parent))
+        _check_form(model)
+    except (onnx.checker.ValidationError, ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a valid ONNX file: {error}") from error
+    model.ir_version = max(model.ir_version, _WEIGHTS_APART)
     weights = {tensor.name for tensor in model.graph.initializer}  # old exporters also list them as inputs
     inputs = [value for value in model.graph.input if value.name not in weights]
     del model.graph.input[:]
     model.graph.input.extend(inputs)
+    _share_with_subgraphs(model)
     return model
+
+
+def external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
+    """Return the files that hold weights of the ONNX file at `path`, apart from itself."""
+    outside = [tensor for _, tensor in _constants(model) if uses_external_data(tensor)]
+    return sorted({path.parent / ExternalDataInfo(tensor).location for tensor in outside})
+
+
+def _check_form(model: onnx.ModelProto) -> None:
+    """Check a model whose outputs may state no shape, which ONNX requires, but ONNX Runtime does not."""
+    shapeless = [value for value in model.graph.output if not value.type.tensor_type.HasField("shape")]
+    for value in shapeless:
+        value.type.tensor_type.shape.SetInParent()
+    onnx.checker.check_model(model)
+    for value in shapeless:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _share_with_subgraphs(model: onnx.ModelProto) -> None:
+    """Turn weights that subgraphs read into Constant nodes: `onnx.compose` renames no weights in subgraphs."""
+    read = set[str]().union(*map(_subgraphs_read, model.graph.node))
+    shared = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    insert_first(model, [helper.make_node("Constant", [], [tensor.name], value=tensor) for tensor in shared])
+    for tensor in shared:
+        model.graph.initializer.remove(tensor)
+
+
+def _reads(node: onnx.NodeProto) -> set[str]:
+    """Return the names of the tensors that a node and its subgraphs read."""
+    return set(node.input) | _subgraphs_read(node)
+
+
+def _subgraphs_read(node: onnx.NodeProto) -> set[str]:
+    """Return the names of the tensors that the subgraphs of a node (If, Loop, Scan) read."""
+    graphs = [graph for each in node.attribute for graph in (each.g, *each.graphs)]
+    return set[str]().union(*(_reads(inner) for graph in graphs for inner in graph.node))
+
+
+def check_runs(path: Path, model: onnx.ModelProto) -> None:
+    """Raise ValueError when ONNX Runtime cannot load the served form of the file at `path`."""
+    try:
+        onnx.checker.check_model(model, full_check=True)
+        cpu_session(model)
+    except Exception as error:  # the errors of onnx and ONNX Runtime share no narrower base
+        raise ValueError(f"{path}: ONNX Runtime cannot run its served form: {error}") from error
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
@@ -169,7 +224,7 @@ def pruned(model: onnx.ModelProto) -> onnx.ModelProto:
     kept = []
     for node in reversed(model.graph.node):
         if needed.intersection(node.output):
-            needed.update(node.input)
+            needed.update(_reads(node))
             kept.append(node)
     result = onnx.ModelProto()
     result.CopyFrom(model)
@@ -192,7 +247,7 @@ def _computed_from_inputs(model: onnx.ModelProto) -> set[str]:
     """Return the names of the tensors that depend on the inputs' values, not only on constants or shapes."""
     found = {value.name for value in model.graph.input}
     for node in model.graph.node:  # in order of use
-        if node.op_type not in ("Shape", "Size") and found.intersection(node.input):
+        if node.op_type not in ("Shape", "Size") and found.intersection(_reads(node)):
             found.update(node.output)
     return found
 

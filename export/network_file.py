@@ -10,6 +10,8 @@ from onnx import TensorProto, helper
 from ensemble.geometry import Size
 from export import graph_edit
 
+_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+
 
 def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str) -> Size:
     """Return (w, h) of the picture input [batch, 3, H, W] and write it into the model where the file leaves it open.
@@ -21,10 +23,16 @@ def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str
         option: option of the command line that sets the size, for messages.
 
     Raises:
-        ValueError: there is no such input, neither the file nor `known` states its size, or the batch is fixed to
-            more than one.
+        ValueError: there is no such input, it is not of floating point, neither the file nor `known` states its size,
+            or the batch is fixed to more than one.
     """
-    dims = picture(path, model).type.tensor_type.shape.dim
+    found = picture(path, model)
+    if (kind := _elem(found)) not in _FLOATS:
+        raise ValueError(
+            f"{path}: the input {found.name} is {TensorProto.DataType.Name(kind)}; export the network with "
+            f"{' or '.join(map(TensorProto.DataType.Name, _FLOATS))}"
+        )
+    dims = found.type.tensor_type.shape.dim
     if dims[0].dim_value > 1:
         raise ValueError(
             f"{path}: the batch is fixed to {dims[0].dim_value}; export the network with a dynamic batch or 1"
@@ -81,17 +89,27 @@ def with_float32_ends(model: onnx.ModelProto) -> None:
     model.graph.node.extend(last)
 
 
-def answers(model: onnx.ModelProto, seed: int = 0) -> dict[str, NDArray[np.generic]]:
+def answers(path: Path, model: onnx.ModelProto, seed: int = 0) -> dict[str, NDArray[np.generic]]:
     """Run the model on one picture of noise, pixels 0 to 255. Return its outputs by name, without the batch axis.
 
     They show the true shapes; those that files state are often symbolic or missing. The batch must be 1 or dynamic.
+
+    Raises:
+        ValueError: ONNX Runtime cannot run the model.
     """
     (source,) = model.graph.input
     shape = [1, *graph_edit.shapes([source])[0][1:]]
     noise = np.random.default_rng(seed).integers(0, 256, shape).astype(np.float32)
-    session = graph_edit.cpu_session(model)
-    names = [output.name for output in session.get_outputs()]
-    return {name: value[0] for name, value in zip(names, session.run(names, {source.name: noise}), strict=True)}
+    try:
+        session = graph_edit.cpu_session(model)
+        names = [output.name for output in session.get_outputs()]
+        values = session.run(names, {source.name: noise})
+    except Exception as error:  # ONNX Runtime's errors share no narrower base
+        raise ValueError(
+            f"{path}: ONNX Runtime cannot run it with an input of {shape}: {error}; choose another size if the file "
+            "leaves it open, or export the network again"
+        ) from error
+    return {name: value[0] for name, value in zip(names, values, strict=True)}
 
 
 def _elem(value: onnx.ValueInfoProto) -> int:

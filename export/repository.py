@@ -77,6 +77,9 @@ def plan(
     offered = pipelines([served.model for _, served in poses], detector)
     if detector and not any(member.name == DETECTOR for pipeline in offered for member in pipeline.members):
         raise ValueError(f"{detector_file}: no network of this repository needs a detector; leave --detector out")
+    for path, served in files:
+        for graph in served.values():
+            graph_edit.check_runs(path, graph)
     return Plan(offered, graphs)
 
 

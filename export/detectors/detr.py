@@ -42,7 +42,7 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
     person = options.person
     _bake_target_sizes(model, size)
     network_file.refuse_other_inputs(path, model)
-    found = network_file.answers(model)
+    found = network_file.answers(path, model)
     if set(HEADS) <= found.keys():
         form, (nodes, constants) = "rt-detr heads", _from_heads(size, person)
         wrong = found["pred_boxes"].shape != (len(found["logits"]), 4) or not 0 <= person < found["logits"].shape[1]

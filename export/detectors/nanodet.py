@@ -91,7 +91,7 @@ def _strides(model: onnx.ModelProto) -> tuple[int, ...]:
 
 
 def _head(path: Path, model: onnx.ModelProto, size: Size) -> Head:
-    found, strides = network_file.answers(model), _strides(model)
+    found, strides = network_file.answers(path, model), _strides(model)
     classes = [found[CLASSES.format(stride)] for stride in strides]
     distances = [found[DISTANCES.format(stride)] for stride in strides]
     cells = [len(grid(size, (stride,))[0]) for stride in strides]

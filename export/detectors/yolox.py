@@ -130,7 +130,7 @@ def is_decoded(rows: Floats, size: Size, strides: tuple[int, ...]) -> bool | Non
 
 
 def _head(path: Path, model: onnx.ModelProto, size: Size, decoded: bool | None) -> Head:
-    found = network_file.answers(model)
+    found = network_file.answers(path, model)
     rows = next(iter(found.values())).astype(np.float32)
     strides = strides_of(size, rows.shape[0]) if len(found) == 1 and rows.ndim == 2 else None
     if strides is None or rows.shape[1] <= _GEOMETRY:

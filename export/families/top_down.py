@@ -85,7 +85,7 @@ def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> 
     size = network_file.fix_size(path, model, stated or options.input_size, "--input-size")
     network_file.refuse_other_inputs(path, model)
     network_file.with_float32_ends(model)
-    return CropFile(path, model, meta, size, network_file.answers(model))
+    return CropFile(path, model, meta, size, network_file.answers(path, model))
 
 
 def serve_crop_file(

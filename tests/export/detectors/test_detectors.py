@@ -83,7 +83,8 @@ def test_numbers_identify_raw_and_decoded_files(size):
 
 
 def test_numbers_identify_the_form_of_the_published_nano(shared):
-    (rows,) = answers(graph_edit.load(shared / "weights" / "yolox_nano.onnx")).values()
+    path = shared / "weights" / "yolox_nano.onnx"
+    (rows,) = answers(path, graph_edit.load(path)).values()
     cells, strides = grid((416, 416))
     decoded = np.hstack([(rows[:, :2] + cells) * strides, np.exp(rows[:, 2:4]) * strides, rows[:, 4:]])
     assert is_decoded(rows, (416, 416), (8, 16, 32)) is False
