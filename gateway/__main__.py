@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cigpose_client import Tls
 
 from gateway.settings import Settings
-from server.usage import CommandLine, command, input_path, need
+from server.usage import CommandLine, command, input_path, need, port
 
 
 @command
@@ -62,7 +62,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(prog="python -m gateway", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--port", type=int, default=8080, help="0 for any free port (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=8080, help="0 for any free port (default: %(default)s)")
     parser.add_argument("--samples", type=input_path, metavar="DIR", help="sample pictures for the page")
     text = "pass on callers' traceparent; the server traces every such request, so only for trusted callers"
     parser.add_argument("--forward-trace", action="store_true", help=text)

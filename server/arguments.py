@@ -6,7 +6,7 @@ from pathlib import Path
 
 from server.options import ServerOptions, ServerTls
 from server.preflight import profile_problems
-from server.usage import CommandLine, UsageError, input_path, output_path
+from server.usage import CommandLine, UsageError, input_path, output_path, port
 
 
 def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
@@ -24,14 +24,14 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
     parser.add_argument("--repository", type=input_path, required=True, help="folder of the model repository")
     parser.add_argument("--profile", default="", help="machine profile, such as cpu or gpu")
     parser.add_argument("--address", default="127.0.0.1", help="address to listen on (default: loopback only)")
-    parser.add_argument("--grpc-port", type=int, default=8001)
-    parser.add_argument("--http-port", type=int, default=0, help="default: HTTP off")
-    parser.add_argument("--metrics-port", type=int, default=0, help="default: metrics off")
+    parser.add_argument("--grpc-port", type=port, default=8001)
+    parser.add_argument("--http-port", type=port, default=0, help="default: HTTP off")
+    parser.add_argument("--metrics-port", type=port, default=0, help="default: metrics off")
     parser.add_argument(
         "--health-file", type=output_path, metavar="FILE", help="health file, for python -m server.health FILE"
     )
     parser.add_argument(
-        "--watchdog-port", type=int, default=0, help="port of the watchdog's Prometheus metrics; default: off"
+        "--watchdog-port", type=port, default=0, help="port of the watchdog's Prometheus metrics; default: off"
     )
     tls = parser.add_argument_group("TLS")
     tls.add_argument("--tls-cert", type=input_path, metavar="PEM", help="the server's certificate")

@@ -13,6 +13,7 @@ from cigpose_client import PoseClientError
 from cigpose_client.outputs import OutputRefused, check_apart, check_outputs, is_special
 
 _P = ParamSpec("_P")
+_LAST_PORT = 65535
 
 
 class UsageError(ValueError):
@@ -27,6 +28,13 @@ def input_path(text: str) -> Path:
 def output_path(text: str) -> Path:
     """Return the path. The type of options that name a file or folder to write."""
     return Path(text)
+
+
+def port(text: str) -> int:
+    """Return the port, from 0 to 65535. The type of options that name a port to listen on."""
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; choose one from 0 to {_LAST_PORT}")
+    return int(text)
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -44,7 +52,7 @@ class CommandLine(argparse.ArgumentParser):
 
     def check(self, options: argparse.Namespace) -> None:
         """Check that outputs and inputs are separate. Raises: see `parse_args`."""
-        inputs = [path for _, path in self.paths(input_path, options)]
+        inputs = self.inputs(options)
         for option, output in self.paths(output_path, options):
             if is_special(output):
                 continue
@@ -55,6 +63,10 @@ class CommandLine(argparse.ArgumentParser):
                 except OutputRefused as error:
                     sentence = f"one of {output} and the input {path} is inside the other; choose another {option}"
                     raise OutputRefused(sentence) from error
+
+    def inputs(self, options: argparse.Namespace) -> list[Path]:
+        """Return the files and folders that the command reads."""
+        return [path for _, path in self.paths(input_path, options)]
 
     def paths(self, kind: Callable[[str], Path], options: argparse.Namespace) -> list[tuple[str, Path]]:
         """Return the option and the path of every value whose type is `kind`."""

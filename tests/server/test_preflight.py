@@ -124,6 +124,14 @@ def test_openvino_is_refused_on_the_servers_own_backend(repository, tmp_path, pr
     assert preflight.backend_problems(own, repository, profile, flags) == []
 
 
+@pytest.mark.parametrize("option", ["--grpc-port", "--http-port", "--metrics-port", "--watchdog-port"])
+@pytest.mark.parametrize("value", ["99999", "-1", "x"])
+def test_a_number_that_is_no_port_is_wrong_usage(tmp_path, capsys, option, value):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--repository", str(repository_with(tmp_path)), f"{option}={value}"])
+    assert f"argument {option}: '{value}' is no port; choose one from 0 to 65535" in capsys.readouterr().err
+
+
 def test_the_health_file_must_be_outside_the_repository(tmp_path, capsys):
     config = repository_with(tmp_path) / "net" / "config.pbtxt"
     assert main(["--repository", str(tmp_path), "--health-file", str(config)]) == 2
