@@ -1,7 +1,9 @@
 """`python -m export COMMAND`: one module of `export.commands` for each command."""
 
+import argparse
 import importlib
 import sys
+from pathlib import Path
 
 from server.usage import CommandLine, command
 
@@ -15,10 +17,23 @@ COMMANDS = {
 }
 
 
+class NetworkCommandLine(CommandLine):
+    """A parser that also counts the files of weights beside a network among the inputs."""
+
+    def inputs(self, options: argparse.Namespace) -> list[Path]:
+        """Return the files and folders that the command reads."""
+        named = super().inputs(options)
+        if not named:
+            return named
+        from export.companions import companions  # imported here: help and lists need no ONNX
+
+        return [*named, *(file for path in named if path.is_file() for file in companions(path))]
+
+
 @command
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = CommandLine(prog="python -m export", description=__doc__)
+    parser = NetworkCommandLine(prog="python -m export", description=__doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     chosen = next((arg for arg in (sys.argv[1:] if argv is None else argv) if not arg.startswith("-")), None)
     for name, summary in COMMANDS.items():

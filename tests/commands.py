@@ -11,7 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[1]
 _PACKAGES = ("benchmarks", "demo", "deploy", "export", "gateway", "server", "synthetic", "tests/client", "tests/deploy")
-_PARSER = re.compile(r"\b(?:ArgumentParser|CommandLine)\(")
+_PARSER = re.compile(r"\b(?:ArgumentParser|\w*CommandLine)\(")
 _LEFT_OUT = ("tests.deploy.checks",)  # it runs in an environment of its own and writes nothing
 
 

@@ -51,17 +51,28 @@ def read(path: Path) -> GraphModel:
         ValueError: the file is no graph model, or the weights are shorter or longer than it says.
         OSError: a file of weights is missing.
     """
+    nodes, groups = _content(path)
+    weights: dict[str, Array] = {}
+    for files, entries in groups:
+        weights |= _weights(path, entries, b"".join(file.read_bytes() for file in files))
+    return GraphModel({node.name: node for node in nodes}, weights)
+
+
+def weight_files(path: Path) -> list[Path]:
+    """Return the files of weights beside `NAME.json`. Raises ValueError when the file is no graph model."""
+    _, groups = _content(path)
+    return [file for files, _ in groups for file in files]
+
+
+def _content(path: Path) -> tuple[list[Node], list[tuple[list[Path], Any]]]:
+    """Return the nodes, and the files and the entries of each group of weights."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         nodes = [_node(entry) for entry in content["modelTopology"]["node"]]
         manifest = content["weightsManifest"]
+        return nodes, [([path.parent / name for name in group["paths"]], group["weights"]) for group in manifest]
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a TensorFlow.js graph model ({type(error).__name__}: {error})") from error
-    weights: dict[str, Array] = {}
-    for group in manifest:
-        data = b"".join((path.parent / name).read_bytes() for name in group["paths"])
-        weights |= _weights(path, group["weights"], data)
-    return GraphModel({node.name: node for node in nodes}, weights)
 
 
 def _node(entry: Mapping[str, Any]) -> Node:
