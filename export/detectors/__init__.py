@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 
 from ensemble.geometry import Size
-from export import graph_edit, network_file
+from export import graph_edit, metadata, network_file
 from export.detectors.contract import ServedDetector
 from export.focus import without_focus
 
@@ -71,6 +71,7 @@ def serve_detector_file(path: Path, options: DetectorOptions | None = None) -> S
             message names the option that sets it).
     """
     options, model = options or DetectorOptions(), graph_edit.load(path)
+    metadata.check(path, model)
     candidates = [family for family in _families() if options.form in (None, *family.forms)]
     family = next((family for family in candidates if family.recognises(model)), None)
     if family is None:

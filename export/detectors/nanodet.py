@@ -51,7 +51,8 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
     """Serve a file with a picture input [1, 3, H, W].
 
     Raises:
-        ValueError: the outputs have other shapes, or there is no class `options.person`.
+        ValueError: the outputs have other shapes, there is no class `options.person`, or mean or standard deviation
+            in the metadata are no numbers.
     """
     network_file.refuse_other_inputs(path, model)
     head = _head(path, model, size)
@@ -59,8 +60,8 @@ def serve(path: Path, model: onnx.ModelProto, size: Size, options: DetectorOptio
         raise ValueError(f"{path}: class {options.person} does not exist; the file has {head.classes} classes")
     meta = metadata.read(model)
     mean, std = (
-        np.array(meta.get(name, known), np.float32).reshape(1, 3, 1, 1)
-        for name, known in (("mean", MEAN), ("std", STD))
+        np.array(metadata.numbers(path, meta, name, known, above), np.float32).reshape(1, 3, 1, 1)
+        for name, known, above in (("mean", MEAN, -np.inf), ("std", STD, 0.0))
     )
     nodes, constants = joined([_boxes(size, head), _scores(head, options.person)])
     decoding = Decoding(

@@ -98,7 +98,7 @@ def serve_pose_file(path: Path, options: PoseOptions | None = None) -> Served:
 
 
 def _family_of(path: Path, model: onnx.ModelProto) -> Family:
-    stated = metadata.read(model).get("family")
+    stated = metadata.check(path, model).get("family")
     if stated is None:
         for family in families().values():
             if family.recognises(model):

@@ -57,21 +57,8 @@ class CropFile:
         return str(value)
 
     def numbers(self, key: str, usual: Sequence[float], above: float = 0) -> tuple[float, ...]:
-        """Return the metadata's number or numbers of a key, `usual` where there are none.
-
-        Raises:
-            ValueError: they are not as many finite numbers as the usual ones, or one is not above `above`.
-        """
-        values = np.ravel(self.meta.get(key, usual))
-        numeric = values.dtype.kind in "if" and len(values) == len(usual)
-        if not numeric or not np.all((values > above) & (values < np.inf)):
-            expected = "a number" if len(usual) == 1 else f"{len(usual)} numbers"
-            bound = f" above {above:g}" if above > -np.inf else ""
-            raise ValueError(
-                f"{self.path}: the metadata says {key} {self.meta[key]!r}; it must be {expected}{bound}, "
-                f"such as {', '.join(map(str, usual))}"
-            )
-        return tuple(values.tolist())
+        """Return the metadata's number or numbers of a key, see `metadata.numbers`."""
+        return metadata.numbers(self.path, self.meta, key, usual, above)
 
 
 def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> CropFile:
@@ -81,7 +68,7 @@ def read_crop_file(path: Path, model: onnx.ModelProto, options: PoseOptions) -> 
         ValueError: the input is something else, or the crop size is left open.
     """
     meta = metadata.read(model)
-    stated = (meta["input_w"], meta["input_h"]) if {"input_w", "input_h"} <= meta.keys() else None
+    stated = (int(meta["input_w"]), int(meta["input_h"])) if {"input_w", "input_h"} <= meta.keys() else None
     size = network_file.fix_size(path, model, stated or options.input_size, "--input-size")
     network_file.refuse_other_inputs(path, model)
     network_file.with_float32_ends(model)

@@ -57,7 +57,8 @@ def serve(path: Path, model: onnx.ModelProto, options: PoseOptions) -> Served:
     if len(named) != count:
         raise ValueError(f"{path}: keypoint set {named.name} has {len(named)} points, the network answers {count}")
     network = BottomUpNetwork(path.stem, named.name, fit, people, metadata.source(path, meta))
-    return Served(network, {network.name: _fold(model, network, meta.get("mean", MEAN), meta.get("std", STD))})
+    mean, std = metadata.numbers(path, meta, "mean", MEAN, -np.inf), metadata.numbers(path, meta, "std", STD)
+    return Served(network, {network.name: _fold(model, network, mean, std)})
 
 
 def center_bias(model: onnx.ModelProto) -> float:

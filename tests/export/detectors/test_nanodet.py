@@ -114,3 +114,20 @@ def test_what_is_refused(tmp_path):
         ValueError, match=r"dis_pred_stride_32 \[1, 6, 19\]; a NanoDet of 96x64 .* 96, 24, 6 cells, and"
     ):
         serve_detector_file(path)
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ({"mean": "abc"}, "says mean 'abc'; it must be 3 numbers, such as 103.53"),
+        ({"std": [0, 0, 0]}, r"says std \[0, 0, 0\]; it must be 3 numbers above 0, such as 57.375"),
+        ([], "key cigpose_meta is no JSON object"),
+    ],
+)
+def test_unusable_metadata_are_refused(tmp_path, meta, message):
+    path = save_nanodet(tmp_path / "n.onnx")
+    model = onnx.load(path)
+    metadata.write(model, meta)
+    onnx.save(model, path)
+    with pytest.raises(ValueError, match=rf"n\.onnx: .*{message}"):
+        serve_detector_file(path)

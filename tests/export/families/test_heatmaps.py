@@ -129,6 +129,14 @@ def test_udp_maps_come_from_udp_crops(tmp_path, meta, warp):
         ({"padding": float("inf")}, "says padding inf; it must be"),
         ({"mean": [1, 2]}, r"says mean \[1, 2\]; it must be 3 numbers, such as 123\.675, 116\.28, 103\.53"),
         ({"std": [1, 2, 0]}, r"says std \[1, 2, 0\]; it must be 3 numbers above 0, such as"),
+        ({"mean": [1, [2, 3]]}, r"says mean \[1, \[2, 3\]\]; it must be 3 numbers"),
+        ({"input_w": "192"}, "says input_w '192'; it must be a whole number above 0"),
+        ({"input_h": 0}, "says input_h 0; it must be a whole number above 0"),
+        ({"family": []}, r"says family \[\]; it must be text"),
+        ({"keypoint_set": ["coco"]}, r"says keypoint_set \['coco'\]; it must be text"),
+        ({"flip_test": "false"}, "says flip_test 'false'; it must be true or false"),
+        ({"split_ratio": "x"}, "says split_ratio 'x'; it must be a number above 0"),
+        ({"paddding": 3}, "has the unknown key 'paddding'; rename it to 'padding' or remove it"),
         ({"num_keypoints": 133}, "says num_keypoints 133, is 17"),
         ({"input_w": 96, "input_h": 128}, "says input_w 96, is 192; says input_h 128, is 256"),
     ],
@@ -136,6 +144,27 @@ def test_udp_maps_come_from_udp_crops(tmp_path, meta, warp):
 def test_unusable_metadata_are_refused(tmp_path, meta, message):
     with pytest.raises(ValueError, match=rf"a\.onnx: the metadata .*{message}"):
         serve_pose_file(save(tmp_path / "a.onnx", meta=meta))
+
+
+@pytest.mark.parametrize("meta", [{"input_w": None, "padding": None}, {"input_w": 192.0}, {"dataset": "coco"}])
+def test_nulls_whole_floats_and_other_keys_are_accepted(tmp_path, meta):
+    assert serve_pose_file(save(tmp_path / "a.onnx", meta=meta)).model.crop.padding == 1.25
+
+
+def leave_size_open(model):
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "side"
+
+
+def test_the_metadata_fix_an_open_size(tmp_path):
+    path = save(tmp_path / "a.onnx", leave_size_open, meta={"input_w": 96.0, "input_h": 128})
+    assert serve_pose_file(path).model.crop.size == (96, 128)
+
+
+def test_metadata_that_are_no_object_are_refused_with_the_path(tmp_path):
+    path = save(tmp_path / "a.onnx", meta=[])
+    with pytest.raises(ValueError, match=r"a\.onnx: metadata key cigpose_meta is no JSON object but '\[\]'"):
+        serve_pose_file(path)
 
 
 @pytest.mark.parametrize("meta", [{}, {"decoding": "dark"}, {"decoding": "udp"}, {"offset": 0.5}])
