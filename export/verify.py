@@ -1,6 +1,7 @@
 """Compares the answers of every network of a repository, run by ONNX Runtime in process and by a server."""
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ Items: TypeAlias = NDArray[np.intp] | slice
 _PICTURE = (480, 640)  # height, width
 _BATCH = 8
 _TIMEOUT_S = 60.0
+_ROUNDED = ("fp16", "int8")  # precisions of files that OpenVINO and TensorRT round in other places than ONNX Runtime
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Finding:
         network: name of the network.
         compared: names of the two ways.
         difference: difference of the outputs.
-        bound: allowed `difference.rms`.
+        bound: allowed `difference.rms`; infinite for a difference that is shown for information only.
         moved_px: distance between the two positions of each keypoint, in picture pixels.
     """
 
@@ -79,12 +81,13 @@ class Finding:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the bound; false for NaN."""
+        """Whether the difference is within the bound; false for NaN, whatever the bound."""
         return self.difference.rms <= self.bound
 
     def __str__(self) -> str:
         """Return one line for people."""
-        line = f"{self.network}: {self.compared}: {self.difference}, allowed {self.bound:g}"
+        allowed = "for information" if math.isinf(self.bound) else f"allowed {self.bound:g}"
+        line = f"{self.network}: {self.compared}: {self.difference}, {allowed}"
         line += "" if self.passed else " EXCEEDED"
         moved = self.moved_px
         return line + (f"; keypoints moved {moved.mean():.3f} px, {moved.max():.2f} at most" if moved.size else "")
@@ -156,6 +159,24 @@ def ask(client: tritonclient.grpc.InferenceServerClient, network: Network, input
     except InferenceServerException as error:
         raise ValueError(f"{network.name}: {error.message()}") from error
     return {tensor.name: result.as_numpy(tensor.name) for tensor in network.outputs}
+
+
+def reduced_precision(client: tritonclient.grpc.InferenceServerClient, network: Network) -> str:
+    """Return the precision below float32 in which OpenVINO or TensorRT serve a network, such as BF16; "" if none.
+
+    Raises:
+        ValueError: the server does not answer (the message says why).
+    """
+    try:
+        accelerators = client.get_model_config(network.name).config.optimization.execution_accelerators
+    except InferenceServerException as error:
+        raise ValueError(f"{network.name}: {error.message()}") from error
+    asked = [*accelerators.cpu_execution_accelerator, *accelerators.gpu_execution_accelerator]
+    stated = [
+        value for each in asked for key, value in each.parameters.items() if key in ("precision", "precision_mode")
+    ]
+    in_file = [network.source.get("precision", "")] if asked else []
+    return next((each for each in in_file if each in _ROUNDED), next((each for each in stated if each != "FP32"), ""))
 
 
 @contextlib.contextmanager

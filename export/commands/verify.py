@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,10 @@ from ensemble.networks import Network
 from ensemble.triton.profiles import PROFILES
 from export import graph_edit
 from export.comparison import BOUNDS, PRECISIONS, Answers
-from export.verify import Finding, Items, Member, ask, compare, members, named, server_of
+from export.verify import Finding, Items, Member, ask, compare, members, named, reduced_precision, server_of
 from server.usage import UsageError, input_path
+
+_UNBOUNDED = "what OpenVINO or TensorRT serve in a reduced precision is compared for information, unless this is given"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--profile", choices=PROFILES, default="cpu", help="profile for a started server (default: cpu)"
     )
     parser.add_argument("--crops", type=int, default=8, help="number of crops or pictures per network (default: 8)")
-    parser.add_argument("--max-difference", type=float, metavar="RMS", help=BOUNDS)
+    parser.add_argument("--max-difference", type=float, metavar="RMS", help=f"{BOUNDS}; {_UNBOUNDED}")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,9 +86,11 @@ def _findings(member: Member, client: InferenceServerClient, arguments: argparse
     if arguments.checkpoint:
         ways["PyTorch"], items = _pytorch(arguments, network, inputs)
     ways["ONNX Runtime"] = [named(tensors, network.outputs) for tensors in samples]
-    ways["served"] = [ask(client, network, sample) for sample in inputs]
-    precision = network.source.get("precision", "")
-    bounds = {"PyTorch": PRECISIONS.get(precision, PRECISIONS["fp32"]), "ONNX Runtime": PRECISIONS["fp32"]}
+    answers = [ask(client, network, sample) for sample in inputs]
+    reduced, precision = reduced_precision(client, network), network.source.get("precision", "")
+    ways[f"served in {reduced}" if reduced else "served"] = answers
+    served = math.inf if reduced else PRECISIONS["fp32"]
+    bounds = {"PyTorch": PRECISIONS.get(precision, PRECISIONS["fp32"]), "ONNX Runtime": served}
     if arguments.max_difference is not None:
         bounds = dict.fromkeys(bounds, arguments.max_difference)
     return [

@@ -1,14 +1,17 @@
 """`python -m export verify`: the same inputs through PyTorch, ONNX Runtime and a real server."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
+from ensemble.networks import Network
 from export.__main__ import main
 from export.comparison import Difference
 from export.repository import build_repository
-from export.verify import Finding, compare, members, named
+from export.verify import Finding, compare, members, named, reduced_precision
 from server.process import ServerTls, free_port
 from tests.networks import save_detector, save_pose_network
 from tests.server.certificates import make as make_certificates
@@ -20,13 +23,40 @@ def finding(difference, bound, *moved_px):
 
 def test_an_exceeded_bound_and_nan_fail():
     assert finding(Difference(0.1, 0.01), 0.01).passed
-    assert not finding(Difference(0.1, math.nan), 1e9).passed
+    assert not finding(Difference(0.1, math.nan), math.inf).passed
     assert str(finding(Difference(0.1, 0.02), 0.01)) == (
         "net: a, b: largest 0.1, rms 0.02 standard deviations, allowed 0.01 EXCEEDED"
     )
     assert str(finding(Difference(0, 0), 0.01, 0.0, 3.0)) == (
         "net: a, b: largest 0, rms 0 standard deviations, allowed 0.01; keypoints moved 1.500 px, 3.00 at most"
     )
+
+
+def test_a_reduced_precision_is_compared_for_information():
+    found = finding(Difference(0.1, 0.5), math.inf)
+    assert found.passed
+    assert str(found) == "net: a, b: largest 0.1, rms 0.5 standard deviations, for information"
+
+
+@pytest.mark.parametrize(
+    ("stated", "accelerator", "expected"),
+    [
+        ("", ("openvino", {"precision": "BF16"}), "BF16"),
+        ("", ("openvino", {"precision": "FP32"}), ""),
+        ("", ("tensorrt", {"precision_mode": "FP16", "trt_layer_norm_fp32_fallback": "1"}), "FP16"),
+        ("int8", ("openvino", {"precision": "FP32"}), "int8"),
+        ("int8", None, ""),
+        ("fp16-weights", ("openvino", {"precision": "FP32"}), ""),
+    ],
+)
+def test_the_precision_of_a_served_network(stated, accelerator, expected):
+    answer = service_pb2.ModelConfigResponse()
+    if accelerator:
+        name, parameters = accelerator
+        accelerators = answer.config.optimization.execution_accelerators
+        accelerators.cpu_execution_accelerator.add(name=name, parameters=parameters)
+    client = SimpleNamespace(get_model_config=lambda name: answer)
+    assert reduced_precision(client, Network("net", (), (), 1, {"precision": stated})) == expected
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +167,16 @@ def test_pytorch_onnx_runtime_and_server_agree(exported, exported_server, capsys
 def test_the_command_starts_a_server(exported, capsys, tritonserver):
     assert main(["verify", str(exported / "r"), "--network", "tiny", "--crops", "3"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+@pytest.mark.server
+def test_bfloat16_passes_without_a_bound(spots, capsys, tritonserver):
+    pytest.importorskip("openvino")
+    command = ["verify", str(spots), "--profile", "cpu-bf16", "--crops", "1"]
+    assert main(command) == 0
+    exact, reduced = capsys.readouterr().out.splitlines()
+    assert exact.startswith("detector: ONNX Runtime, served: ") and "allowed 0.0002" in exact
+    assert reduced.startswith("s: ONNX Runtime, served in BF16: ") and "for information" in reduced
 
 
 @pytest.mark.server
