@@ -157,7 +157,7 @@ def load_variant(
 
     Raises:
         ValueError: the checkpoint is of another variant than asked, or of none (the message names it, or lists what
-            differs from the variant that is closest).
+            differs from the variant that is closest), or its weights hold NaN.
     """
     shapes, path = checkpoint.shapes, checkpoint.path
     with torch.device("meta"):
@@ -172,6 +172,10 @@ def load_variant(
     if differences:
         listed = "; ".join(f"{kind}: {_listing(names)}" for kind, names in differences.items())
         raise ValueError(f"{path}: not the entries of {variant.name}; {listed}")
+    if broken := [name for name, value in checkpoint.state.items() if value.isnan().any()]:
+        raise ValueError(
+            f"{path}: the weights hold NaN: {_listing(broken)}; take an earlier checkpoint of the training"
+        )
     network = build(variant)
     network.load_state_dict(checkpoint.state, strict=True)
     network.eval()

@@ -181,6 +181,15 @@ def test_missing_unknown_and_misshapen_entries_are_listed(tmp_path, asked):
     assert "missing: 1.bias; unknown: extra; of another shape: 0.weight (3, 3) instead of (4, 3)" in str(caught.value)
 
 
+def test_weights_that_hold_nan_are_named(tmp_path):
+    state = network(4).state_dict()
+    state["0.weight"][1, 2] = torch.nan
+    with pytest.raises(
+        ValueError, match=r"a\.pth: the weights hold NaN: 0\.weight; take an earlier checkpoint of the training"
+    ):
+        load_variant(Checkpoint(tmp_path / "a.pth", state), SIZES, of_size)
+
+
 @pytest.fixture(scope="module")
 def of_families(tiny_network):
     """A checkpoint's entries for each family that reads checkpoints."""
