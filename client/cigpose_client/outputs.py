@@ -148,7 +148,8 @@ def write_file(path: PathLike, content: bytes | str) -> None:
         with replacing(path, "wb" if isinstance(content, bytes) else "w") as stream:
             stream.write(content)
     except OSError as error:
-        error.filename = os.fspath(path)
+        if error.errno is not None:  # otherwise the whole message would become "[Errno None] None"
+            error.filename = os.fspath(path)
         raise
 
 

@@ -137,3 +137,9 @@ def test_an_error_names_the_target(tmp_path):
     with pytest.raises(OSError) as caught:
         write_file(tmp_path / "file" / "people.json", "{}")
     assert caught.value.filename == str(tmp_path / "file" / "people.json")
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(OSError) as caught:
+        write_file(tmp_path, "{}")
+    assert str(caught.value) == f"{tmp_path} is a folder; give the name of a file"
