@@ -22,7 +22,7 @@ from export.detectors import serve_detector_file
 from export.families import serve_pose_file
 from export.half_weights import store_half
 from export.quantization import graph
-from export.quantization.loss import AP, Loss, loss
+from export.quantization.loss import AP, Loss, loss, with_people
 from export.quantization.search import Found, TooMuchLost, search
 from export.quantization.trial import Run, Trial, detector_trial, pose_trial
 from server.usage import UsageError, input_path, need, output_path
@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     rest = [picture for number, picture in enumerate(pictures.paths) if number % every]
     calibration, held_out = (_samples(trial, pictures, paths) for paths in (pictures.paths[::every], rest))
     ids = [pictures.ids.get(picture.name) for picture in rest]
+    with_people(trial, held_out, ids, pictures.truth)
     bottom_up = trial.network.max_batch_size == 0  # OpenVINO cannot read LOGO-CAP, so it is served by ONNX Runtime
     served_by = "ONNX Runtime" if bottom_up else "OpenVINO"
 
@@ -140,22 +141,22 @@ def _pictures(folder: Path, boxes: Path | None, trial: Trial) -> Pictures:
     ids = {image["file_name"]: image["id"] for image in dataset.images}
     names = {image_id: name for name, image_id in ids.items()}
     people: dict[str, list[list[float]]] = {}
-    for person in dataset.people:
+    for person in (each for each in dataset.people if not each.get("iscrowd")):
         x, y, width, height = person["bbox"]
         people.setdefault(names[person["image_id"]], []).append([x, y, x + width, y + height])
-    annotated = [path for path in paths if path.name in ids]
     given = {name: np.array(each, np.float32) for name, each in people.items()}
+    annotated = [path for path in paths if path.name in (given if trial.given_boxes else ids)]
     points = {"coco_wholebody": 17, "coco": 17, "crowdpose": 14}.get(trial.keypoint_set, 0)
     whole = trial.keypoint_set != "coco_wholebody" or dataset.has(FIELDS["foot"], 6)
     has_truth = bool(points) and whole and dataset.has(FIELDS["body"], points)
-    return Pictures(_enough(annotated, folder), given, ids, dataset if has_truth else None)
+    which = f" with {'boxes of people' if trial.given_boxes else 'an entry'} in {boxes}"
+    return Pictures(_enough(annotated, folder, which), given, ids, dataset if has_truth else None)
 
 
-def _enough(paths: list[Path], folder: Path) -> list[Path]:
+def _enough(paths: list[Path], folder: Path, which: str = "") -> list[Path]:
     if len(paths) < 2:
-        raise ValueError(
-            f"{folder} holds {len(paths)} usable pictures; two at least are needed, and a hundred are better"
-        )
+        needed = "two at least are needed, and a hundred are better"
+        raise ValueError(f"{folder} holds {len(paths)} pictures{which}; {needed}")
     return paths
 
 

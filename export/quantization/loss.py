@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from cigpose_client import Poses, keypoint_sets
-from cigpose_client.evaluation import Dataset, evaluate, keypoint_similarities, without_duplicates
+from cigpose_client.evaluation import FIELDS, Dataset, evaluate, keypoint_similarities, without_duplicates
 from numpy.typing import NDArray
 
 from ensemble.steps import Arrays
@@ -62,23 +62,49 @@ def loss(
         ids: the pictures' ids in `truth`.
         truth: annotations with keypoints of the network's set. Without them, the other version's people are compared
             with those of float32: keypoints by their similarity (COCO's OKS), boxes of a detector by their overlap.
+
+    Raises:
+        ValueError: see `with_people`.
     """
+    measured = with_people(trial, samples, ids, truth)
+    order = measured + sorted(set(range(len(samples))) - set(measured))  # every group has its share of people
     answers = [trial.answer(sample, run) for sample in samples]
 
-    def accuracies(rows: slice) -> tuple[float, float]:
+    def accuracies(rows: Sequence[int]) -> tuple[float, float]:
         if truth is not None:
-            of_rows = _with_images(truth, ids[rows])
-            first, second = (_average_precision(trial, each[rows], ids[rows], of_rows) for each in (samples, answers))
+            chosen = [ids[at] for at in rows]
+            of_rows = _with_images(truth, chosen)
+            first, second = (
+                _average_precision(trial, [each[at] for at in rows], chosen, of_rows) for each in (samples, answers)
+            )
             return first, second
         alike = _alike_poses if trial.keypoint_set else _alike_boxes
-        pairs = zip(samples[rows], answers[rows], strict=True)
-        values = [value for sample, answer in pairs for value in alike(trial, sample, answer)]
-        return 1.0, float(np.mean(values)) if values else 1.0
+        return 1.0, float(np.mean([value for at in rows for value in alike(trial, samples[at], answers[at])]))
 
-    groups = min(_GROUPS, len(samples))
-    losses = [float32 - other for float32, other in (accuracies(slice(at, None, groups)) for at in range(groups))]
+    groups = min(_GROUPS, len(measured))
+    losses = [float32 - other for float32, other in (accuracies(order[at::groups]) for at in range(groups))]
     error = float(np.std(losses, ddof=1)) / groups**0.5 if groups > 1 else 0.0
-    return Loss(SIMILARITY if truth is None else AP, *accuracies(slice(None)), error)
+    return Loss(SIMILARITY if truth is None else AP, *accuracies(range(len(samples))), error)
+
+
+def with_people(trial: Trial, samples: Sequence[Arrays], ids: Sequence[Any], truth: Dataset | None) -> list[int]:
+    """Return the rows of the pictures that show people to measure by. Arguments: see `loss`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if truth is None:
+        rows = [at for at, sample in enumerate(samples) if len(sample["bboxes"])]
+    else:
+        fields = FIELDS.values() if trial.keypoint_set == "coco_wholebody" else [FIELDS["body"]]
+        counts = trial.keypoint_set == "crowdpose"  # its protocol goes by the annotations' own count
+        people = (person for person in truth.labelled(*fields) if not counts or person.get("num_keypoints", 1))
+        labelled = {person["image_id"] for person in people}
+        rows = [at for at, image_id in enumerate(ids) if image_id in labelled]
+    if not rows:
+        what = "no person is found" if truth is None else "no person but crowds has labelled keypoints"
+        raise ValueError(f"{what} on the {len(samples)} pictures that measure the loss; add pictures with people")
+    return rows
 
 
 def _with_images(truth: Dataset, ids: Sequence[Any]) -> Dataset:

@@ -67,14 +67,24 @@ class Trial:
         return self.in_process.after(self.network.name, {**sample, **run(inputs)}, {})
 
     def inner_inputs(self, samples: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
-        """Return what the exported file takes, one item each, for the samples."""
+        """Return what the exported file takes, one item each, for the samples; nothing for pictures without people.
+
+        Raises:
+            ValueError: the network takes crops of people, and no sample has any.
+        """
         first = f"{_PREFIX}{self.input_name}"
         session = graph_edit.cpu_session(graph_edit.with_outputs(self.graph, [first]), 1)
         feeds: list[dict[str, NDArray[Any]]] = []
         for sample in samples:
+            if self.network.per_person and not len(sample[BBOXES.name]):
+                continue  # its only crop is black
             inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}
             (arrays,) = session.run([first], inputs)
             feeds += [{self.input_name: array[None]} for array in arrays]
+        if not feeds:
+            raise ValueError(
+                f"no person is found on the {len(samples)} pictures that calibrate; add pictures with people"
+            )
         return feeds
 
 

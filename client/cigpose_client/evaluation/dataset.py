@@ -40,13 +40,17 @@ class Dataset:
         images = [fields_of(image, "width", "height") for image in self.images]
         corner = {image["id"]: (image["width"] - 1, image["height"] - 1) for image in images}
         boxes: dict[Any, list[list[float]]] = defaultdict(list)
-        for person in self.people:
-            if not person.get("iscrowd") and any(visible(person.get(field, ())) for field in FIELDS.values()):
-                x, y, width, height = person["bbox"]
-                right, bottom = corner[person["image_id"]]
-                box = np.clip([x, y, x + width, y + height], 0, [right, bottom, right, bottom])
-                boxes[person["image_id"]].append(box.tolist())
+        for person in self.labelled(*FIELDS.values()):
+            x, y, width, height = person["bbox"]
+            right, bottom = corner[person["image_id"]]
+            box = np.clip([x, y, x + width, y + height], 0, [right, bottom, right, bottom])
+            boxes[person["image_id"]].append(box.tolist())
         return {image: np.asarray(of_image, np.float32) for image, of_image in boxes.items()}
+
+    def labelled(self, *fields: str) -> list[Entry]:
+        """Return the people with labelled keypoints in one of these fields, without crowds."""
+        people = (person for person in self.people if not person.get("iscrowd"))
+        return [person for person in people if any(visible(person.get(field, ())) for field in fields)]
 
 
 def visible(keypoints: list[float]) -> int:

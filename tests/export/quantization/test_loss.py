@@ -81,3 +81,28 @@ def test_average_precision_against_the_truth(pictures):
 
 def test_one_picture_has_no_error():
     assert loss(Moved(), [picture()], lambda sample: 1000).error == 0
+
+
+def test_pictures_without_people_are_dealt_out_evenly(pictures):
+    """Without annotated people on every tenth picture, no group is empty."""
+    pytest.importorskip("pycocotools")
+    known = truth(pictures)
+    few = Dataset(known.images, [person for person in known.people if person["image_id"] % 10])
+    far = {id(each) for each in pictures[1::2]}
+    found = loss(Moved(), pictures, lambda sample: 1000 if id(sample) in far else 0, list(range(20)), few)
+    assert found.float32 == pytest.approx(1.0, abs=0.2) and found.lost > 0.3
+    assert 0 < found.error < 0.2
+
+
+def test_groups_without_people_do_not_hide_a_loss(pictures):
+    empty = {name: array[:0] for name, array in picture().items()}
+    found = loss(Moved(), [pictures[0], *[empty] * 9, pictures[1]], lambda sample: 1000 * (sample is pictures[0]))
+    assert (found.lost, found.error) == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize("change", [{"iscrowd": 1}, {"keypoints": [0.0] * 51}, {"image_id": 99}])
+def test_nothing_to_measure_is_refused(pictures, change):
+    known = truth(pictures)
+    wrong = Dataset(known.images, [person | change for person in known.people])
+    with pytest.raises(ValueError, match="no person but crowds has labelled keypoints on the 20 pictures"):
+        loss(Moved(), pictures, lambda sample: 0, list(range(20)), wrong)

@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from export import graph_edit, metadata
 from export.__main__ import main
 from export.families import serve_pose_file
 from export.quantization import graph
+from export.quantization.trial import pose_trial
 from synthetic.accuracy import default_weights
 from synthetic.annotations import write_pictures
 from synthetic.seeds import TRAIN
@@ -54,10 +56,21 @@ def test_a_pose_network_in_eight_bits_keeps_its_form(pictures, tmp_path, capsys)
     assert all(np.isfinite(each).all() for each in graph_edit.cpu_session(served_graph).run(None, {"crops": crops}))
 
 
-def test_a_detector_that_would_lose_too_much_is_not_written(pictures, tmp_path, capsys):
+def write_squares(folder, colour):
+    """Write two pictures with a square of this colour, BGR, in a new folder."""
+    folder.mkdir()
+    picture = np.zeros((128, 128, 3), np.uint8)
+    picture[32:96, 32:96] = colour
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(folder / name), picture)
+    return folder
+
+
+def test_a_detector_that_would_lose_too_much_is_not_written(tmp_path, capsys):
     detector, output, report = save_detector(tmp_path / "red.onnx"), tmp_path / "small.onnx", tmp_path / "report.json"
     report.write_text('{"another": 1}')
-    options = ["--pictures", str(pictures), "--may-lose", "-1", "--report", str(report)]
+    red = write_squares(tmp_path / "red", (0, 0, 255))
+    options = ["--pictures", str(red), "--may-lose", "-1", "--report", str(report)]
     assert main(["quantize", "--detector", str(detector), *options, "--output", str(output)]) == 1
     message = capsys.readouterr().err
     assert "small.onnx not written" in message and "--may-lose" in message
@@ -74,6 +87,25 @@ def test_a_loss_by_bfloat16_alone_is_named(pictures, tmp_path, capsys):
     message = capsys.readouterr().err
     assert "0 layers in eight bits" in message and "all of it from bf16; -1 is allowed" in message
     assert json.loads(report.read_text())[pose.stem]["eight_bits"] == 0
+
+
+def test_pictures_without_people_are_refused(tmp_path, capsys):
+    blue = write_squares(tmp_path / "blue", (255, 0, 0))
+    detector = ["--detector", str(save_detector(tmp_path / "red.onnx"))]
+    options = ["--pictures", str(blue), "--output", str(tmp_path / "small.onnx")]
+    for network in (detector, ["--pose", str(default_weights()[0]), *detector]):
+        assert main(["quantize", *network, *options]) == 1
+        assert "no person is found on the 1 pictures that measure the loss" in capsys.readouterr().err
+    assert not (tmp_path / "small.onnx").exists()
+
+
+def test_black_crops_do_not_calibrate(pictures):
+    trial = pose_trial(default_weights()[0], None)
+    picture = next(pictures.glob("*.jpg")).read_bytes()
+    empty, one = trial.sample(picture, None), trial.sample(picture, np.float32([[10, 10, 100, 200]]))
+    assert len(trial.inner_inputs([empty, one])) == 1
+    with pytest.raises(ValueError, match="no person is found on the 1 pictures that calibrate"):
+        trial.inner_inputs([empty])
 
 
 @pytest.mark.parametrize(
