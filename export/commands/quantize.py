@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     if path is None:
         raise UsageError("name a network: --pose FILE or --detector FILE")
     need("install-test", "nncf", "openvino", "pycocotools")
+    original = _readied(path)
     trial = pose_trial(path, arguments.detector) if arguments.pose else detector_trial(path)
     if trial.given_boxes and not arguments.boxes:
         raise UsageError(f"{path} takes crops of single persons; add --boxes FILE, or --detector FILE to find them")
@@ -107,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{count} layers in eight bits, {runtime}: {found}; allowed {allowed:g}", file=sys.stderr, flush=True)
         return found
 
-    original, feeds = graph.readied(graph_edit.load(path)), trial.inner_inputs(calibration)[:_CALIBRATION]
+    feeds = trial.inner_inputs(calibration)[:_CALIBRATION]
     facts = {"calibrated_on": len(feeds), "measured_on": len(held_out), "served_by": served_by, "may_lose": allowed}
     try:
         if _precision(trial, served_by) == _BF16 and (alone := measure(original)).bound > allowed:
@@ -125,6 +126,14 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(_reasons(original, found)))
     print(f"{served_by}: {found.loss}; allowed {allowed:g}")
     return 0
+
+
+def _readied(path: Path) -> onnx.ModelProto:
+    model = graph_edit.load(path)
+    try:
+        return graph.readied(model)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _write(found: Found, path: Path, output: Path) -> None:

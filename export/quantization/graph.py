@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
 
 from export import graph_edit
 from export.focus import without_focus
 from export.half_weights import restore_float
 
 _QUANTISED = ("Conv", "Gemm")  # most of every network's work; eight bits gain nothing for other kinds of nodes
+_LAYERS = (*_QUANTISED, "ConvTranspose", "MatMul")
 _DECIDING = {  # a small error before one of these changes which value or place is read
     *("ArgMax", "ArgMin", "TopK", "NonZero", "NonMaxSuppression", "GridSample"),
     *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Where"),
@@ -20,11 +21,43 @@ _PAIR = ("QuantizeLinear", "DequantizeLinear")
 
 
 def readied(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy as it is served: with float32 weights, without Focus, and with a name for every node."""
-    ready = without_focus(_without_aliases(restore_float(model)))
+    """Return a copy as it is served: with float32 weights, without Focus, and with a name for every node.
+
+    Raises:
+        ValueError: the network computes in float16, or is in eight bits already.
+    """
+    whole = restore_float(_with_initializers(model))
+    _refuse_other_precisions(whole)
+    ready = without_focus(_without_aliases(whole))
     for number, node in enumerate(ready.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     return ready
+
+
+def _with_initializers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with initializers in place of Constant nodes, in which some exporters store weights."""
+    changed, outputs = onnx.ModelProto(), {value.name for value in model.graph.output}
+    changed.CopyFrom(model)
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value" and node.output[0] not in outputs:
+            changed.graph.node.remove(node)
+            changed.graph.initializer.add().CopyFrom(node.attribute[0].t)
+            changed.graph.initializer[-1].name = node.output[0]
+    return changed
+
+
+def _refuse_other_precisions(model: onnx.ModelProto) -> None:
+    kinds = {node.op_type for node in model.graph.node}
+    if any(kind in _PAIR or kind.startswith("QLinear") or kind.endswith("Integer") for kind in kinds):
+        raise ValueError("the network is in eight bits already; quantise its float32 file")
+    casts = {each.i for node in model.graph.node if node.op_type == "Cast" for each in node.attribute}
+    ends = {value.type.tensor_type.elem_type for value in (*model.graph.input, *model.graph.output)}
+    stored = {tensor.data_type for tensor in model.graph.initializer}
+    if TensorProto.FLOAT16 in casts | ends | stored:
+        raise ValueError(
+            "the network computes in float16; quantise its float32 file (`export onnx` with --precision fp32 or "
+            "fp16-weights)"
+        )
 
 
 def _without_aliases(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -52,6 +85,8 @@ def reasons(model: onnx.ModelProto) -> dict[str, str]:
     def why(node: onnx.NodeProto) -> str:
         if node.input[0] in after:
             return "they follow a decision, which a small error would change"  # CIGPose's intervention, second stages
+        if node.op_type == "ConvTranspose":
+            return "transposed convolutions are not quantised"
         if node.op_type not in _QUANTISED:
             return "matrix products lose much and gain little"
         if node.input[1] not in weights:
@@ -60,7 +95,7 @@ def reasons(model: onnx.ModelProto) -> dict[str, str]:
             return "depthwise convolutions gain nothing"
         return "they compute one value a channel, which takes no time" if sizes.get(node.output[0]) == 1 else ""
 
-    return {node.name: why(node) for node in model.graph.node if node.op_type in (*_QUANTISED, "MatMul")}
+    return {node.name: why(node) for node in model.graph.node if node.op_type in _LAYERS}
 
 
 def _after_decisions(model: onnx.ModelProto) -> set[str]:

@@ -65,7 +65,8 @@ def quantise(original: onnx.ModelProto, feeds: Sequence[Arrays]) -> onnx.ModelPr
 
     names = graph.candidates(original)
     if not names:
-        raise ValueError("no layer of this network can be in eight bits: it has no dense convolution")
+        why = "; ".join(dict.fromkeys(graph.reasons(original).values())) or "none has weights"
+        raise ValueError(f"no layer of this network can be in eight bits: {why}")
     (opset,) = [each.version for each in original.opset_import if each.domain in ("", "ai.onnx")]
     if opset < _OPSET:
         original = onnx.version_converter.convert_version(original, _OPSET)

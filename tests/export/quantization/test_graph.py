@@ -86,3 +86,37 @@ def test_float_weights_are_restored():
     restored = restore_float(store_half(model))
     assert [node.op_type for node in restored.graph.node] == ["Conv"]
     np.testing.assert_array_equal(numpy_helper.to_array(restored.graph.initializer[0]), wide)
+
+
+def test_weights_in_constant_nodes_may_be_in_eight_bits(network):
+    changed = onnx.ModelProto()
+    changed.CopyFrom(network)
+    nodes = [onnx.helper.make_node("Constant", [], [each.name], value=each) for each in changed.graph.initializer]
+    del changed.graph.initializer[:]
+    graph_edit.insert_first(changed, nodes)
+    ready = graph.readied(changed)
+    assert graph.candidates(ready) == graph.candidates(network)
+    np.testing.assert_array_equal(answers(ready)[0], answers(network)[0])
+
+
+def test_float16_is_refused():
+    text = """<ir_version: 8, opset_import: ["": 17]> n (float[1,4,8,8] x) => (float[1,4,8,8] y) {
+        half = Cast<to=10>(x)
+        halved = Relu(half)
+        y = Cast<to=1>(halved)
+    }"""
+    with pytest.raises(ValueError, match="computes in float16; quantise its float32 file"):
+        graph.readied(parser.parse_model(text))
+
+
+def test_eight_bits_are_refused(network):
+    with pytest.raises(ValueError, match="in eight bits already; quantise its float32 file"):
+        graph.readied(quantised(network, ["Conv_0"]))
+
+
+def test_transposed_convolutions_stay_in_float32():
+    text = """<ir_version: 8, opset_import: ["": 17]> n (float[1,4,8,8] x) => (float[1,4,10,10] y)
+        { y = ConvTranspose(x, w) }"""
+    model = parser.parse_model(text)
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((4, 4, 3, 3), np.float32), "w"))
+    assert graph.reasons(graph.readied(model)) == {"ConvTranspose_0": "transposed convolutions are not quantised"}

@@ -1,6 +1,7 @@
 """`export quantize` on small trained networks: what it writes, prints and refuses."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -97,6 +98,13 @@ def test_pictures_without_people_are_refused(tmp_path, capsys):
         assert main(["quantize", *network, *options]) == 1
         assert "no person is found on the 1 pictures that measure the loss" in capsys.readouterr().err
     assert not (tmp_path / "small.onnx").exists()
+
+
+def test_a_network_in_eight_bits_is_refused_before_the_work(tmp_path, capsys):
+    pose = Path(__file__).parents[3] / "weights" / "int8" / "cigpose-t_rendered_256x192.onnx"
+    options = ["--pictures", str(tmp_path), "--boxes", str(tmp_path / "absent.json"), "--output", "small.onnx"]
+    assert main(["quantize", "--pose", str(pose), *options]) == 1
+    assert "192.onnx: the network is in eight bits already" in capsys.readouterr().err
 
 
 def test_black_crops_do_not_calibrate(pictures):

@@ -1,6 +1,7 @@
 """Which layers return to float32, and when a quantised network is refused."""
 
 import numpy as np
+import onnx
 import pytest
 
 from export.quantization import graph, search
@@ -53,3 +54,14 @@ def test_the_error_of_a_layer_is_that_of_its_own_eight_bits(network):
     names = graph.candidates(network)
     errors = search.sensitivities(network, quantised(network, names), FEEDS)
     assert 0.001 < errors["Conv_0"] < 0.1 < errors["Conv_2"], "the input of Conv_2 exceeds the range of eight bits"
+
+
+def test_a_network_without_candidates_is_refused_with_the_reasons(network):
+    pytest.importorskip("nncf")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(network)
+    for node in changed.graph.node:
+        if node.op_type == "Conv":
+            node.attribute.append(onnx.helper.make_attribute("group", 4))
+    with pytest.raises(ValueError, match="can be in eight bits: depthwise convolutions gain nothing; they follow"):
+        search.quantise(changed, FEEDS)
