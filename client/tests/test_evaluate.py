@@ -122,6 +122,76 @@ def test_parts_without_keypoints_are_not_counted():
     assert metrics["body"]["AP"] == pytest.approx(1.0)
 
 
+def test_fields_that_a_person_lacks_are_not_labelled():
+    data = dataset(133, 2)
+    del data.people[0]["foot_kpts"]
+    for person in data.people:
+        del person["face_kpts"]
+    metrics = evaluate(data, [result(person) for person in dataset(133, 2).people], set_of(133))
+    assert metrics["face"]["AP"] == -1
+    assert (metrics["foot"]["AP"], metrics["whole"]["AP"]) == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize("index", [None, "x"])
+def test_without_crowd_index_all_pictures_are_evaluated(index):
+    data = dataset(14)
+    data.images[0]["crowdIndex"] = index
+    for person in data.people:
+        del person["num_keypoints"]
+    metrics = evaluate(data, [result(person) for person in data.people], set_of(14))
+    assert list(metrics) == ["all"] and metrics["all"]["AP"] == pytest.approx(1.0)
+
+
+def test_a_person_with_another_number_of_keypoints_is_named():
+    data = dataset(17)
+    data.people[1]["keypoints"] = [1.0, 2.0, 2.0] * 14
+    with pytest.raises(ValueError, match="annotation 14 has 14 keypoints; 17 are expected"):
+        evaluate(data, [], set_of(17))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_id": [1]}, r"image_id of annotation 7 must be one number or text, is \[1\]"),
+        ({"bbox": [1, 2, 3]}, r"bbox of annotation 7 must be four finite numbers, is \[1, 2, 3\]"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "bbox of annotation 7 must be four finite numbers"),
+        ({"keypoints": None}, "keypoints of annotation 7 must be numbers, x, y, visibility of each keypoint, is null"),
+        ({"keypoints": ["a"] * 51}, "keypoints of annotation 7 must be numbers"),
+        ({"foot_kpts": [1, 2]}, "foot_kpts of annotation 7 must be numbers"),
+    ],
+)
+def test_a_wrong_annotation_is_named(tmp_path, change, message):
+    data = dataset(17)
+    data.people[0] |= change
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": data.images, "annotations": data.people}))
+    with pytest.raises(ValueError, match=f"truth.json is no annotation file in COCO's format: {message}"):
+        load_dataset(str(path))
+
+
+def test_a_person_without_a_box_is_named(tmp_path):
+    data = dataset(17)
+    del data.people[2]["bbox"]
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": data.images, "annotations": data.people}))
+    with pytest.raises(ValueError, match="bbox of annotation 21 must be four finite numbers, is missing"):
+        load_dataset(str(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"annotations": None}, "annotations must be a list, is null"),
+        ({"images": [{"id": 1, "file_name": 5}]}, "an image needs one id and the name of a file"),
+    ],
+)
+def test_other_content_is_named(tmp_path, change, message):
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps({"images": [], "annotations": []} | change))
+    with pytest.raises(ValueError, match=message):
+        load_dataset(str(path))
+
+
 def test_annotations_of_another_set_are_refused():
     with pytest.raises(ValueError, match="no keypoints of the set crowdpose"):
         evaluate(dataset(17), [], set_of(14))

@@ -1,6 +1,7 @@
 """Annotation and detection files in COCO's format."""
 
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,12 +68,42 @@ def load_dataset(path: str, limit: int | None = None) -> Dataset:
     """
     try:
         content = fields_of(read_json(path), "images", "annotations")
+        for field in ("images", "annotations"):
+            if not isinstance(content[field], list):
+                raise ValueError(f"{field} must be a list, is {excerpt(content[field])}")
         images = [fields_of(image, "id", "file_name") for image in content["images"]][:limit]
-        people = [fields_of(entry, "image_id", "category_id") for entry in content["annotations"]]
-    except (TypeError, ValueError) as error:
+        for image in images:
+            if not isinstance(image["id"], int | str) or not isinstance(image["file_name"], str):
+                raise ValueError(f"an image needs one id and the name of a file, found {excerpt(image)}")
+        ids = {image["id"] for image in images}
+        entries = [fields_of(entry, "image_id", "category_id") for entry in content["annotations"]]
+        people = [entry for entry in entries if entry["category_id"] == PERSON]
+        for person in people:
+            _check_person(person)
+    except ValueError as error:
         raise ValueError(f"{path} is no annotation file in COCO's format: {error}") from error
-    ids = {image["id"] for image in images}
-    return Dataset(images, [entry for entry in people if entry["image_id"] in ids and entry["category_id"] == PERSON])
+    return Dataset(images, [person for person in people if person["image_id"] in ids])
+
+
+def _check_person(person: Entry) -> None:
+    """Raise ValueError, with the annotation's id, for a box or keypoints of another form than COCO's."""
+    points = {field: person[field] for field in FIELDS.values() if field in person}
+    forms = {
+        "one number or text": {"image_id": isinstance(person["image_id"], int | str)},
+        "four finite numbers": {"bbox": _are_numbers(person.get("bbox")) and len(person["bbox"]) == 4},
+        "numbers, x, y, visibility of each keypoint": {
+            field: _are_numbers(values) and len(values) % 3 == 0 for field, values in points.items()
+        },
+    }
+    for form, fields in forms.items():
+        for field, right in fields.items():
+            if not right:
+                found = excerpt(person[field]) if field in person else "missing"
+                raise ValueError(f"{field} of annotation {person.get('id')} must be {form}, is {found}")
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(each, int | float) and math.isfinite(each) for each in values)
 
 
 def load_results(path: str) -> list[Entry]:

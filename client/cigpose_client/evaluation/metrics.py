@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -33,10 +33,10 @@ def evaluate(dataset: Dataset, results: list[Entry], known: KeypointSet) -> Metr
 
     Returns:
         for `coco`: `body`; for `coco_wholebody`: `body`, `foot`, `face`, both hands, `hand` (their mean) and `whole`;
-        for `crowdpose`: `all`, `easy`, `medium`, `hard`.
+        for `crowdpose`: `all` and, if every picture has a `crowdIndex`, `easy`, `medium`, `hard`.
 
     Raises:
-        ValueError: the annotations are of another keypoint set.
+        ValueError: the annotations are of another keypoint set, or a person's number of keypoints is another.
     """
     if known.name == "coco_wholebody" and dataset.has(FIELDS["foot"], 6):
         return _whole_body(dataset, results, known)
@@ -44,17 +44,17 @@ def evaluate(dataset: Dataset, results: list[Entry], known: KeypointSet) -> Metr
         raise ValueError(f"the annotations hold no keypoints of the set {known.name}")
     if known.name == "crowdpose":
         return _crowd(dataset, results, known)
-    body = slice(*known.parts["body"])
-    return {"body": _stats(dataset, results, _field("keypoints"), known.sigmas[body], _NAMES)}
+    body = known.parts["body"]
+    return {"body": _stats(dataset, results, _field("keypoints", *body), known.sigmas[slice(*body)], _NAMES)}
 
 
 def _whole_body(dataset: Dataset, results: list[Entry], known: KeypointSet) -> Metrics:
     metrics = {
-        part: _stats(dataset, results, _field(FIELDS[part]), known.sigmas[slice(*rows)], _NAMES_OF_PARTS)
+        part: _stats(dataset, results, _field(FIELDS[part], *rows), known.sigmas[slice(*rows)], _NAMES_OF_PARTS)
         for part, rows in known.parts.items()
     }
     metrics["hand"] = {name: float(np.mean([metrics[hand][name] for hand in _HAND])) for name in _NAMES_OF_PARTS}
-    fields = [FIELDS[part] for part in known.parts]
+    fields = [_field(FIELDS[part], *rows) for part, rows in known.parts.items()]
     metrics["whole"] = _stats(dataset, results, _joined(fields), known.sigmas, _NAMES_OF_PARTS)
     return metrics
 
@@ -62,30 +62,33 @@ def _whole_body(dataset: Dataset, results: list[Entry], known: KeypointSet) -> M
 def _crowd(dataset: Dataset, results: list[Entry], known: KeypointSet) -> Metrics:
     people = [person | {"area": _BOX_TO_AREA * person["bbox"][2] * person["bbox"][3]} for person in dataset.people]
     dataset = Dataset(dataset.images, people)
+    points = _field("keypoints", 0, len(known))
+    whole = {"all": _stats(dataset, results, points, known.sigmas, _NAMES_OF_PARTS)}
+    if not all(isinstance(image.get("crowdIndex"), int | float) for image in dataset.images):
+        return whole
     ids = {
         name: [image["id"] for image in dataset.images if low <= image["crowdIndex"] < high]
         for name, (low, high) in _CROWDS.items()
     }
-    whole = {"all": _stats(dataset, results, _field("keypoints"), known.sigmas, _NAMES_OF_PARTS)}
     return whole | {
-        name: _stats(dataset, results, _field("keypoints"), known.sigmas, ("AP",), of_images)
-        for name, of_images in ids.items()
+        name: _stats(dataset, results, points, known.sigmas, ("AP",), of_images) for name, of_images in ids.items()
     }
 
 
-def _field(name: str) -> Callable[[Entry], list[float]]:
-    return lambda entry: list(entry[name])
+def _field(name: str, first: int, end: int) -> Callable[[Entry], list[float]]:
+    """Return a function that takes the keypoints of a field from an entry; without the field, none is labelled."""
+    return lambda entry: list(entry.get(name, [0] * 3 * (end - first)))
 
 
-def _joined(names: list[str]) -> Callable[[Entry], list[float]]:
-    return lambda entry: [number for name in names for number in entry[name]]
+def _joined(fields: list[Callable[[Entry], list[float]]]) -> Callable[[Entry], list[float]]:
+    return lambda entry: [number for field in fields for number in field(entry)]
 
 
 def _stats(
     dataset: Dataset,
     results: list[Entry],
     points: Callable[[Entry], list[float]],
-    sigmas: Iterable[float],
+    sigmas: Sequence[float],
     names: tuple[str, ...],
     images: list[Any] | None = None,
 ) -> dict[str, float]:
@@ -95,7 +98,7 @@ def _stats(
     found = [entry for entry in found if visible(entry["keypoints"])]  # as xtcocotools does
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools talks
         truth = coco.COCO()
-        truth.dataset = _truth(dataset, points)
+        truth.dataset = _truth(dataset, points, len(sigmas))
         truth.createIndex()
         run = cocoeval.COCOeval(truth, truth.loadRes(found) if found else coco.COCO(), "keypoints")
         run.params.kpt_oks_sigmas = np.asarray(sigmas)
@@ -106,15 +109,18 @@ def _stats(
     return {name: float(run.stats[_NAMES.index(name)]) for name in names}
 
 
-def _truth(dataset: Dataset, points: Callable[[Entry], list[float]]) -> dict[str, Any]:
-    people = [_person(number, person, points(person)) for number, person in enumerate(dataset.people, 1)]
+def _truth(dataset: Dataset, points: Callable[[Entry], list[float]], count: int) -> dict[str, Any]:
+    people = [_person(number, person, points(person), count) for number, person in enumerate(dataset.people, 1)]
     return {"images": dataset.images, "annotations": people, "categories": [{"id": PERSON, "name": "person"}]}
 
 
-def _person(number: int, person: Entry, keypoints: list[float]) -> Entry:
+def _person(number: int, person: Entry, keypoints: list[float], count: int) -> Entry:
     width, height = person["bbox"][2:]
-    # CrowdPose's own count leaves out hidden points, and its protocol goes by that
-    counted = person["num_keypoints"] if len(keypoints) == 3 * 14 else visible(keypoints)
+    if len(keypoints) != 3 * count:
+        raise ValueError(f"annotation {person.get('id')} has {len(keypoints) // 3} keypoints; {count} are expected")
+    counted = visible(keypoints)
+    if count == 14:  # CrowdPose's own count leaves out hidden points, and its protocol goes by that
+        counted = person.get("num_keypoints", counted)
     return {
         "id": number,
         "image_id": person["image_id"],
