@@ -17,6 +17,7 @@ from ensemble.steps import Arrays
 from ensemble.steps.select_persons import SelectPersons
 from ensemble.tensors import BBOX_SCORES, BBOXES, IMAGE, IMAGE_BGR, PERSONS_DETECTED
 from export import graph_edit
+from export.comparison import joined
 from export.detectors import serve_detector_file
 from export.families import serve_pose_file
 
@@ -52,19 +53,20 @@ class Trial:
         """Run the pipeline on a picture. Return its tensors, without the pixels of the picture.
 
         Raises:
-            ValueError: the picture cannot be decoded.
+            ValueError: the picture cannot be decoded, or a box is empty.
         """
-        inputs: dict[str, Any] = {"image": picture}
-        if self.given_boxes:
-            inputs["bboxes"] = np.zeros((0, 4), np.float32) if boxes is None else boxes
+        given: Arrays = {BBOXES.name: np.zeros((0, 4), np.float32) if boxes is None else boxes}
+        parts = self._requests(given) if self.given_boxes else [{}]
         wanted = [tensor.name for tensor in self.in_process.pipeline.outputs]
-        tensors = self.in_process.tensors(wanted, {}, inputs)
-        return {name: array for name, array in tensors.items() if name not in (IMAGE.name, IMAGE_BGR.name)}
+        answers = (self.in_process.tensors(wanted, {}, {"image": picture, **part}) for part in parts)
+        pixels = (IMAGE.name, IMAGE_BGR.name)
+        return joined([{name: array for name, array in each.items() if name not in pixels} for each in answers])
 
     def answer(self, sample: Arrays, run: Run) -> dict[str, NDArray[Any]]:
         """Return a sample's tensors with another version of the network."""
         inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}
-        return self.in_process.after(self.network.name, {**sample, **run(inputs)}, {})
+        outputs = joined([run(part) for part in self._requests(inputs)])
+        return self.in_process.after(self.network.name, {**sample, **outputs}, {})
 
     def inner_inputs(self, samples: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
         """Return what the exported file takes, one item each, for the samples; nothing for pictures without people.
@@ -79,13 +81,21 @@ class Trial:
             if self.network.per_person and not len(sample[BBOXES.name]):
                 continue  # its only crop is black
             inputs = {tensor.name: sample[tensor.name] for tensor in self.network.inputs}
-            (arrays,) = session.run([first], inputs)
-            feeds += [{self.input_name: array[None]} for array in arrays]
+            for part in self._requests(inputs):
+                (arrays,) = session.run([first], part)
+                feeds += [{self.input_name: array[None]} for array in arrays]
         if not feeds:
             raise ValueError(
                 f"no person is found on the {len(samples)} pictures that calibrate; add pictures with people"
             )
         return feeds
+
+    def _requests(self, inputs: Arrays) -> list[Arrays]:
+        """Return inputs with one row a person in parts that the network takes at once; other inputs as they are."""
+        if not self.network.per_person:
+            return [inputs]
+        count, most = max(1, len(next(iter(inputs.values())))), self.network.max_batch_size
+        return [{name: array[at : at + most] for name, array in inputs.items()} for at in range(0, count, most)]
 
 
 def pose_trial(path: Path, detector: Path | None) -> Trial:

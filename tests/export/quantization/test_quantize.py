@@ -1,6 +1,7 @@
 """`export quantize` on small trained networks: what it writes, prints and refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,74 @@ def test_a_network_in_eight_bits_is_refused_before_the_work(tmp_path, capsys):
     options = ["--pictures", str(tmp_path), "--boxes", str(tmp_path / "absent.json"), "--output", "small.onnx"]
     assert main(["quantize", "--pose", str(pose), *options]) == 1
     assert "192.onnx: the network is in eight bits already" in capsys.readouterr().err
+
+
+@pytest.fixture
+def annotated(pictures, tmp_path, capsys):
+    """Return a function: change of the annotations -> the error of `quantize` with them."""
+
+    def run(change):
+        content = json.loads((pictures / "annotations.json").read_text())
+        change(content)
+        boxes = tmp_path / "annotations.json"
+        boxes.write_text(json.dumps(content))
+        options = ["--pictures", str(pictures), "--boxes", str(boxes), "--output", str(tmp_path / "small.onnx")]
+        assert main(["quantize", "--pose", str(default_weights()[0]), *options]) == 1
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_a_name_of_two_pictures_is_refused(annotated):
+    def change(content):
+        content["images"].append({**content["images"][0], "id": "second", "file_name": f"a/{TRAIN[-8]}.jpg"})
+
+    assert f"{TRAIN[-8]}.jpg is the picture of ids {TRAIN[-8]} and second; keep one" in annotated(change)
+
+
+def test_folders_of_names_do_not_count(annotated):
+    def change(content):
+        for image in content["images"]:
+            image["file_name"] = f"train/{image['file_name']}"
+        content["annotations"][0]["bbox"] = [10, 10, 0, 0]  # is only read where the picture is found
+
+    assert "of annotation 1 is empty" in annotated(change)
+
+
+def test_an_empty_box_is_named(annotated):
+    def change(content):
+        content["annotations"][0]["bbox"] = [10, 10, 0, 0]
+
+    assert "bbox [10, 10, 0, 0] (x, y, width, height) of annotation 1 is empty" in annotated(change)
+
+
+def test_a_damaged_picture_is_named(tmp_path, capsys):
+    folder = write_squares(tmp_path / "pictures", (0, 0, 255))
+    (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:50])
+    options = ["--pictures", str(folder), "--output", str(tmp_path / "small.onnx")]
+    assert main(["quantize", "--detector", str(save_detector(tmp_path / "red.onnx")), *options]) == 1
+    assert f"error: {folder / 'b.png'}: image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limit", [1, 32])
+def test_more_boxes_than_the_network_takes_at_once(pictures, limit):
+    trial = pose_trial(default_weights()[0], None)
+    boxes = np.float32([[10, 10, 100 + at, 200] for at in range(33)])
+    picture = next(pictures.glob("*.jpg")).read_bytes()
+    expected = [trial.sample(picture, boxes[rows]) for rows in (slice(0, 32), slice(32, 33))]
+    limited = replace(trial, network=replace(trial.network, max_batch_size=limit))
+    sizes, outputs = [], [tensor.name for tensor in trial.network.outputs]
+    session = graph_edit.cpu_session(trial.graph)
+
+    def run(inputs):
+        sizes.append(len(inputs["crops"]))
+        return dict(zip(outputs, session.run(outputs, inputs), strict=True))
+
+    sample = limited.sample(picture, boxes)
+    answer = limited.answer(sample, run)
+    assert max(sizes) == limit and len(limited.inner_inputs([sample])) == 33
+    for name in ("bboxes", "keypoints"):
+        np.testing.assert_allclose(answer[name], np.concatenate([each[name] for each in expected]), atol=1e-2)
 
 
 def test_black_crops_do_not_calibrate(pictures):
