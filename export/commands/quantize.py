@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 from cigpose_client.evaluation import FIELDS, Dataset, load_dataset
-from cigpose_client.outputs import write_file
+from cigpose_client.outputs import OutputRefused, check_outputs, write_file
 from numpy.typing import NDArray
 
 from ensemble.steps import Arrays
@@ -32,6 +32,7 @@ _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _CALIBRATION = 300  # crops or pictures; NNCF's own default
 _CALIBRATION_PICTURES = 100  # one in two of fewer; the rest of them is held out
 _LISTED = 8
+_EXCERPT = 60  # characters of a wrong file that messages show
 _BF16 = "bf16"
 
 
@@ -87,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     path: Path | None = arguments.pose or arguments.detector
     if path is None:
         raise UsageError("name a network: --pose FILE or --detector FILE")
+    _check_outputs(arguments.output, arguments.report)
     need("install-test", "nncf", "openvino", "pycocotools")
     original = _readied(path)
     trial = pose_trial(path, arguments.detector) if arguments.pose else detector_trial(path)
@@ -120,12 +122,23 @@ def run(arguments: argparse.Namespace) -> int:
         raise ValueError(f"{arguments.output} not written: {error}") from None
     if not bottom_up:
         measure(found.model, "ONNX Runtime")
-    _report(arguments.report, path, facts | _figures(found.loss) | _layers(original, found))
     _write(found, path, arguments.output)
+    _report(arguments.report, path, facts | _figures(found.loss) | _layers(original, found))
     print(f"calibrated on {len(feeds)} inputs, measured on {len(held_out)} other pictures")
     print("\n".join(_reasons(original, found)))
     print(f"{served_by}: {found.loss}; allowed {allowed:g}")
     return 0
+
+
+def _check_outputs(output: Path, report: Path | None) -> None:
+    """Refuse outputs that cannot be written, before the work of minutes."""
+    outputs = [output, report] if report else [output]
+    check_outputs(outputs)
+    for path in outputs:
+        if path.is_dir():
+            raise OutputRefused(f"{path} is a folder; give the name of a file")
+    if report:
+        _known(report)
 
 
 def _readied(path: Path) -> onnx.ModelProto:
@@ -251,8 +264,26 @@ def _figures(loss: Loss) -> dict[str, Any]:
 def _report(report: Path | None, network: Path, facts: dict[str, Any]) -> None:
     """Write the figures of a network into a file of such figures."""
     if report:
-        known = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-        write_file(report, json.dumps(dict(sorted((known | {network.stem: facts}).items())), indent=2) + "\n")
+        known = _known(report) | {network.stem: facts}
+        write_file(report, json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+
+
+def _known(report: Path) -> dict[str, Any]:
+    """Return the figures that a report holds.
+
+    Raises:
+        OutputRefused: it is another file.
+    """
+    if not report.is_file():
+        return {}
+    content = report.read_bytes()
+    try:
+        known = json.loads(content)
+    except ValueError:
+        known = None
+    if not isinstance(known, dict):
+        raise OutputRefused(f"--report {report} holds {content[:_EXCERPT]!r}, no JSON object; choose another file")
+    return known
 
 
 def _layers(original: onnx.ModelProto, found: Found) -> dict[str, Any]:

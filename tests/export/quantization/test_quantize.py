@@ -185,6 +185,24 @@ def test_black_crops_do_not_calibrate(pictures):
         trial.inner_inputs([empty])
 
 
+@pytest.mark.parametrize("content", ["", "garbage", "[1]"])
+def test_another_file_is_no_report(tmp_path, capsys, content):
+    (tmp_path / "report.json").write_text(content)
+    options = ["--detector", "absent.onnx", "--pictures", "absent", "--output", str(tmp_path / "small.onnx")]
+    assert main(["quantize", *options, "--report", str(tmp_path / "report.json")]) == 2
+    assert f"report.json holds b{content!r}, no JSON object; choose another file" in capsys.readouterr().err
+    assert (tmp_path / "report.json").read_text() == content
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path, capsys):
+    options = ["quantize", "--detector", "absent.onnx", "--pictures", "absent", "--output"]
+    assert main([*options, str(tmp_path)]) == 2
+    assert f"{tmp_path} is a folder; give the name of a file" in capsys.readouterr().err
+    output = str(tmp_path / "small.onnx")
+    assert main([*options, output, "--report", output]) == 2
+    assert "small.onnx would overwrite the output" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [([], "--pose FILE or --detector FILE"), (["--pose", str(default_weights()[0])], "add --boxes FILE")],
