@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from ensemble.steps import Arrays
 from export import graph_edit, metadata
-from export.detectors import serve_detector_file
-from export.families import serve_pose_file
+from export.commands.repository import add_overrides, detector_options, pose_options
 from export.half_weights import store_half
 from export.quantization import graph
 from export.quantization.loss import AP, Loss, loss, with_people
@@ -81,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also write the figures to this JSON file, beside others",
     )
+    add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_outputs(arguments.output, arguments.report)
     need("install-test", "nncf", "openvino", "pycocotools")
     original = _readied(path)
-    trial = pose_trial(path, arguments.detector) if arguments.pose else detector_trial(path)
+    trial = _trial(arguments)
     if trial.given_boxes and not arguments.boxes:
         raise UsageError(f"{path} takes crops of single persons; add --boxes FILE, or --detector FILE to find them")
     pictures = _pictures(arguments.pictures, arguments.boxes, trial)
@@ -128,6 +128,13 @@ def run(arguments: argparse.Namespace) -> int:
     print("\n".join(_reasons(original, found)))
     print(f"{served_by}: {found.loss}; allowed {allowed:g}")
     return 0
+
+
+def _trial(arguments: argparse.Namespace) -> Trial:
+    of_pose, of_detector = pose_options(arguments), detector_options(arguments)
+    if arguments.pose:
+        return pose_trial(arguments.pose, arguments.detector, of_pose, of_detector)
+    return detector_trial(arguments.detector, of_detector)
 
 
 def _check_outputs(output: Path, report: Path | None) -> None:
@@ -220,7 +227,7 @@ def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
     with tempfile.TemporaryDirectory() as folder:
         exported, served = Path(folder) / path.name, Path(folder) / "served.onnx"
         graph_edit.save(model, exported)
-        graph_edit.save(_again(exported, trial), served)
+        graph_edit.save(trial.serve(exported), served)
         outputs = [tensor.name for tensor in trial.network.outputs]
         if runtime == "OpenVINO":
             backend: Any = importlib.import_module("server.backends.onnxruntime.openvino_session")
@@ -236,13 +243,6 @@ def _precision(trial: Trial, runtime: str) -> str:
     """Return the precision of what is not in eight bits, as the profile cpu-int8 chooses it."""
     exact = any(tensor.exact for tensor in trial.network.outputs)
     return _BF16 if runtime == "OpenVINO" and trial.network.per_person and not exact else "f32"
-
-
-def _again(path: Path, trial: Trial) -> onnx.ModelProto:
-    if not trial.keypoint_set:
-        return serve_detector_file(path).model
-    served = serve_pose_file(path)
-    return served.graphs[served.model.name]
 
 
 def _described(model: onnx.ModelProto, exported: onnx.ModelProto, path: Path) -> onnx.ModelProto:

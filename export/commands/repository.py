@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from dataclasses import replace
 
 from ensemble.tensors import Tensor
 from ensemble.triton.model import Model
@@ -47,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="average every pose with that of the mirrored crop; doubles the work (Graph-PCNN and lifters: at "
         "`export onnx` only)",
     )
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """Add what `pose_options` and `detector_options` read."""
     overrides = parser.add_argument_group(
         "overrides for files without this metadata (an error names the missing values)"
     )
@@ -66,6 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     overrides.add_argument("--person-class", type=int, default=0, help="the detector's class of people (default: 0)")
 
 
+def pose_options(arguments: argparse.Namespace) -> PoseOptions:
+    """Return the overrides for pose files."""
+    return PoseOptions(arguments.input_size, arguments.simcc_outputs)
+
+
+def detector_options(arguments: argparse.Namespace) -> DetectorOptions:
+    """Return the overrides for detector files."""
+    return DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Build the repository and print its networks."""
     if arguments.lift_from and not arguments.lifter:
@@ -76,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.pose,
         arguments.detector,
         arguments.output,
-        PoseOptions(arguments.input_size, arguments.simcc_outputs, arguments.flip_test, arguments.lift_from),
-        DetectorOptions(arguments.detector_size, arguments.detector_form, arguments.person_class),
+        replace(pose_options(arguments), flip_test=arguments.flip_test, lift_from=arguments.lift_from),
+        detector_options(arguments),
         arguments.lifter,
     )
     seal(arguments.output)

@@ -10,16 +10,17 @@ import onnx
 from numpy.typing import NDArray
 
 from ensemble.in_process import InProcess
-from ensemble.networks import Detector, Network
+from ensemble.networks import DETECTOR, Detector, Network
 from ensemble.pipeline import Pipeline
 from ensemble.pipelines import decode_image
+from ensemble.pipelines.lifted import LiftingNetwork
 from ensemble.steps import Arrays
 from ensemble.steps.select_persons import SelectPersons
 from ensemble.tensors import BBOX_SCORES, BBOXES, IMAGE, IMAGE_BGR, PERSONS_DETECTED
 from export import graph_edit
 from export.comparison import joined
-from export.detectors import serve_detector_file
-from export.families import serve_pose_file
+from export.detectors import DetectorOptions, serve_detector_file
+from export.families import PoseOptions, serve_pose_file
 
 Run = Callable[[Arrays], Arrays]
 """A network in served form: inputs by name -> outputs by name."""
@@ -36,6 +37,7 @@ class Trial:
         graph: its float32 graph in served form.
         input_name: name of the input in the exported file.
         in_process: the pipeline, with float32 networks.
+        serve: returns the served form of a file with another version of the network.
         keypoint_set: name of the keypoint set; "" for a detector.
         kind: kind of the pipeline, as callers read it; "" for a detector.
         given_boxes: whether the pipeline takes boxes.
@@ -45,6 +47,7 @@ class Trial:
     graph: onnx.ModelProto
     input_name: str
     in_process: InProcess
+    serve: Callable[[Path], onnx.ModelProto]
     keypoint_set: str = ""
     kind: str = ""
     given_boxes: bool = False
@@ -98,19 +101,33 @@ class Trial:
         return [{name: array[at : at + most] for name, array in inputs.items()} for at in range(0, count, most)]
 
 
-def pose_trial(path: Path, detector: Path | None) -> Trial:
+def pose_trial(
+    path: Path,
+    detector: Path | None,
+    options: PoseOptions | None = None,
+    detector_options: DetectorOptions | None = None,
+) -> Trial:
     """Return the trial of a pose network.
 
     Args:
         path: its file.
         detector: file of the detector that finds the people for a top-down network; None: their boxes are given.
+        options: overrides for its file.
+        detector_options: overrides for the detector's file.
 
     Raises:
         ValueError: a file cannot be served, or the network is a lifter.
     """
-    served = serve_pose_file(path)
+
+    def serve(file: Path) -> onnx.ModelProto:
+        again = serve_pose_file(file, options)
+        return again.graphs[again.model.name]
+
+    served = serve_pose_file(path, options)
+    if isinstance(served.model, LiftingNetwork):
+        raise ValueError(f"{path} is a lifter, which stays in float32; quantise the pose network below it")
     graph = served.graphs[served.model.name]
-    found = serve_detector_file(detector) if detector else None
+    found = serve_detector_file(detector, detector_options) if detector else None
     known = served.model.pipelines([served.model], found.detector if found else _NO_DETECTOR)
     pipeline = known[0] if found or len(known) == 1 else known[1]
     network = next(each for each in pipeline.members if each.name == served.model.name)
@@ -120,23 +137,25 @@ def pose_trial(path: Path, detector: Path | None) -> Trial:
     assert isinstance(network, Network)
     given = BBOXES.name in {tensor.name for tensor in pipeline.inputs}
     facts, run = pipeline.parameters, InProcess(pipeline, graphs)
-    return Trial(network, graph, _input_of(path), run, facts["keypoint_set"], facts["kind"], given)
+    return Trial(network, graph, _input_of(path), run, serve, facts["keypoint_set"], facts["kind"], given)
 
 
-def detector_trial(path: Path) -> Trial:
+def detector_trial(path: Path, options: DetectorOptions | None = None) -> Trial:
     """Return the trial of a detector.
+
+    Args:
+        path: its file.
+        options: overrides for its file.
 
     Raises:
         ValueError: the file cannot be served.
     """
-    found = serve_detector_file(path)
+    found = serve_detector_file(path, options)
     size, threshold = found.detector.input_size, found.detector.bbox_threshold
     members = (decode_image(found.detector), found.detector.network, SelectPersons("select_persons", *size, threshold))
     pipeline = Pipeline("detect", (IMAGE,), members, (BBOXES, BBOX_SCORES, PERSONS_DETECTED))
-    network = found.detector.network
-    return Trial(
-        network, found.model, _input_of(path), InProcess(pipeline, {network.name: found.model.SerializeToString()})
-    )
+    network, run = found.detector.network, InProcess(pipeline, {DETECTOR: found.model.SerializeToString()})
+    return Trial(network, found.model, _input_of(path), run, lambda file: serve_detector_file(file, options).model)
 
 
 def _input_of(path: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 pytest.importorskip("nncf", reason="needs nncf (make install-test)")
@@ -174,6 +175,26 @@ def test_more_boxes_than_the_network_takes_at_once(pictures, limit):
     assert max(sizes) == limit and len(limited.inner_inputs([sample])) == 33
     for name in ("bboxes", "keypoints"):
         np.testing.assert_allclose(answer[name], np.concatenate([each[name] for each in expected]), atol=1e-2)
+
+
+def test_a_lifter_stays_in_float32(tmp_path, capsys):
+    lifter = Path(__file__).parents[3] / "weights" / "capf-t_rendered_256x192.onnx"
+    options = ["--pictures", str(tmp_path), "--output", "small.onnx"]
+    assert main(["quantize", "--pose", str(lifter), *options]) == 1
+    assert "192.onnx is a lifter, which stays in float32; quantise the pose network" in capsys.readouterr().err
+
+
+def test_an_open_size_is_set_by_its_option(tmp_path, capsys):
+    blue, detector = write_squares(tmp_path / "blue", (255, 0, 0)), save_detector(tmp_path / "red.onnx")
+    model = onnx.load(detector)
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_param = "open"
+    onnx.save(model, detector)
+    options = ["--detector", str(detector), "--pictures", str(blue), "--output", str(tmp_path / "small.onnx")]
+    assert main(["quantize", *options]) == 1
+    assert "set them with --detector-size WIDTHxHEIGHT" in capsys.readouterr().err
+    assert main(["quantize", *options, "--detector-size", "416x416"]) == 1
+    assert "no person is found" in capsys.readouterr().err
 
 
 def test_black_crops_do_not_calibrate(pictures):
