@@ -5,51 +5,30 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from cigpose_client.evaluation import FIELDS, Dataset, load_dataset
 from cigpose_client.outputs import OutputRefused, check_outputs, write_file
-from numpy.typing import NDArray
 
-from ensemble.steps import Arrays
 from export import graph_edit, metadata
 from export.commands.repository import add_overrides, detector_options, pose_options
 from export.half_weights import store_half
 from export.quantization import graph
 from export.quantization.loss import AP, Loss, loss, with_people
+from export.quantization.pictures import read_pictures
 from export.quantization.search import Found, TooMuchLost, search
 from export.quantization.trial import Run, Trial, detector_trial, pose_trial
 from server.usage import UsageError, input_path, need, output_path
 
 MAY_LOSE = {AP: 0.005, "": 0.03}  # measure -> allowed loss; without truth, the mean dissimilarity to float32
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 _CALIBRATION = 300  # crops or pictures; NNCF's own default
 _CALIBRATION_PICTURES = 100  # one in two of fewer; the rest of them is held out
 _LISTED = 8
 _EXCERPT = 60  # characters of a wrong file that messages show
 _BF16 = "bf16"
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The caller's pictures, in two halves that alternate.
-
-    Attributes:
-        paths: the files.
-        boxes: file name -> (N, 4) given boxes, xyxy.
-        ids: file name -> id in `truth`.
-        truth: the annotations, if they hold keypoints of the network's set.
-    """
-
-    paths: Sequence[Path]
-    boxes: Mapping[str, NDArray[np.float32]]
-    ids: Mapping[str, Any]
-    truth: Dataset | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,11 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
     trial = _trial(arguments)
     if trial.given_boxes and not arguments.boxes:
         raise UsageError(f"{path} takes crops of single persons; add --boxes FILE, or --detector FILE to find them")
-    pictures = _pictures(arguments.pictures, arguments.boxes, trial)
+    pictures = read_pictures(arguments.pictures, arguments.boxes, trial)
     allowed = arguments.may_lose if arguments.may_lose is not None else MAY_LOSE[AP if pictures.truth else ""]
     every = max(2, len(pictures.paths) // _CALIBRATION_PICTURES)
     rest = [picture for number, picture in enumerate(pictures.paths) if number % every]
-    calibration, held_out = (_samples(trial, pictures, paths) for paths in (pictures.paths[::every], rest))
+    calibration, held_out = (pictures.samples(trial, paths) for paths in (pictures.paths[::every], rest))
     ids = [pictures.ids.get(picture.name) for picture in rest]
     with_people(trial, held_out, ids, pictures.truth)
     bottom_up = trial.network.max_batch_size == 0  # OpenVINO cannot read LOGO-CAP, so it is served by ONNX Runtime
@@ -160,66 +139,6 @@ def _write(found: Found, path: Path, output: Path) -> None:
     graph_edit.save(_described(found.model, graph_edit.load(path), path), output)
     sizes = (each.stat().st_size / 1e6 for each in (output, path))
     print("{}: {:.1f} MB, from {:.1f} MB".format(output, *sizes))
-
-
-def _pictures(folder: Path, boxes: Path | None, trial: Trial) -> Pictures:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    if boxes is None:
-        return Pictures(_enough(paths, folder), {}, {}, None)
-    dataset = load_dataset(str(boxes))
-    ids = _ids(dataset, boxes, {path.name for path in paths})
-    given = _boxes(dataset, boxes, ids)
-    annotated = [path for path in paths if path.name in (given if trial.given_boxes else ids)]
-    points = {"coco_wholebody": 17, "coco": 17, "crowdpose": 14}.get(trial.keypoint_set, 0)
-    whole = trial.keypoint_set != "coco_wholebody" or dataset.has(FIELDS["foot"], 6)
-    has_truth = bool(points) and whole and dataset.has(FIELDS["body"], points)
-    which = f" with {'boxes of people' if trial.given_boxes else 'an entry'} in {boxes}"
-    return Pictures(_enough(annotated, folder, which), given, ids, dataset if has_truth else None)
-
-
-def _ids(dataset: Dataset, source: Path, names: Set[str]) -> dict[str, Any]:
-    """Return file name, without its folder -> id in the annotations."""
-    ids: dict[str, Any] = {}
-    for image in dataset.images:
-        name, image_id = Path(image["file_name"]).name, image["id"]
-        if name in names and ids.setdefault(name, image_id) != image_id:
-            raise ValueError(f"{source}: {name} is the picture of ids {ids[name]} and {image_id}; keep one of them")
-    return ids
-
-
-def _boxes(dataset: Dataset, source: Path, ids: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
-    """Return file name -> (N, 4) boxes of its people, xyxy; a crowd's box is no person's."""
-    names = {image_id: name for name, image_id in ids.items()}
-    people: dict[str, list[list[float]]] = {}
-    for person in dataset.people:
-        x, y, width, height = person["bbox"]
-        if person.get("iscrowd") or person["image_id"] not in names:
-            continue
-        if min(width, height) < 0 or max(width, height) == 0:
-            raise ValueError(
-                f"{source}: bbox {person['bbox']} (x, y, width, height) of annotation {person.get('id')} is empty; "
-                "correct or remove the annotation"
-            )
-        people.setdefault(names[person["image_id"]], []).append([x, y, x + width, y + height])
-    return {name: np.array(boxes, np.float32) for name, boxes in people.items()}
-
-
-def _enough(paths: list[Path], folder: Path, which: str = "") -> list[Path]:
-    if len(paths) < 2:
-        needed = "two at least are needed, and a hundred are better"
-        raise ValueError(f"{folder} holds {len(paths)} pictures{which}; {needed}")
-    return paths
-
-
-def _samples(trial: Trial, pictures: Pictures, paths: Sequence[Path]) -> list[Arrays]:
-    return [_sample(trial, path, pictures.boxes.get(path.name)) for path in paths]
-
-
-def _sample(trial: Trial, path: Path, boxes: NDArray[np.float32] | None) -> Arrays:
-    try:
-        return trial.sample(path.read_bytes(), boxes)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _run(model: onnx.ModelProto, path: Path, trial: Trial, runtime: str) -> Run:
