@@ -9,11 +9,14 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from cigpose_client import Tls
+from cigpose_client import PoseClient, Tls
 
 from gateway.settings import Settings
-from server.usage import CommandLine, command, input_path, need, port
+from server.options import ServerTls
+from server.preflight import tls_problems
+from server.usage import CommandLine, command, input_path, need, number, port
 
 
 @command
@@ -43,20 +46,33 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _settings(options: argparse.Namespace) -> Settings:
     files = (options.tls_ca, options.tls_key, options.tls_cert)
+    url, tls = options.url or Settings.url, Tls(*files) if options.tls or any(files) else None
+    PoseClient(url, tls=tls).close()  # refuses both before the gateway listens
     return Settings(
-        url=options.url or Settings.url,
-        tls=Tls(*files) if options.tls or any(files) else None,
+        url=url,
+        tls=tls,
         models=tuple(options.model),
         timeout_s=options.timeout,
         max_bytes=options.max_bytes,
         max_requests=options.max_requests,
         max_streams=options.max_streams,
         rate=options.rate,
-        token=options.token_file.read_text(encoding="utf-8").strip() if options.token_file else "",
+        token=_token(options.token_file) if options.token_file else "",
         cors=tuple(options.cors),
         forward_trace=options.forward_trace,
         samples=options.samples,
     )
+
+
+def _token(path: Path) -> str:
+    """Return the token in a file. Raises ValueError for a file without one, which would admit everybody."""
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text") from None
+    if not token:
+        raise ValueError(f"{path} is empty; write the token into it, or leave out --token-file to admit everybody")
+    return token
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -71,6 +87,10 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if bool(options.cert) != bool(options.cert_key):
         parser.error("--cert and --cert-key belong together")
+    if options.cert and (problems := tls_problems(ServerTls(options.cert, options.cert_key))):
+        parser.error(problems[0])
+    if options.url is None and (options.tls or options.tls_ca or options.tls_key or options.tls_cert):
+        parser.error("the server that the gateway starts speaks no TLS; give --url, or leave out --tls, --tls-ca, ...")
     return options
 
 
@@ -93,16 +113,22 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     text = "address of a proxy whose X-Forwarded-For names the caller"
     add("--trusted-proxy", action="append", default=[], metavar="IP", help=text)
     text = "requests a second of one caller, 0 for no limit (default: %(default)g)"
-    add("--rate", type=float, default=Settings.rate, metavar="N", help=text)
+    add("--rate", type=number(float, 0, 1e6), default=Settings.rate, metavar="N", help=text)
     text = "concurrent requests (default: %(default)s)"
-    add("--max-requests", type=int, default=Settings.max_requests, metavar="N", help=text)
+    add("--max-requests", type=number(int, 1, 1e6), default=Settings.max_requests, metavar="N", help=text)
     text = "concurrent streams (default: %(default)s)"
-    add("--max-streams", type=int, default=Settings.max_streams, metavar="N", help=text)
+    add("--max-streams", type=number(int, 1, 1e6), default=Settings.max_streams, metavar="N", help=text)
     text = "longest deadline in seconds (default: %(default)g)"
-    add("--timeout", type=float, default=Settings.timeout_s, metavar="S", help=text)
+    add("--timeout", type=number(float, 0.001, 3600), default=Settings.timeout_s, metavar="S", help=text)
     text = "seconds for requests in progress when the gateway stops (default: %(default)s)"
-    add("--exit-timeout", type=int, default=40, metavar="S", help=text)
-    add("--max-bytes", type=int, default=Settings.max_bytes, metavar="N", help="of a picture (default: %(default)s)")
+    add("--exit-timeout", type=number(int, 0, 86400), default=40, metavar="S", help=text)
+    add(
+        "--max-bytes",
+        type=number(int, 1, 1e9),
+        default=Settings.max_bytes,
+        metavar="N",
+        help="of a picture (default: %(default)s)",
+    )
 
 
 if __name__ == "__main__":

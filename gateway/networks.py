@@ -14,7 +14,7 @@ from gateway.settings import Settings
 _REFRESH_S = 60.0
 _INFO_TIMEOUT_S = 5.0
 _READY_TIMEOUT_S = 2.0
-_LIFTED = "pose_3d"  # the default lifter, under its own name as well
+_DEFAULT, _LIFTED = "pose", "pose_3d"  # the first network and the first lifter, also under their own names
 
 
 class Networks:
@@ -61,7 +61,7 @@ class Networks:
         return client, served
 
     async def refresh(self) -> tuple[ServedModel, ...]:
-        """Ask the server for its networks and return them. Raises: `PoseClientError`."""
+        """Ask the server for its networks and return them. Raises: as `client`."""
         models = await self._listed()
         if models != self._models:
             self._models = models
@@ -71,7 +71,7 @@ class Networks:
     async def keep_fresh(self) -> None:
         """Refresh the list every minute: the server may start again with other networks."""
         while True:
-            with contextlib.suppress(PoseClientError):
+            with contextlib.suppress(PoseClientError, Problem):
                 await self.refresh()
             await asyncio.sleep(_REFRESH_S)
 
@@ -96,10 +96,12 @@ class Networks:
     async def _described(self, name: str) -> ServedModel:
         client = self._own.with_model(name)
         info = await client.info(timeout_s=_INFO_TIMEOUT_S)
-        for model in info.models:
-            if model.name == client.ensemble:
-                return model
-        return dataclasses.replace(info.models[0], name=client.ensemble)
+        lifters = tuple(model for model in info.models if model.kind == "lifted")
+        named = tuple(model for model in info.models if model.name == client.ensemble)
+        if chosen := named or {_DEFAULT: info.models, _LIFTED: lifters}.get(client.ensemble):
+            return dataclasses.replace(chosen[0], name=client.ensemble)
+        known = ", ".join(model.name for model in info.models)
+        raise Problem(404, f"model {name[:100]!r}, which this gateway is to offer, is not served; known: {known}")
 
 
 def described(models: tuple[ServedModel, ...]) -> dict[str, Any]:

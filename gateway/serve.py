@@ -160,6 +160,14 @@ class _Stream(WebSocketsSansIOProtocol):  # type: ignore[misc]
         except Problem as problem:
             self._fail(CloseCode.TRY_AGAIN_LATER, problem.detail)
 
+    def send_receive_event_to_app(self) -> None:
+        if self.curr_msg_data_type == "text":
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:  # uvicorn logs a traceback for each
+                return self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+        super().send_receive_event_to_app()
+
     async def send(self, message: Any) -> None:
         await super().send(message)
         if self.initial_response and self.close_sent:  # a refusal, which uvicorn takes for a missing answer and logs

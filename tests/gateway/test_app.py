@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from client.tests import fake_server
 from client.tests.fake_server import FakeServer, start
 from gateway.limits import Rate, _caller
 from gateway.settings import Settings
@@ -30,6 +31,25 @@ def test_chosen_models_are_offered_alone(gateway):
     assert [model["name"] for model in client.get("/v1/models").json()["models"]] == ["pose_body"]
     assert client.post("/v1/poses?model=body", content=PICTURE).status_code == 200
     assert client.post("/v1/poses", content=PICTURE).status_code == 404
+
+
+def test_the_first_lifter_is_also_offered_as_pose_3d(gateway, fake, monkeypatch):
+    monkeypatch.setitem(fake_server.POINTS, "pose_x3d", 17)
+    fake.networks = "body,a,x3d"
+    for settings in ({}, {"models": ("body", "x3d", "pose_3d")}):
+        answer = gateway(**settings).get("/v1/models").json()
+        models = {model["name"]: model for model in answer["models"]}
+        assert models["pose_3d"] == models["pose_x3d"] | {"name": "pose_3d"}
+        assert models["pose_3d"]["kind"] == "lifted" and models["pose_3d"]["takes_boxes"]
+        assert "human36m" in answer["keypoint_sets"]
+
+
+def test_a_chosen_model_that_the_server_lacks_is_named(gateway):
+    answer = gateway(models=("nope",)).get("/v1/models")
+    assert answer.status_code == 404
+    assert (
+        problem(answer) == "model 'nope', which this gateway is to offer, is not served; known: pose, pose_a, pose_body"
+    )
 
 
 def test_new_networks_of_the_server_are_noticed(gateway, fake):

@@ -192,6 +192,17 @@ def test_fragments_of_a_frame_are_limited(gateway):
     assert (closed[0], int.from_bytes(closed[2:4], "big")) == (0x88, 1009)
 
 
+@pytest.mark.parametrize(
+    "message", [b"\x81\x82" + bytes(4) + b"\xff\xfe", b"\x01\x81" + bytes(4) + b"{\x80\x81" + bytes(4) + b"\xff"]
+)
+def test_text_that_is_not_utf8_ends_the_stream_without_a_traceback(gateway, caplog, message):
+    with raw_stream(gateway()) as caller:
+        caller.sendall(message)
+        closed = caller.recv(1000)
+    assert (closed[0], int.from_bytes(closed[2:4], "big")) == (0x88, 1007)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_streams_are_guarded(gateway):
     client = gateway(token="secret", max_streams=1)
     with pytest.raises(InvalidStatus) as refused, stream(client):
