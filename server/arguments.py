@@ -47,6 +47,8 @@ def parse(argv: Sequence[str] | None) -> tuple[ServerOptions, Path | None, int]:
     options = parser.parse_args(argv)
     if bool(options.tls_cert) != bool(options.tls_key) or (options.tls_client_ca and not options.tls_cert):
         parser.error("--tls-cert and --tls-key belong together; --tls-client-ca needs both")
+    if not options.grpc_port:
+        parser.error("--grpc-port 0 is no port; choose one from 1 to 65535")
     if unknown := profile_problems(options.repository, options.profile):
         raise UsageError(unknown[0])
     server = ServerOptions(

@@ -1,9 +1,11 @@
 """Checks before tritonserver starts. Every problem is reported with its remedy."""
 
 import ctypes
+import errno
 import os
 import re
 import socket
+import ssl
 import sys
 import sysconfig
 from collections import Counter
@@ -25,7 +27,7 @@ def problems(installation: Installation, options: ServerOptions) -> list[str]:
     found += profile_problems(options.repository, options.profile)
     found += backend_problems(installation, options.repository, options.profile, options.flags)
     found += _port_problems(options.address, options.ports)
-    found += _tls_problems(options.tls) if options.tls else []
+    found += tls_problems(options.tls) if options.tls else []
     if installation.wheel is not None:
         found += [*_numpy_problems(np.__version__), *_stub_problems(installation.wheel), *_libpython_problems()]
     return found
@@ -92,26 +94,51 @@ def manifest_problems(repository: Path) -> list[str]:
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
     asked = Counter(ports)
     found = [f"port {port} of {address} is given {n} times; choose others" for port, n in asked.items() if n > 1]
-    return found + [
-        f"port {port} of {address} is in use; choose another" for port in asked if not is_free(address, port)
-    ]
+    return found + list(dict.fromkeys(filter(None, (_port_problem(address, port) for port in asked))))
+
+
+def _port_problem(address: str, port: int) -> str:
+    try:
+        _bind(address, port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return f"port {port} of {address} is in use; choose another"
+        return f"address {address} cannot be listened on: {error.strerror}"
+    return ""
 
 
 def is_free(address: str, port: int) -> bool:
     """Return whether the port is free."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
+    try:
+        _bind(address, port)
+    except OSError:
+        return False
     return True
 
 
-def _tls_problems(tls: ServerTls) -> list[str]:
-    """Return the TLS files that cannot be read. The server's own errors do not name them."""
+def _bind(address: str, port: int) -> None:
+    host = address.strip("[]")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def tls_problems(tls: ServerTls) -> list[str]:
+    """Return what is wrong with the files of TLS. The errors of a server that reads them do not name them."""
     files = [path for path in (tls.certificate, tls.key, tls.client_ca) if path]
-    return [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]
+    if unreadable := [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]:
+        return unreadable
+    context, found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError:
+        found = [f"{tls.certificate} and {tls.key} are no certificate and its key without a password, both PEM"]
+    try:
+        if tls.client_ca:
+            context.load_verify_locations(tls.client_ca)
+    except OSError:
+        found += [f"{tls.client_ca} holds no certificate, PEM"]
+    return found
 
 
 def _numpy_problems(version: str) -> list[str]:

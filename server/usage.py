@@ -37,6 +37,19 @@ def port(text: str) -> int:
     return int(text)
 
 
+def number(kind: type[int] | type[float], least: float, most: float) -> Callable[[str], float]:
+    """Return the type of options that take a number from `least` to `most`."""
+
+    def within(text: str) -> float:
+        value = kind(text)
+        if not least <= value <= most:  # also NaN
+            raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
+        return value
+
+    within.__name__ = kind.__name__  # argparse names the type in its message
+    return within
+
+
 class CommandLine(argparse.ArgumentParser):
     """A parser that rejects outputs which would overwrite an input, before any file is opened."""
 

@@ -41,11 +41,18 @@ class Tls:
         root_certificates: trusted roots; None for gRPC's own list.
         private_key: this client's key, for mutual TLS.
         certificate_chain: this client's certificate, for mutual TLS.
+
+    Raises:
+        ValueError: one of the key and its certificate is missing; gRPC would end the process.
     """
 
     root_certificates: Path | None = None
     private_key: Path | None = None
     certificate_chain: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.private_key is None) != (self.certificate_chain is None):
+            raise ValueError("private_key and certificate_chain belong together: give both, or none")
 
 
 def transport_arguments(url: str, tls: Tls | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from server import preflight
 from server.__main__ import main
 from server.installation import Installation, find_installation
-from server.options import ServerOptions
+from server.options import ServerOptions, ServerTls
 from server.process import free_port
 
 
@@ -19,6 +19,41 @@ def test_a_taken_port_is_named():
     assert preflight._port_problems("127.0.0.1", [port]) == []
     twice = [f"port {port} of 127.0.0.1 is given 2 times; choose others"]
     assert preflight._port_problems("127.0.0.1", [port, port]) == twice
+
+
+@pytest.mark.parametrize("address", ["nohost.invalid", "999.1.1.1"])
+def test_an_address_of_another_machine_is_no_port_in_use(address):
+    (found,) = preflight._port_problems(address, [1, 2])
+    assert found.startswith(f"address {address} cannot be listened on: ")
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]"])
+def test_a_taken_port_of_ipv6_is_named(address):
+    try:
+        holder = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("there is no IPv6 here")
+    with holder:
+        port = holder.getsockname()[1]
+        assert preflight._port_problems(address, [port]) == [f"port {port} of {address} is in use; choose another"]
+    assert preflight._port_problems(address, [port]) == []
+
+
+def test_files_of_tls_that_are_none_are_named(tmp_path):
+    files = [tmp_path / name for name in ("a.pem", "a.key", "ca.pem")]
+    for file in files:
+        file.write_text("no PEM")
+    certificate, key, authority = files
+    assert preflight.tls_problems(ServerTls(*files)) == [
+        f"{certificate} and {key} are no certificate and its key without a password, both PEM",
+        f"{authority} holds no certificate, PEM",
+    ]
+
+
+def test_port_0_is_no_port_of_grpc(repository, capsys):
+    with pytest.raises(SystemExit):
+        main(["--repository", str(repository), "--grpc-port", "0"])
+    assert "--grpc-port 0 is no port" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("version", "count"), [("1.26.4", 0), ("2.0.0", 1), ("2.4.6", 1)])
