@@ -146,11 +146,11 @@ function restart() {
 }
 
 async function run(film, stream) {
-  let before = performance.now(), rate = 0;
+  let before = performance.now(), rate = 0, isShown = false;
   while (page.stream === stream) {
     try {
       await new Promise(requestAnimationFrame);
-      if (film.isPaused && page.record) continue;
+      if (film.isPaused && isShown) continue;
       const { bitmap, blob, seconds } = await film.frame();
       const { record, times } = await stream.ask(blob, seconds);
       if (page.stream !== stream) return;
@@ -158,6 +158,7 @@ async function run(film, stream) {
       page.picture = bitmap;
       tell(null);
       show(record, times);
+      isShown = true;
       rate = 0.9 * rate + 100 / (performance.now() - before);
       before = performance.now();
       byId("rate").textContent = `${rate.toFixed(0)} frames/s`;

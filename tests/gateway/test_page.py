@@ -380,6 +380,19 @@ def test_the_camera_is_followed_until_it_is_switched_off(visit, fake):
     assert page.get_attribute("#camera", "aria-pressed") == "false" and page.is_hidden("#pause")
 
 
+def test_a_paused_camera_shows_what_is_changed(visit, fake):
+    page = visit()
+    page.click("#camera")
+    page.wait_for_selector("#rate:has-text('frames/s')")
+    page.click("#pause")
+    page.select_option("#model", "pose_body")
+    until(lambda: page.wait_for_timeout(50) or fake.requests[-1].model == "pose_body")
+    page.wait_for_timeout(300)
+    paused = len(fake.requests)
+    page.wait_for_timeout(300)
+    assert len(fake.requests) == paused
+
+
 def test_a_film_is_followed(visit, fake, tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="makes the film").get_ffmpeg_exe()
     film = write_film(tmp_path / "film.y4m")
