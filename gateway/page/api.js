@@ -92,7 +92,8 @@ export class Stream {
 
   close() {
     this.socket.onclose = null;
-    this.waiting?.reject(new DOMException("closed", "AbortError"));
+    this.failure ??= new DOMException("closed", "AbortError"); // also for a frame that is not yet sent
+    this.waiting?.reject(this.failure);
     this.socket.close();
   }
 }

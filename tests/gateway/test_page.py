@@ -393,6 +393,32 @@ def test_a_paused_camera_shows_what_is_changed(visit, fake):
     assert len(fake.requests) == paused
 
 
+def test_a_closed_stream_sends_nothing(visit):
+    """Not even the frame that was being encoded."""
+    page = visit()
+    page.evaluate(
+        """() => {
+            const { send } = WebSocket.prototype, { convertToBlob } = OffscreenCanvas.prototype;
+            window.late = 0;
+            WebSocket.prototype.send = function (content) {
+                if (this.readyState > WebSocket.OPEN) window.late += 1;
+                else send.call(this, content);
+            };
+            OffscreenCanvas.prototype.convertToBlob = async function (options) {
+                const blob = await convertToBlob.call(this, options);
+                await new Promise((resolve) => setTimeout(resolve, 500));
+                return blob;
+            };
+        }"""
+    )
+    page.click("#camera")
+    page.wait_for_selector("#rate:has-text('frames/s')")
+    page.wait_for_timeout(200)
+    page.click("#camera")
+    page.wait_for_timeout(700)
+    assert page.evaluate("late") == 0
+
+
 def test_a_film_is_followed(visit, fake, tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="makes the film").get_ffmpeg_exe()
     film = write_film(tmp_path / "film.y4m")
