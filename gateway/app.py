@@ -28,10 +28,13 @@ _ABOUT = "People and their keypoints in pictures. Failures are problem details (
 _FAILURES = {
     400: "the request is malformed",
     401: "the token is missing or wrong",
+    404: "the model does not exist",
+    408: "the body did not arrive in time",
     413: "the picture is too large",
     415: "the body is no picture",
     422: "the picture is damaged, or a value is out of range",
     429: "too many requests from this caller; see Retry-After",
+    500: "a fault of the gateway",
     502: "the pose server failed",
     503: "overload, or no server; see Retry-After",
     504: "no answer within timeout_s",

@@ -199,7 +199,8 @@ def test_the_description_of_the_api_is_complete(gateway):
     post = described["paths"]["/v1/poses"]["post"]
     assert {parameter["name"] for parameter in post["parameters"]} >= {"model", "bbox_threshold", "timeout_s"}
     assert {"image/jpeg", "multipart/form-data", "application/json"} <= post["requestBody"]["content"].keys()
-    assert {"400", "413", "415", "422", "429", "503", "504"} <= post["responses"].keys()
+    documented = {"200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "502", "503", "504"}
+    assert post["responses"].keys() == documented
 
 
 def test_pages_ask_no_third_party(gateway):

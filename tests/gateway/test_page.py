@@ -498,3 +498,23 @@ def test_the_description_of_the_api_is_shown(browser, url):
         text = page.inner_text("#api")
         assert "POST" in text and "bbox_threshold" in text and "curl --data-binary" in text
         screenshot(page, "docs")
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_phone_shows_whole_words_of_the_description(browser, url, width):
+    with closing(browser.new_context(viewport=PHONE | {"width": width})) as context:
+        page = context.new_page()
+        page.goto(f"{url}/docs")
+        page.wait_for_selector("section table")
+        screenshot(page, f"docs-{width}")
+        cut = page.eval_on_selector_all(
+            ".api td",
+            """cells => cells.flatMap((cell) => [...cell.textContent.matchAll(/[\\w,;.]+/g)].filter((word) => {
+                const range = document.createRange();
+                range.setStart(cell.firstChild, word.index);
+                range.setEnd(cell.firstChild, word.index + word[0].length);
+                return range.getClientRects().length > 1;
+            }).map(([text]) => text))""",
+        )
+        assert cut == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
