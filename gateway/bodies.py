@@ -29,6 +29,7 @@ _MOST_BOXES = 256
 _LARGEST = float(np.finfo(np.float32).max)
 _BOXES_BYTES = 64 * _MOST_BOXES
 _ENVELOPE = 4096  # bytes of a form's or JSON text's own, at most
+_CURL = "curl sends it with -F image=@photo.jpg"
 _BOXES = "boxes must be a list of [left, top, right, bottom] in pixels of the upright picture"
 
 Boxes = list[list[float]]
@@ -77,23 +78,24 @@ class Body:
     async def _chunks(self, request: Request, limit: int) -> AsyncGenerator[bytes, None]:
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
-            raise _too_large(int(announced), limit)
+            raise _too_large(int(announced), self.settings.max_bytes)
         async for chunk in request.stream():
             self.share.add(len(chunk))
             if self.share.size > limit:
-                raise _too_large(self.share.size, limit)
+                raise _too_large(self.share.size, self.settings.max_bytes)
             yield chunk
 
     async def _form(self, request: Request, limit: int) -> Picture:
         parser = _InMemory(
             request.headers,
             self._chunks(request, limit + _ENVELOPE + _BOXES_BYTES),
-            max_files=1,
-            max_fields=1,
             max_part_size=_BOXES_BYTES,
         )
         try:
-            return await _of_form(await parser.parse(), limit)
+            form = await parser.parse()
+            if not parser.is_whole:
+                raise Problem(400, "the form is cut off: its last boundary is missing")
+            return await _of_form(form, limit)
         except (MultiPartException, KeyError, ValueError) as error:
             reason = getattr(error, "message", "its parts cannot be read")
             raise Problem(400, f"the form is malformed: {reason}") from None
@@ -105,6 +107,28 @@ class _InMemory(MultiPartParser):
     """Keeps files in memory: their size is limited, and a container's file system is read-only."""
 
     spool_max_size = 0  # which `SpooledTemporaryFile` takes for no limit
+    is_whole = False
+
+    def on_headers_finished(self) -> None:
+        """Check the head of a part before its content is read.
+
+        Raises:
+            Problem: the part is unknown, repeated, or a file instead of a text or the reverse.
+        """
+        super().on_headers_finished()
+        name, is_file = self._current_part.field_name, self._current_part.file is not None
+        if name not in ("image", "boxes"):
+            raise Problem(400, f"unknown field {name[:50]!r} in the form; known: image, boxes")
+        if name in dict(self.items):
+            raise Problem(400, f"the form has more than one field {name}")
+        if name == "image" and not is_file:
+            raise Problem(400, f"image must be a file, with a filename; {_CURL}")
+        if name == "boxes" and is_file:
+            raise Problem(400, "boxes must be a text field of the form, and JSON")
+
+    def on_end(self) -> None:
+        """Note that the last boundary was found."""
+        self.is_whole = True
 
     def close(self) -> None:
         """Close all files. Starlette forgets those of parts that have no end."""
@@ -113,16 +137,11 @@ class _InMemory(MultiPartParser):
 
 
 async def _of_form(form: FormData, limit: int) -> Picture:
-    unknown = set(form) - {"image", "boxes"}
-    if unknown:
-        raise Problem(400, f"unknown field {min(unknown)[:50]!r} in the form; known: image, boxes")
     file, boxes = form.get("image"), form.get("boxes")
     if not isinstance(file, UploadFile):
-        raise Problem(400, "the form has no file called image; curl sends it with -F image=@photo.jpg")
-    if boxes is not None and not isinstance(boxes, str):
-        raise Problem(400, "boxes must be a text field of the form, and JSON")
+        raise Problem(400, f"the form has no file called image; {_CURL}")
     encoded = _sized(await file.read(), limit)
-    return Picture(encoded, None if boxes is None else _boxes(_json(boxes, "boxes")))
+    return Picture(encoded, _boxes(_json(boxes, "boxes")) if isinstance(boxes, str) else None)
 
 
 def _parsed(content: bytes, limit: int) -> Picture:

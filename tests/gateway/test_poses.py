@@ -94,9 +94,12 @@ def test_server_timing_names_the_stages(gateway, fake):
     assert spans["server"] >= 200 > spans["read"]
 
 
+FORM_TYPE = {"content-type": "multipart/form-data; boundary=x"}
+
+
 def form_text(*parts):
     text = "".join(f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in parts)
-    return {"content": text + "--x--\r\n", "headers": {"content-type": "multipart/form-data; boundary=x"}}
+    return {"content": text + "--x--\r\n", "headers": FORM_TYPE}
 
 
 ENCODED = base64.b64encode(PICTURE).decode()
@@ -117,9 +120,30 @@ MALFORMED = {
     "a box holds a text": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3, "4"]]}}, 400, "boxes[0]"),
     "a box is huge": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3, 10**400]]}}, 400, "boxes[0]"),
     "many boxes": ({"json": {"image": ENCODED, "boxes": [[0, 0, 1, 1]] * 257}}, 422, "257 are more than"),
-    "form has no file": (form_text(("image", "x")), 400, "no file called image"),
+    "form has no file": (form_text(("boxes", "[]")), 400, "no file called image"),
+    "form has a text for a file": (form_text(("image", "x" * 20_000)), 400, "image must be a file"),
+    "form has only an encoded file name": (
+        form_text(("image\"; filename*=\"UTF-8''a.jpg", "x" * 20_000)),
+        400,
+        "image must be a file",
+    ),
+    "form has boxes twice": (form_text(("boxes", "[]"), ("boxes", "[]")), 400, "more than one field boxes"),
+    "form has two files": (
+        {"files": [("image", ("a.jpg", PICTURE)), ("image", ("b.jpg", PICTURE))]},
+        400,
+        "more than one field image",
+    ),
+    "form has boxes in a file": (
+        {"files": {"image": ("a.jpg", PICTURE), "boxes": ("boxes.json", b"[]")}},
+        400,
+        "boxes must be a text field",
+    ),
     "form has another field": (form_text(("a", "x")), 400, "unknown field 'a'"),
-    "form is cut": ({"content": "--x", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "image"),
+    "form is cut": (
+        {"content": form_text(("boxes", "[]"))["content"][:-4], "headers": FORM_TYPE},
+        400,
+        "last boundary is missing",
+    ),
     "form has no boundary": ({"content": "--x", "headers": {"content-type": "multipart/form-data"}}, 400, "form"),
     "another type": ({"content": "x", "headers": {"content-type": "text/html"}}, 415, "'text/html' is not accepted"),
     "another parameter": ({"content": PICTURE, "params": {"treshold": 1}}, 400, "unknown query parameter 'treshold'"),
@@ -139,6 +163,8 @@ MALFORMED = {
     "too large": ({"content": bytes(5000)}, 413, "5000 bytes are over the limit of 4000"),
     "too large without a length": ({"content": iter([bytes(3000)] * 2)}, 413, "6000 bytes are over the limit of 4000"),
     "too large in a form": ({"files": {"image": ("a", bytes(5000))}}, 413, "5000 bytes are over the limit of 4000"),
+    "too large for a form": ({"files": {"image": ("a", bytes(50_000))}}, 413, "bytes are over the limit of 4000"),
+    "too large for JSON": ({"json": {"image": "A" * 50_000}}, 413, "bytes are over the limit of 4000"),
     "too large in base64": ({"json": {"image": "AAAA" * 2000}}, 413, "6000 bytes are over the limit of 4000"),
 }
 
