@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
@@ -176,14 +177,11 @@ def _boxes(value: Any) -> Boxes:
             422, f"boxes: {len(value)} are more than the limit of {_MOST_BOXES} a request; send fewer at once"
         )
     for index, row in enumerate(value):
-        if not isinstance(row, list) or len(row) != 4 or not all(map(_is_number, row)):
+        if not isinstance(row, list) or len(row) != 4 or any(type(side) not in (int, float) for side in row):
             raise Problem(400, f"{_BOXES}; boxes[{index}] is not")
+        if any(_LARGEST < abs(side) < math.inf for side in row):  # what is not finite is for the server to refuse
+            raise Problem(422, f"boxes[{index}] has a number beyond float32")
     return value
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether `value` fits into a float32; what is not finite is for the server to refuse."""
-    return isinstance(value, float) or (type(value) is int and abs(value) <= _LARGEST)
 
 
 def _sized(encoded: bytes, limit: int) -> bytes:

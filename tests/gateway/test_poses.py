@@ -118,7 +118,12 @@ MALFORMED = {
     "boxes are no list": ({"json": {"image": ENCODED, "boxes": 5}}, 400, "boxes must be a list"),
     "a box has three numbers": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3]]}}, 400, "boxes[0]"),
     "a box holds a text": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3, "4"]]}}, 400, "boxes[0]"),
-    "a box is huge": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3, 10**400]]}}, 400, "boxes[0]"),
+    "a box is huge": ({"json": {"image": ENCODED, "boxes": [[1, 2, 3, 10**400]]}}, 422, "boxes[0]"),
+    "a box is beyond float32": (
+        {"json": {"image": ENCODED, "boxes": [[1, 2, 3, -1e300]]}},
+        422,
+        "boxes[0] has a number",
+    ),
     "many boxes": ({"json": {"image": ENCODED, "boxes": [[0, 0, 1, 1]] * 257}}, 422, "257 are more than"),
     "form has no file": (form_text(("boxes", "[]")), 400, "no file called image"),
     "form has a text for a file": (form_text(("image", "x" * 20_000)), 400, "image must be a file"),
