@@ -99,5 +99,5 @@ def query_problem(error: Mapping[str, Any]) -> Problem:
     """Return the problem of a wrong query parameter, from the first of pydantic's errors."""
     name, wrong = str(error["loc"][-1])[:50], str(error["input"])[:50]
     if error["type"] == "extra_forbidden":
-        return Problem(400, f"unknown query parameter {name!r}; see /docs for the known ones")
+        return Problem(400, f"unknown query parameter {name!r}; /docs and docs/gateway.md list the known ones")
     return Problem(400, f"query parameter {name} is {wrong!r}: {error['msg'][:1].lower()}{error['msg'][1:]}")

@@ -102,7 +102,7 @@ def test_wrong_queries_are_refused_in_words(gateway):
     for query, status, text in (
         ("detect_every=0", 400, "detect_every is '0'"),
         ("max_lost_s=inf", 400, "max_lost_s is 'inf'"),
-        ("detect=1", 400, "unknown query parameter 'detect'"),
+        ("detect=1", 400, "unknown query parameter 'detect'; /docs and docs/gateway.md list"),
         ("model=none", 404, "known: pose"),
     ):
         with stream(client, query) as film:
