@@ -14,9 +14,7 @@ from pathlib import Path
 from cigpose_client import PoseClient, Tls
 
 from gateway.settings import Settings
-from server.options import ServerTls
-from server.preflight import tls_problems
-from server.usage import CommandLine, command, input_path, need, number, port
+from server.usage import CommandLine, command, input_path, need, number, pem_problems, port
 
 
 @command
@@ -87,7 +85,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if bool(options.cert) != bool(options.cert_key):
         parser.error("--cert and --cert-key belong together")
-    if options.cert and (problems := tls_problems(ServerTls(options.cert, options.cert_key))):
+    if options.cert and (problems := pem_problems(options.cert, options.cert_key)):
         parser.error(problems[0])
     if options.url is None and (options.tls or options.tls_ca or options.tls_key or options.tls_cert):
         parser.error("the server that the gateway starts speaks no TLS; give --url, or leave out --tls, --tls-ca, ...")

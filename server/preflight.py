@@ -2,10 +2,8 @@
 
 import ctypes
 import errno
-import os
 import re
 import socket
-import ssl
 import sys
 import sysconfig
 from collections import Counter
@@ -16,7 +14,8 @@ import numpy as np
 
 from server import manifest
 from server.installation import Installation, python_version
-from server.options import ServerOptions, ServerTls
+from server.options import ServerOptions
+from server.usage import pem_problems
 
 SHELL_SPECIAL = re.compile(r"[^\w./@%+=:,-]")  # Triton's Python backend starts its processes by a shell, without quotes
 
@@ -27,7 +26,7 @@ def problems(installation: Installation, options: ServerOptions) -> list[str]:
     found += profile_problems(options.repository, options.profile)
     found += backend_problems(installation, options.repository, options.profile, options.flags)
     found += _port_problems(options.address, options.ports)
-    found += tls_problems(options.tls) if options.tls else []
+    found += pem_problems(options.tls.certificate, options.tls.key, options.tls.client_ca) if options.tls else []
     if installation.wheel is not None:
         found += [*_numpy_problems(np.__version__), *_stub_problems(installation.wheel), *_libpython_problems()]
     return found
@@ -121,24 +120,6 @@ def _bind(address: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
-
-
-def tls_problems(tls: ServerTls) -> list[str]:
-    """Return what is wrong with the files of TLS. The errors of a server that reads them do not name them."""
-    files = [path for path in (tls.certificate, tls.key, tls.client_ca) if path]
-    if unreadable := [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]:
-        return unreadable
-    context, found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
-    try:
-        context.load_cert_chain(tls.certificate, tls.key, password="")
-    except OSError:
-        found = [f"{tls.certificate} and {tls.key} are no certificate and its key without a password, both PEM"]
-    try:
-        if tls.client_ca:
-            context.load_verify_locations(tls.client_ca)
-    except OSError:
-        found += [f"{tls.client_ca} holds no certificate, PEM"]
-    return found
 
 
 def _numpy_problems(version: str) -> list[str]:

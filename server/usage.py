@@ -4,6 +4,7 @@ import argparse
 import functools
 import importlib.util
 import os
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,6 +49,24 @@ def number(kind: type[int] | type[float], least: float, most: float) -> Callable
 
     within.__name__ = kind.__name__  # argparse names the type in its message
     return within
+
+
+def pem_problems(certificate: Path, key: Path, authority: Path | None = None) -> list[str]:
+    """Return what is wrong with files of TLS. The errors of a server that reads them do not name them."""
+    files = [path for path in (certificate, key, authority) if path]
+    if unreadable := [f"{path} cannot be read" for path in files if not os.access(path, os.R_OK)]:
+        return unreadable
+    context, found = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), []
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except OSError:
+        found = [f"{certificate} and {key} are no certificate and its key without a password, both PEM"]
+    try:
+        if authority:
+            context.load_verify_locations(authority)
+    except OSError:
+        found += [f"{authority} holds no certificate, PEM"]
+    return found
 
 
 class CommandLine(argparse.ArgumentParser):

@@ -6,8 +6,9 @@ import pytest
 from server import preflight
 from server.__main__ import main
 from server.installation import Installation, find_installation
-from server.options import ServerOptions, ServerTls
+from server.options import ServerOptions
 from server.process import free_port
+from server.usage import pem_problems
 
 
 def test_a_taken_port_is_named():
@@ -44,7 +45,7 @@ def test_files_of_tls_that_are_none_are_named(tmp_path):
     for file in files:
         file.write_text("no PEM")
     certificate, key, authority = files
-    assert preflight.tls_problems(ServerTls(*files)) == [
+    assert pem_problems(*files) == [
         f"{certificate} and {key} are no certificate and its key without a password, both PEM",
         f"{authority} holds no certificate, PEM",
     ]
