@@ -93,7 +93,7 @@ def manifest_problems(repository: Path) -> list[str]:
 def _port_problems(address: str, ports: Iterable[int]) -> list[str]:
     asked = Counter(ports)
     found = [f"port {port} of {address} is given {n} times; choose others" for port, n in asked.items() if n > 1]
-    return found + list(dict.fromkeys(filter(None, (_port_problem(address, port) for port in asked))))
+    return found + list(filter(None, (_port_problem(address, port) for port in asked)))
 
 
 def _port_problem(address: str, port: int) -> str:
@@ -102,7 +102,7 @@ def _port_problem(address: str, port: int) -> str:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return f"port {port} of {address} is in use; choose another"
-        return f"address {address} cannot be listened on: {error.strerror}"
+        return f"port {port} of {address} cannot be listened on: {error.strerror}"
     return ""
 
 
