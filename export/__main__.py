@@ -25,7 +25,7 @@ class NetworkCommandLine(CommandLine):
         named = super().inputs(options)
         if not named:
             return named
-        from export.companions import companions  # imported here: help and lists need no ONNX
+        from export.network_file import companions  # imported here: help and lists need no ONNX
 
         return [*named, *(file for path in named if path.is_file() for file in companions(path))]
 

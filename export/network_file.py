@@ -4,13 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from ensemble.geometry import Size
 from export import graph_edit
+from export.tfjs import graph_model
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
+
+
+def companions(path: Path) -> list[Path]:
+    """Return the files of weights of an ONNX file or a graph model (.json); none for another or a damaged file."""
+    try:
+        if path.suffix == ".json":
+            return graph_model.weight_files(path)
+        return graph_edit.external_files(path, onnx.load(path, load_external_data=False))
+    except (DecodeError, ValueError, OSError):  # the command itself reports what is wrong with the file
+        return []
 
 
 def fix_size(path: Path, model: onnx.ModelProto, known: Size | None, option: str) -> Size:
