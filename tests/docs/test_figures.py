@@ -84,7 +84,7 @@ def test_streams_over_photos():
     for networks, ways in recorded("tests/pipeline/results/photo_films.json").items():
         for way, row in ways.items():
             cells = (
-                f"{row['found']} of {row['people']} | {row['oks']:.3f} | {row['lag_frames']:.2f} | {row['switches']}"
+                f"{row['found']} of {row['people']} | {row['oks']:.4f} | {row['lag_frames']:.2f} | {row['switches']}"
             )
             assert f"| {networks}, {names[way]} | {cells} |" in page
 

@@ -15,7 +15,7 @@ from cigpose_client.streams.appearance import Looks, Pixels, learned, looks, pix
 from cigpose_client.streams.association import Array, Rows, sizes
 from cigpose_client.streams.matching import Match, associate, found_by_boxes
 from cigpose_client.streams.options import Smoothing, StreamOptions
-from cigpose_client.streams.smoothing import METRES, one_euro, score_weights, units
+from cigpose_client.streams.smoothing import METRES, filtered_speeds, one_euro, score_weights, units
 from cigpose_client.streams.tracks import State, Tracks, begun, sigmas
 
 _SEEK_S = 1.0  # a longer step, or max_lost_s if that is more, drops all people
@@ -195,14 +195,22 @@ def _smoothed(
     size = sizes(now.bboxes)
     unit, weights = units(size, sigma), score_weights(now.scores)
     apart = np.linalg.norm(now.keypoints - before.points - before.point_speeds * dt_s, axis=2)
-    restart = lost[:, None] | (dt_s > _PAUSE_S) | (apart > options.jump * size[:, None])
-    points, speeds = one_euro(before.points, before.point_speeds, now.keypoints, restart, dt_s, unit, weights, options)
-    shape = now.joints.shape[:2]
-    begin = np.broadcast_to(restart.mean(axis=1, keepdims=True) > 0.5, shape)
-    joints, joint_speeds = one_euro(
-        before.joints, before.joint_speeds, now.joints, begin, dt_s, np.full(shape, METRES), np.ones(shape), options
-    )
+    begin = lost[:, None] | (dt_s > _PAUSE_S) | (apart > options.jump * size[:, None])
+    speeds = filtered_speeds(before.points, before.point_speeds, now.keypoints, dt_s, options)
+    both = np.minimum(score_weights(before.scores), weights)
+    moved = motion.followed(before.points, now.keypoints, speeds, both, unit, dt_s)
+    points = one_euro(moved, speeds, now.keypoints, dt_s, unit, weights, options)
+    joint_speeds = filtered_speeds(before.joints, before.joint_speeds, now.joints, dt_s, options)
+    every = np.ones(now.joints.shape[:2])
+    joints = one_euro(before.joints, joint_speeds, now.joints, dt_s, METRES * every, every, options)
+    points, speeds = _begun_anew(begin, now.keypoints, points, speeds)
+    joints, joint_speeds = _begun_anew(begin.mean(axis=1, keepdims=True) > 0.5, now.joints, joints, joint_speeds)
     return replace(now, points=points, point_speeds=speeds, joints=joints, joint_speeds=joint_speeds)
+
+
+def _begun_anew(begin: npt.NDArray[np.bool_], measured: Array, points: Array, speeds: Array) -> tuple[Array, Array]:
+    """Return points and speeds, those with `begin` (N, K) or (N, 1) as measured and at rest."""
+    return np.where(begin[..., None], measured, points), np.where(begin[..., None], 0.0, speeds)
 
 
 def _replaced(now: Tracks, rows: Rows, others: Tracks) -> Tracks:

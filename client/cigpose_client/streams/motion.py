@@ -10,6 +10,8 @@ _SCALES = (0.8, 1.25)  # of a person between two detections; a larger change is 
 _SLACK = 0.05  # of the box's longer side, by which keypoints may leave their extent
 _MEMORY_S = 0.3  # time constant of the velocity
 _COAST_S = 1.5  # time constant with which the velocity of a lost person fades
+_ODD = 0.1  # weight of a whole person's motion that differs from the expected one, in `followed`
+_REST = 3.0  # sigmas of the person per second, a pace below which keypoints rather shake than move
 
 
 def similarity(before: Array, now: Array, weights: Array) -> tuple[Array, Array, Array]:
@@ -35,6 +37,33 @@ def similarity(before: Array, now: Array, weights: Array) -> tuple[Array, Array,
 def moved_points(points: Array, old: Array, new: Array, scales: Array) -> Array:
     """Return the (N, P, 2) points, moved by the result of `similarity`."""
     return new[:, None] + scales[:, None, None] * (points - old[:, None])
+
+
+def followed(points: Array, keypoints: Array, speeds: Array, weights: Array, unit: Array, dt_s: float) -> Array:
+    """Return the (N, K, 2) points, moved as the whole person has moved, as far as this is motion and not noise.
+
+    A filter that begins there does not lag behind people who walk, or whom the camera pans past. The share is that of a
+    Wiener filter: the power of the expected motion, divided by this power plus that of the noise.
+
+    Args:
+        points: (N, K, 2) filtered points of the previous frame.
+        keypoints: (N, K, 2) of this frame.
+        speeds: (N, K, 2) filtered speeds of the keypoints in pixels per second.
+        weights: (N, K) of the keypoints, above 0.
+        unit: (N, K) pixels of the keypoint's sigma.
+        dt_s: seconds since the previous frame.
+    """
+    seen, expected = (
+        moved_points(points, *similarity(points, to, weights)) - points for to in (keypoints, points + speeds * dt_s)
+    )
+    steady, odd = (_power(shift / unit[..., None], weights) for shift in (expected, seen - expected))
+    shares = steady / np.maximum(steady + _ODD * odd + (_REST * dt_s) ** 2, 1e-12)
+    return np.asarray(points + shares[:, None, None] * seen)
+
+
+def _power(shifts: Array, weights: Array) -> Array:
+    """Return the (N,) weighted means of the squared lengths of (N, K, 2) shifts."""
+    return np.asarray((weights * (shifts**2).sum(axis=2)).sum(axis=1) / weights.sum(axis=1))
 
 
 def enlarged_boxes(bboxes_xyxy: Array, expected: Array, keypoints: Array, scores: Array) -> Array:

@@ -21,9 +21,9 @@ class Smoothing:
     Source: Casiez, Roussel, Vogel: 1 Euro Filter, CHI 2012. The units are this project's.
     """
 
-    min_cutoff_hz: float = 1.0
-    speed_gain: float = 3.0
-    speed_cutoff_hz: float = 1.0
+    min_cutoff_hz: float = 0.8
+    speed_gain: float = 2.25
+    speed_cutoff_hz: float = 1.4
     jump: float = 0.3
 
     def __post_init__(self) -> None:

@@ -23,35 +23,37 @@ def score_weights(scores: Array) -> Array:
     return np.asarray(np.clip(positive / mean, _LEAST_WEIGHT, 1.0))
 
 
-def one_euro(
-    before: Array,
-    speeds: Array,
-    measured: Array,
-    restart: npt.NDArray[np.bool_],
-    dt_s: float,
-    unit: Array,
-    weights: Array,
-    options: Smoothing,
-) -> tuple[Array, Array]:
-    """Return the filtered points and their filtered speeds.
+def filtered_speeds(before: Array, speeds: Array, measured: Array, dt_s: float, options: Smoothing) -> Array:
+    """Return the (N, K, D) filtered speeds after another frame, units of the points per second.
 
     Args:
         before: (N, K, D) filtered points of the previous frame.
-        speeds: (N, K, D) filtered speeds of the previous frame, units of the points per second.
+        speeds: (N, K, D) filtered speeds of the previous frame.
         measured: (N, K, D) points of this frame.
-        restart: (N, K) points at which the filter begins with the measured value and speed 0.
+        dt_s: seconds since the previous frame, not negative.
+        options: the filter's parameters.
+    """
+    step = (measured - before) / max(dt_s, 1e-9)
+    return np.asarray(speeds + _share(options.speed_cutoff_hz, dt_s) * (step - speeds))
+
+
+def one_euro(
+    before: Array, speeds: Array, measured: Array, dt_s: float, unit: Array, weights: Array, options: Smoothing
+) -> Array:
+    """Return the (N, K, D) filtered points.
+
+    Args:
+        before: (N, K, D) filtered points of the previous frame, or where they are expected now.
+        speeds: (N, K, D) filtered speeds of this frame, units of the points per second.
+        measured: (N, K, D) points of this frame.
         dt_s: seconds since the previous frame, not negative.
         unit: (N, K) length that makes speeds comparable, in the unit of the points.
         weights: (N, K) factors of the cutoff, above 0 to 1; a keypoint with a low score is smoothed more.
         options: the filter's parameters.
     """
-    step = (measured - before) / max(dt_s, 1e-9)
-    speeds = speeds + _share(options.speed_cutoff_hz, dt_s) * (step - speeds)
     pace = np.linalg.norm(speeds, axis=2) / unit
     cutoff = weights * (options.min_cutoff_hz + options.speed_gain * pace)
-    points = before + _share(cutoff, dt_s)[..., None] * (measured - before)
-    begin = restart[..., None]
-    return np.where(begin, measured, points), np.where(begin, 0.0, speeds)
+    return np.asarray(before + _share(cutoff, dt_s)[..., None] * (measured - before))
 
 
 def _share(cutoff_hz: npt.ArrayLike, dt_s: float) -> Array:

@@ -1,9 +1,10 @@
-"""The one-euro filter."""
+"""The one-euro filter, and the motion of whole people that it follows."""
 
 import numpy as np
 import pytest
 from cigpose_client import Smoothing
-from cigpose_client.streams.smoothing import one_euro, score_weights, units
+from cigpose_client.streams.motion import followed
+from cigpose_client.streams.smoothing import filtered_speeds, one_euro, score_weights, units
 
 OPTIONS = Smoothing()
 
@@ -14,8 +15,8 @@ def filtered(signal, rate, unit=5.0, weight=1.0, options=OPTIONS):
     points, speeds = signal[0], np.zeros_like(signal[0])
     rows = [points]
     for measured in signal[1:]:
-        never, unit_of = np.zeros(shape, bool), np.full(shape, unit)
-        points, speeds = one_euro(points, speeds, measured, never, 1 / rate, unit_of, np.full(shape, weight), options)
+        speeds = filtered_speeds(points, speeds, measured, 1 / rate, options)
+        points = one_euro(points, speeds, measured, 1 / rate, np.full(shape, unit), np.full(shape, weight), options)
         rows.append(points)
     return np.array(rows)
 
@@ -52,20 +53,11 @@ def test_many_people_are_filtered_as_if_alone():
     np.testing.assert_allclose(together[:, 7:8], filtered(signal[:, 7:8], 25))
 
 
-def test_a_restart_takes_the_position_and_no_speed():
-    before, speeds, measured = np.zeros((1, 2, 2)), np.full((1, 2, 2), 50.0), np.full((1, 2, 2), 300.0)
-    restart = np.array([[True, False]])
-    ones = np.ones((1, 2))
-    points, after = one_euro(before, speeds, measured, restart, 0.04, 5 * ones, ones, OPTIONS)
-    np.testing.assert_array_equal(points[0, 0], [300, 300])
-    np.testing.assert_array_equal(after[0, 0], [0, 0])
-    assert (points[0, 1] < 300).all() and (after[0, 1] > 0).all()
-
-
 def test_two_frames_of_the_same_time_hold_the_point():
     zeros, ones = np.zeros((1, 1, 2)), np.ones((1, 1))
-    points, speeds = one_euro(zeros, zeros, zeros + 9, ones < 0, 0.0, ones, ones, OPTIONS)
-    np.testing.assert_array_equal(points, zeros)
+    speeds = filtered_speeds(zeros, zeros, zeros + 9, 0.0, OPTIONS)
+    np.testing.assert_array_equal(one_euro(zeros, speeds, zeros + 9, 0.0, ones, ones, OPTIONS), zeros)
+    np.testing.assert_array_equal(followed(zeros, zeros + 9, speeds, ones, ones, 0.0), zeros)
     assert np.isfinite(speeds).all()
 
 
@@ -80,6 +72,51 @@ def test_noise_at_rest_shrinks_and_motion_lags_by_a_frame_at_most(rate, noise):
     moving[..., 0] += 150 * np.maximum(np.arange(len(still)) / rate - 1, 0)[:, None, None]
     behind = (moving - filtered(moving, rate, 7.0))[2 * rate :, ..., 0].mean()
     assert behind / (150 / rate) < 1.0  # frames
+
+
+def together(frames, rate, unit=7.0):
+    """Return the (T, 1, K, 2) frames of one person, filtered with the motion of the whole person."""
+    points, speeds, rows = frames[0], np.zeros_like(frames[0]), []
+    ones = np.ones(points.shape[:2])
+    for measured in frames:
+        speeds = filtered_speeds(points, speeds, measured, 1 / rate, OPTIONS)
+        moved = followed(points, measured, speeds, ones, unit * ones, 1 / rate)
+        points = one_euro(moved, speeds, measured, 1 / rate, unit * ones, ones, OPTIONS)
+        rows.append(points)
+    return np.array(rows)
+
+
+def person(seed=0):
+    """Return (1, 17, 2) keypoints of a person of 200 x 400 pixels."""
+    return np.random.default_rng(seed).uniform((500, 300), (700, 700), (1, 17, 2))
+
+
+@pytest.mark.parametrize("motion", ["pan", "zoom"])
+@pytest.mark.parametrize("rate", [25, 60])
+def test_people_whom_the_camera_moves_do_not_lag(motion, rate):
+    """One sway in 2.5 s, as over photos."""
+    sway = np.sin(2 * np.pi * np.arange(3 * rate) / rate / 2.5)[:, None, None, None]
+    frames = person() + 150 * sway if motion == "pan" else 960 + (1 + 0.3 * sway) * (person() - 960)
+    pace = np.linalg.norm(np.diff(frames, axis=0), axis=-1).mean()
+    late = [
+        np.linalg.norm(found - frames, axis=-1)[rate:].mean() / pace
+        for found in (together(frames, rate), filtered(frames, rate, 7.0))
+    ]
+    assert late[0] < min(0.1, 0.4 * late[1])
+
+
+def test_one_arm_does_not_move_the_others():
+    frames = np.repeat(person()[None], 25, axis=0)
+    frames[:, 0, 0, 0] += 8 * np.arange(25)
+    np.testing.assert_allclose(together(frames, 25)[:, 0, 1:], frames[:, 0, 1:], atol=1.0)
+
+
+def test_a_shaking_crop_is_not_followed():
+    """All keypoints shake together, by 1 % of the size."""
+    rng = np.random.default_rng(3)
+    frames = person() + rng.normal(0, 3, (150, 1, 1, 2))
+    acceleration = [np.abs(np.diff(each, 2, axis=0)).mean() for each in (frames, together(frames, 25, 20.0))]
+    assert acceleration[1] < 0.5 * acceleration[0]
 
 
 @pytest.mark.parametrize("wrong", [{"min_cutoff_hz": 0}, {"speed_gain": -1}, {"jump": float("nan")}])
