@@ -92,7 +92,21 @@ def counters(server, name, label="model"):
 
 def _read_counters(server, name, label):
     port = getattr(server, "metrics_port", None) or server.options.metrics_port
-    url = f"http://127.0.0.1:{port}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        lines = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", answer.read().decode(), re.M)
+    lines = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", _page(port), re.M)
     return {dict(re.findall(r'(\w+)="([^"]*)"', labels)).get(label, ""): float(value) for labels, value in lines}
+
+
+def page_of_failures(metrics_port):
+    """Return the page of metrics, when the failures on it no longer change."""
+    failures = None
+    while True:
+        page = _page(metrics_port)
+        before, failures = failures, re.findall(r"^nv_inference_request_failure.*", page, re.M)
+        if failures == before:
+            return page
+        time.sleep(0.2)
+
+
+def _page(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read().decode()

@@ -4,8 +4,6 @@ import asyncio
 import json
 import re
 import subprocess
-import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from tests.deploy import plain_folder, tools
 from tests.deploy.manifests import rules_text
 from tests.deploy.prometheus import watching
 from tests.server.test_exposition import page_of
+from tests.triton import page_of_failures
 
 pytestmark = pytest.mark.server
 _MONITORING = plain_folder.CHECKOUT / "deploy" / "components" / "monitoring"
@@ -71,7 +70,7 @@ def watched(tmp_path_factory, repository, tritonserver):
         prometheus.wait_for("rate(cigpose_pictures_refused_total[2m]) > 0")
         prometheus.wait_for("cigpose:queue_ms:max2m_times_pods")
         prometheus.wait_for("cigpose:fault_ratio:rate5m")
-        yield prometheus, _settled_page(f"http://127.0.0.1:{metrics_port}/metrics")
+        yield prometheus, page_of_failures(metrics_port)
 
 
 def _ask(client):
@@ -83,18 +82,6 @@ def _ask(client):
         client.estimate(b"no picture")
     with pytest.raises(RequestRejected):
         client.estimate(red, Options(bbox_threshold=2))
-
-
-def _settled_page(url):
-    """Return the page of metrics, when its failures no longer change: Triton counts a request after its answer."""
-    failures = None
-    while True:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            page = answer.read().decode()
-        before, failures = failures, re.findall(r"^nv_inference_request_failure.*", page, re.M)
-        if failures == before:
-            return page
-        time.sleep(0.5)
 
 
 @pytest.mark.parametrize(("title", "expression"), queries())

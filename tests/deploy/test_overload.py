@@ -4,7 +4,6 @@ import re
 import subprocess
 import threading
 import time
-import urllib.request
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from tritonclient.grpc import InferenceServerClient
 from server.process import free_port
 from tests.deploy import plain_folder
 from tests.pictures import encode
-from tests.triton import image_input
+from tests.triton import image_input, page_of_failures
 
 pytestmark = pytest.mark.server
 _BURST = 500  # requests: many more than the queue holds, sent much faster than answered
@@ -66,8 +65,7 @@ def test_rejections_of_a_full_server_are_counted(serve, repository):
             for _ in range(_BURST):
                 client.async_infer("pose", inputs, lambda result, error: ends.put(error))
             errors = [ends.get(timeout=60) for _ in range(_BURST)]
-        with urllib.request.urlopen(f"http://127.0.0.1:{running.options.metrics_port}/metrics", timeout=10) as answer:
-            scrape = answer.read().decode()
+        scrape = page_of_failures(running.options.metrics_port)
     refused = [error for error in errors if error]
     assert refused and all("Exceeds maximum queue size" in error.message() for error in refused)
     turned_away = re.findall(r'^cigpose_pictures_turned_away_total{.*reason="(\w+)".*} (\d+)$', scrape, re.M)
