@@ -116,8 +116,16 @@ def test_streams_beside_rtmlib():
         ("rtmlib, ONNX Runtime", "rtmlib, {}, onnxruntime"),
         ("rtmlib, OpenVINO", "rtmlib, {}, openvino"),
     ):
-        rates = [f"{ways[way.format(label)]['frames_per_s']:.1f}" for label in ("every frame", "every 10th")]
+        rates = [_down(ways[way.format(label)]["frames_per_s"], 1) for label in ("every frame", "every 10th")]
         assert f"| {name} | {' | '.join(rates)} |" in page
+    assert f"gives {_down(result['speed']['gain_of_every_10th'], 2)} times the frames per second of one film" in page
+    every, tenth = (_down(ratio, 2) for ratio in result["speed"]["films_at_once"].values())
+    assert f"have {every} times the throughput of one, and {tenth} times with detection in every 10th frame" in page
+
+
+def _down(figure, digits):
+    """Return a figure of speed, cut off: it is never rounded up."""
+    return f"{math.floor(figure * 10**digits) / 10**digits:.{digits}f}"
 
 
 def test_the_page_of_performance():
