@@ -29,13 +29,14 @@ __all__ = ["Crashed", "RunningServer", "ServerOptions", "ServerTls", "free_port"
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_TIMEOUT_S = 30  # the longest wait of an accepted picture in the queue
+_STARTS = 3
 _STOP_TIMEOUT_S = 2 * EXIT_TIMEOUT_S
 _CHILD = Path(__file__).with_name("child.py")
 _PORTS = itertools.cycle(random.sample(range(20000, 32768), 10000))
 
 
 class Crashed(RuntimeError):
-    """The server was ended by a signal, without a model that it could not load. So a second try may succeed."""
+    """The server was ended by a signal, without a model that it could not load. So another try may succeed."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def running_server(
 ) -> Iterator[RunningServer]:
     """Start tritonserver, yield when every model is ready, and stop it at the end.
 
-    A start that crashes is tried once more, because the Python backend sometimes aborts with a `lock_exception` while
-    models load (https://github.com/triton-inference-server/server/issues/8882).
+    A start that crashes is tried twice more, because the Python backend sometimes aborts with a `lock_exception` while
+    models load (https://github.com/triton-inference-server/server/issues/8882), on a busy machine twice in a row.
 
     Args:
         options: what to serve, and where.
@@ -89,14 +90,17 @@ def running_server(
     Raises:
         KeyboardInterrupt: `should_stop` returned true before the server was ready.
         ValueError: a check failed; the message has one line for each problem, with its remedy.
-        RuntimeError: the server ended (`Crashed`: twice by a signal) or did not get ready; the last line states why.
+        RuntimeError: the server ended (`Crashed`: by a signal) or did not get ready; the last line has the reason.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            server = stack.enter_context(_started(options, log, timeout_s, should_stop))
-        except Crashed as crash:
-            _LOG.warning("%s; starting it once more", str(crash).splitlines()[0])
-            server = stack.enter_context(_started(options, log, timeout_s, should_stop))
+        for tries_left in reversed(range(_STARTS)):
+            try:
+                server = stack.enter_context(_started(options, log, timeout_s, should_stop))
+                break
+            except Crashed as crash:
+                if not tries_left:
+                    raise
+                _LOG.warning("%s; starting it again", str(crash).splitlines()[0].rstrip(":"))
         yield server
 
 
@@ -120,7 +124,7 @@ def _started(
         stack.callback(_stop, process)
         control = stack.enter_context(Control(access.connect(options), key))
         if failure := _wait_until_ready(process, control, timeout_s, should_stop):
-            # a server that cannot load a model may also crash while it ends; it would not load it at a second try
+            # a server that cannot load a model may also crash while it ends; it would not load it at another try
             failed = Crashed if (process.poll() or 0) < 0 and not output.names_a_model() else RuntimeError
             raise failed(failure + output.explanation(_cpu_profiles(installation, options)))
         output.forget()
