@@ -14,6 +14,10 @@ _STAND_INS = Path(__file__).with_name("backends")
 # of the time of decoding a JPEG. So blocks up to 32 MiB (glibc's largest threshold) stay in the heap, and up to 64 MiB
 # of free heap are kept.
 _KEEP_FREED_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+# The Python backend counts instances up and reads the count afterwards, for the name of their shared memory. Two
+# instances that start in the same moment can get the same memory, and abort the server with a `lock_exception`.
+_ONE_INSTANCE_AFTER_THE_OTHER = {"TRITON_PARALLEL_INSTANCE_LOADING": "0"}
+_DEFAULTS = _KEEP_FREED_MEMORY | _ONE_INSTANCE_AFTER_THE_OTHER
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ class Installation:
         return stand_ins[-1] if stand_ins else self.wheel is not None
 
     def environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
-        """Return the server's environment: PATH with this interpreter first, library paths, allocator settings."""
+        """Return the server's environment: PATH with this interpreter first, library paths, and defaults."""
         if self.wheel is None:
-            return {**_KEEP_FREED_MEMORY, **inherited}
+            return {**_DEFAULTS, **inherited}
         libraries = [str(self.wheel.parents[1] / "nvidia_pytriton.libs"), sysconfig.get_config_var("LIBDIR") or ""]
         return {
-            **_KEEP_FREED_MEMORY,
+            **_DEFAULTS,
             **inherited,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), inherited.get("PATH", "")]),
             "LD_LIBRARY_PATH": os.pathsep.join(filter(None, [*libraries, inherited.get("LD_LIBRARY_PATH", "")])),

@@ -79,7 +79,7 @@ def running_server(
     """Start tritonserver, yield when every model is ready, and stop it at the end.
 
     A start that crashes is tried twice more, because the Python backend sometimes aborts with a `lock_exception` while
-    models load (https://github.com/triton-inference-server/server/issues/8882), on a busy machine twice in a row.
+    models load (https://github.com/triton-inference-server/server/issues/8882).
 
     Args:
         options: what to serve, and where.

@@ -114,6 +114,7 @@ def test_a_server_on_path_is_preferred(tmp_path, monkeypatch):
     assert find_installation().make_backends(tmp_path / "backends") is None
     environment = find_installation().environment({"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"})
     assert environment.pop("MALLOC_MMAP_THRESHOLD_")
+    assert environment.pop("TRITON_PARALLEL_INSTANCE_LOADING") == "0"
     assert environment == {"PATH": "x", "MALLOC_TRIM_THRESHOLD_": "1"}  # the caller's setting has priority
 
 
