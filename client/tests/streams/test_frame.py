@@ -237,7 +237,11 @@ def test_smoothing_never_smears_across_a_jump_or_a_loss(event):
     person = Walker(lambda time_s: 100.0 if time_s < 1 else 160.0 if event == "jump" else 110.0)
     person.present = lambda time_s: event == "jump" or not 0.9 < time_s < 1.2
     stream = Stream(World([person]), smooth=True)
-    seen = {time_s: stream.update(time_s) for time_s in times(50)}
+    seen, speeds = {}, {}
+    for time_s in times(50):
+        seen[time_s] = stream.update(time_s)
+        speeds[time_s] = stream.state.tracks.point_speeds
+    assert not any(speed.any() for speed in speeds.values()), "the filter begins anew at rest"
     left = {time_s: float(poses.keypoints[0, 0, 0]) for time_s, poses in seen.items() if len(poses)}
     expected = {time_s: person.left(time_s) + 40 for time_s in left}
     assert left == pytest.approx(expected, abs=1e-3)
