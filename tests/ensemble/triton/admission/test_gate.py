@@ -3,7 +3,6 @@
 import contextlib
 import socket
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -42,9 +41,14 @@ class Asker:
         except TurnedAway as error:
             self.answer = error.reason
 
-    def wait(self, seconds=5.0):
+    def wait(self, seconds=30.0):
         self._thread.join(seconds)
         return self.answer
+
+
+def at_rest(*bounds):
+    """Return a gate whose clock stands still: no ticket seems lost, however slow the machine is."""
+    return Gate(Bounds(*bounds), clock=lambda: 100.0)
 
 
 def begin(ticket):
@@ -58,7 +62,7 @@ def asking(ticket):
     key, number = (int(part) for part in ticket)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker:
         asker.bind("")
-        asker.settimeout(5)
+        asker.settimeout(30)
         asker.sendto(MESSAGE.pack(key, ASK, number, 60.0), address(key))
         yield asker
 
@@ -71,7 +75,7 @@ def settled(gate):
 
 
 def test_turns_are_given_in_order_when_others_leave():
-    gate = Gate(Bounds(1, 1, 5))
+    gate = at_rest(1, 1, 5)
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     assert first.dtype == np.int64 and first.shape == (2,)
     begin(first)
@@ -87,7 +91,7 @@ def test_turns_are_given_in_order_when_others_leave():
 
 
 def test_a_full_queue_rejects_immediately():
-    gate = Gate(Bounds(1, 1, 2))
+    gate = at_rest(1, 1, 2)
     tickets = [gate.enter() for _ in range(3)]
     with pytest.raises(TurnedAway, match="Exceeds maximum queue size of 2 pictures") as caught:
         gate.enter()
@@ -111,7 +115,7 @@ def test_an_expired_wait_is_rejected():
 
 
 def test_the_text_of_an_expired_wait_is_that_of_the_contract():
-    gate = Gate(Bounds(1, 1, 5))
+    gate = at_rest(1, 1, 5)
     with pytest.raises(TurnedAway, match=r"^Request timeout expired: its turn did not come in time$"):
         take_turn(gate.enter(), -1)
 
@@ -154,7 +158,7 @@ def test_a_resumed_ticket_keeps_its_place():
 
 
 def test_the_place_of_a_closed_asker_stays_free():
-    gate = Gate(Bounds(1, 1, 5), clock=lambda: 100.0)
+    gate = at_rest(1, 1, 5)
     first, second, third = gate.enter(), gate.enter(), gate.enter()
     begin(first)
     with asking(second):
@@ -165,7 +169,7 @@ def test_the_place_of_a_closed_asker_stays_free():
 
 @pytest.mark.parametrize("hand_back", [leave, hang_up])
 def test_a_returned_ticket_frees_its_place(hand_back):
-    gate = Gate(Bounds(1, 1, 0))
+    gate = at_rest(1, 1, 0)
     first = gate.enter()
     begin(first)
     hand_back(first)
@@ -193,7 +197,7 @@ def test_a_gate_does_not_keep_its_process_alive():
 
 
 def test_a_thousand_tickets_may_be_returned_at_the_same_time():
-    gate = Gate(Bounds(1000, 1000, 0))
+    gate = at_rest(1000, 1000, 0)
     for ticket in [gate.enter() for _ in range(1000)]:
         leave(ticket)
     settled(gate)
@@ -202,7 +206,7 @@ def test_a_thousand_tickets_may_be_returned_at_the_same_time():
 
 def test_asking_twice_takes_one_place():
     """An answer may cross with the next question."""
-    gate = Gate(Bounds(1, 1, 5))
+    gate = at_rest(1, 1, 5)
     first, second = gate.enter(), gate.enter()
     begin(first)
     begin(first)  # though there is no other place
@@ -214,9 +218,7 @@ def test_asking_twice_takes_one_place():
 def test_a_ticket_without_a_gate_is_no_error(ticket):
     for hand_back in (leave, pause, resume, hang_up):
         hand_back(np.array(ticket, np.int64))
-    started = time.monotonic()
-    take_turn(np.array(ticket, np.int64), 1.0)
-    assert time.monotonic() - started < 1, "no gate, no wait"
+    assert Asker(np.array(ticket, np.int64)).wait() == "go", "no gate, no wait"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +233,7 @@ def test_a_ticket_without_a_gate_is_no_error(ticket):
     ids=["empty", "short", "zeros", "no address for the answer", "without the key"],
 )
 def test_odd_messages_change_nothing(message):
-    gate = Gate(Bounds(1, 1, 0))
+    gate = at_rest(1, 1, 0)
     key, number = (int(part) for part in gate.enter())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(message(key, number) if callable(message) else message, address(key))
