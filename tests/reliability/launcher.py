@@ -1,6 +1,7 @@
 """Starts `python -m server` with its health file and its log, for tests that damage it."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
@@ -43,6 +44,15 @@ class Launched:
 
     def is_red(self):
         return bool(health.problem(self.health, time.time()))
+
+    def mended(self):
+        """Return the number of faults that were mended so far."""
+        state = json.loads(self.health.read_text())
+        return sum(state["recoveries"].values()) + state["restarts"]
+
+    def wait_until_mended(self, before, timeout_s):
+        """Wait until more than `before` faults were mended and none is left: a test may be too slow to see one."""
+        return self.wait_until(lambda: self.mended() > before and not self.is_red(), timeout_s)
 
     def wait_until(self, condition, timeout_s):
         """Return the seconds until `condition()` was true. On a timeout, fail with the end of the log."""

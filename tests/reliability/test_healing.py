@@ -48,12 +48,12 @@ def kill_each(launcher, pictures, expected, alone, record, name):
             healed = time.monotonic()  # the previous fault is over
             launcher.wait_until(lambda moment=healed: boxes.right_since(moment), 20)
             launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
+            mended = launcher.mended()
             before, recoveries = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
             stub = next(stub for stub, of in before.items() if of == model)
             killed = time.monotonic()
             os.kill(stub, signal.SIGKILL)
-            launcher.wait_until(launcher.is_red, 30)
-            launcher.wait_until(lambda: not launcher.is_red(), RECOVERY_S)
+            launcher.wait_until_mended(mended, 30)
             back = time.monotonic()
             launcher.wait_until(lambda moment=back: account.right_since(moment), RECOVERY_S)
             recovered[model] = time.monotonic() - killed
@@ -86,20 +86,19 @@ def kill_each(launcher, pictures, expected, alone, record, name):
 def test_a_stopped_process_is_replaced(launcher, pictures, expected, record):
     """The process lives, but does not answer."""
     stub = next(stub for stub, model in launcher.stubs().items() if model == "crop_persons")
+    mended = launcher.mended()
     os.kill(stub, signal.SIGSTOP)
     stopped = time.monotonic()
-    launcher.wait_until(launcher.is_red, 30)
-    launcher.wait_until(lambda: not launcher.is_red(), RECOVERY_S)
+    launcher.wait_until_mended(mended, 30 + RECOVERY_S)
     record("stopped-stub", fault="a model's process stopped", tries=1, recovery_s=time.monotonic() - stopped)
     assert ask(launcher, pictures[3], expected[3]) == "right"
     launcher.wait_until(lambda: not is_alive(stub), 5)
 
 
 def test_a_dead_server_is_restarted(launcher, pictures, expected, record):
-    server, killed = launcher.tritonserver(), time.monotonic()
+    server, mended, killed = launcher.tritonserver(), launcher.mended(), time.monotonic()
     os.kill(server, signal.SIGKILL)
-    launcher.wait_until(launcher.is_red, 30)
-    launcher.wait_until(lambda: not launcher.is_red(), 60)
+    launcher.wait_until_mended(mended, 60)
     record("dead-server", fault="tritonserver killed", tries=1, recovery_s=time.monotonic() - killed)
     assert not is_alive(server)
     assert ask(launcher, pictures[2], expected[2]) == "right"
