@@ -2,9 +2,9 @@
 
 HOTA, IDF1, MOTA and switches of ids are those of the package `trackers`, in the environment of `make trackers`: an
 answer is a person of the truth if their boxes overlap by half. `switches_by_keypoints` asks for an OKS of 0.5 instead.
-The row `keypoints' own` has the ids of the people whom the keypoints fit best, by the truth. The detections are the
-truth with simulated errors, and the committed networks' answers to the rendered frames, without a server. The record is
-`weights/film_ids.json`.
+The rows of `OWN_IDS` have ids without any error: those of the people whom the answers fit best, by the truth. The
+detections are the truth with simulated errors, and the committed networks' answers to the rendered frames, without a
+server. The record is `weights/film_ids.json`.
 """
 
 import itertools
@@ -12,15 +12,16 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from cigpose_client import Poses, keypoint_sets
 from cigpose_client._retry import Call
 from cigpose_client.outputs import write_file
-from cigpose_client.streams.association import Array, assign, oks, sizes
+from cigpose_client.streams.association import Array, assign, oks, overlaps, sizes
 from cigpose_client.streams.frame import frame_call, frame_pixels
 from cigpose_client.streams.options import StreamOptions
 from cigpose_client.streams.tracks import State
@@ -35,9 +36,10 @@ from synthetic.seeds import FILMS
 RECORD = CHECKOUT / "weights" / "film_ids.json"
 PYTHON = CHECKOUT / "out" / "trackers" / "venv" / "bin" / "python"
 KINDS = ("crossing", "hiding", "leaving")
+OWN_IDS = {"keypoints' own": 0.0, "both's own": 0.5}  # row -> share of the box; the rest is that of the keypoints
 RATE = 25.0
 _AREA = 0.53  # of a box, that a person takes; the usual value where areas are not annotated
-_LIKE = 0.1  # OKS from which on keypoints may be somebody's
+_LIKE = 0.1  # fit from which on an answer may be somebody's
 _WORKER = CHECKOUT / "synthetic" / "film_ids_worker.py"
 
 Frames: TypeAlias = Sequence[Detected]
@@ -80,12 +82,18 @@ def with_truth(frame: FilmFrame, poses: Poses) -> Detected:
     )
 
 
-def with_own_ids(frames: Iterable[Detected]) -> list[Detected]:
-    """Return the frames with the ids of the people whom the keypoints fit best; who fits nobody is somebody new."""
+def with_own_ids(frames: Iterable[Detected], boxes: float) -> list[Detected]:
+    """Return the frames with the ids of the people whom the answers fit best; who fits nobody is somebody new.
+
+    Args:
+        frames: of a film.
+        boxes: share of the IoU in the fit, 0 to 1; the rest is that of the OKS.
+    """
     answers, new = [], itertools.count(-1, -1)
     for frame in frames:
         ids = np.array([next(new) for _ in range(len(frame.poses))], np.int64)
-        people, rows = assign(_oks(frame), _LIKE)
+        found = frame.poses.bboxes.astype(np.float64)
+        people, rows = assign(boxes * overlaps(frame.bboxes, found) + (1 - boxes) * _oks(frame), _LIKE)
         ids[rows] = frame.track_ids[people]
         answers.append(replace(frame, poses=replace(frame.poses, track_ids=ids), picture=b""))
     return answers
@@ -177,12 +185,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         for source, answers in sources.items()
         for kind in KINDS
     }
-    result, own = (
-        compared({name: [(RATE, with_ids(film)) for film in group] for name, group in answered.items()})
-        for with_ids in (tracked, with_own_ids)
-    )
-    for name, rows in own["sets"].items():
-        result["sets"][name]["keypoints' own"] = rows["stream"]
+
+    def measured(with_ids: Callable[[Frames], list[Detected]]) -> dict[str, Any]:
+        return compared({name: [(RATE, with_ids(film)) for film in group] for name, group in answered.items()})
+
+    result = measured(tracked)
+    for row, share in OWN_IDS.items():
+        for name, rows in measured(partial(with_own_ids, boxes=share))["sets"].items():
+            result["sets"][name][row] = rows["stream"]
     text = json.dumps({"films": options.films, **result}, indent=2) + "\n"
     write_file(options.output, text)
     sys.stdout.write(text)

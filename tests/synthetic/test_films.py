@@ -9,7 +9,7 @@ from cigpose_client import Poses
 
 from synthetic.effects import decode
 from synthetic.film_accuracy import KINDS as IDS
-from synthetic.film_accuracy import PYTHON, RATE, RECORD, compared, films, tracked, with_own_ids
+from synthetic.film_accuracy import OWN_IDS, PYTHON, RATE, RECORD, compared, films, tracked, with_own_ids
 from synthetic.film_detections import Detected, detections
 from synthetic.films import KINDS, SIZE, sample_film
 from synthetic.seeds import FILMS
@@ -68,7 +68,8 @@ def test_ids_of_streams_are_measured(ids):
     same, swapped = ([7, 9], [0, 1]), ([9, 7], [0, 1])
     crossed = film_of(same, same, ([7, 9], [1, 0]), ([7, 9], [1, 0]))
     films = {"same": film_of(*[same] * 4), "swapped": film_of(same, same, swapped, swapped), "crossed": crossed}
-    rows = ids(**{name: [(10.0, frames)] for name, frames in (*films.items(), ("own", with_own_ids(crossed)))})
+    films |= {"keypoints' own": with_own_ids(crossed, 0.4), "boxes' own": with_own_ids(crossed, 0.6)}
+    rows = ids(**{name: [(10.0, frames)] for name, frames in films.items()})
     perfect = {"hota": 1.0, "idf1": 1.0, "mota": 1.0, "switches": 0, "switches_by_keypoints": 0}
     assert rows["same"]["stream"] == perfect
     assert rows["swapped"]["stream"] == {
@@ -83,7 +84,8 @@ def test_ids_of_streams_are_measured(ids):
     # the keypoints in the boxes change places: ids follow the boxes, or the keypoints
     for row in (rows["crossed"]["stream"], rows["crossed"]["ByteTrack, all detections"]):
         assert (row["switches"], row["switches_by_keypoints"]) == (0, 2)
-    assert (rows["own"]["stream"]["switches"], rows["own"]["stream"]["switches_by_keypoints"]) == (2, 0)
+    for name, switches in {"keypoints' own": (2, 0), "boxes' own": (0, 2)}.items():
+        assert (rows[name]["stream"]["switches"], rows[name]["stream"]["switches_by_keypoints"]) == switches
 
 
 def test_ids_last_longer_than_those_of_bytetrack(ids):
@@ -108,7 +110,7 @@ def test_the_record_of_ids_is_that_of_the_locked_package():
 def test_the_recorded_ids_are_no_worse_than_those_of_bytetrack(source, kind):
     """At most half of the switches, except with the small networks' answers where people cross or leave."""
     rows = json.loads(RECORD.read_text(encoding="utf-8"))["sets"][f"{source}, {kind}"]
-    del rows["keypoints' own"]
+    rows = {name: row for name, row in rows.items() if name not in OWN_IDS}
     stream, share = rows.pop("stream"), 2 if source == "simulated" or kind == "hiding" else 1
     for other in rows.values():
         assert all(stream[name] >= other[name] for name in ("hota", "idf1", "mota"))
