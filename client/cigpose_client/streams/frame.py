@@ -191,11 +191,14 @@ def _boxes_of_poses(before: Tracks, now: Tracks) -> Array:
 def _smoothed(
     before: Tracks, now: Tracks, lost: npt.NDArray[np.bool_], dt_s: float, sigma: Array, options: Smoothing
 ) -> Tracks:
-    """Return the people of `now` with filtered points. The filter restarts after a pause, an absence or a jump."""
+    """Return the people of `now` with filtered points.
+
+    The filter restarts after a pause, an absence or a jump, and at a second frame of the same time.
+    """
     size = sizes(now.bboxes)
     unit, weights = units(size, sigma), score_weights(now.scores)
     apart = np.linalg.norm(now.keypoints - before.points - before.point_speeds * dt_s, axis=2)
-    begin = lost[:, None] | (dt_s > _PAUSE_S) | (apart > options.jump * size[:, None])
+    begin = lost[:, None] | (dt_s <= 0) | (dt_s > _PAUSE_S) | (apart > options.jump * size[:, None])
     speeds = filtered_speeds(before.points, before.point_speeds, now.keypoints, dt_s, options)
     both = np.minimum(score_weights(before.scores), weights)
     moved = motion.followed(before.points, now.keypoints, speeds, both, unit, dt_s)

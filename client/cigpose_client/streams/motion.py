@@ -9,6 +9,7 @@ _CLEAR = 0.5  # share of the person's mean score from which on a keypoint belong
 _SCALES = (0.8, 1.25)  # of a person between two detections; a larger change is one of the posture
 _SLACK = 0.05  # of the box's longer side, by which keypoints may leave their extent
 _MEMORY_S = 0.3  # time constant of the velocity
+_SHORT_S = 0.01  # a shorter step measures a velocity less well
 _COAST_S = 1.5  # time constant with which the velocity of a lost person fades
 _ODD = 0.1  # weight of a whole person's motion that differs from the expected one, in `followed`
 _REST = 3.0  # sigmas of the person per second, a pace below which keypoints rather shake than move
@@ -91,11 +92,13 @@ def updated_velocities(velocities: Array, counts: npt.NDArray[np.int64], shifts:
 
     Args:
         velocities: (N, 2) before.
-        counts: (N,) number of measurements before; the first ones have more weight than their duration gives them.
+        counts: (N,) number of measurements before. The first ones have more weight than their duration gives them, but
+            those of less than 10 ms: a keypoint that shakes by a pixel seems to be fast.
         shifts: (N, 2) pixels since the person was last seen.
         dt_s: (N,) seconds since then; 0 leaves a velocity as it is.
     """
-    gains = np.where(dt_s > 0, np.maximum(1 - np.exp(-dt_s / _MEMORY_S), 1 / (counts + 2.0)), 0.0)[:, None]
+    first = np.minimum(dt_s / _SHORT_S, 1.0) / (counts + 2.0)
+    gains = np.maximum(1 - np.exp(-dt_s / _MEMORY_S), first)[:, None]
     return np.asarray(velocities + gains * (shifts / np.maximum(dt_s, 1e-9)[:, None] - velocities))
 
 

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class StreamOptions:
             _check_above_zero("detect_every_s", self.detect_every_s)
         if not isinstance(self.smooth, bool | Smoothing):
             raise ValueError(f"smooth is {self.smooth!r}; give True, False or Smoothing(...)")
-        if not (math.isfinite(self.max_lost_s) and self.max_lost_s >= 0):
+        if not (is_finite(self.max_lost_s) and self.max_lost_s >= 0):
             raise ValueError(f"max_lost_s is {self.max_lost_s!r}; give seconds from 0 on")
         if not isinstance(self.appearance, bool):
             raise ValueError(f"appearance is {self.appearance!r}; give True or False")
-        if not 0 <= self.score_fall < 1:
+        if not (is_finite(self.score_fall) and 0 <= self.score_fall < 1):
             raise ValueError(f"score_fall is {self.score_fall!r}; give a share from 0 to below 1")
 
     @property
@@ -78,6 +78,14 @@ class StreamOptions:
         return (Smoothing() if self.smooth else None) if isinstance(self.smooth, bool) else self.smooth
 
 
+def is_finite(value: object) -> bool:
+    """Return whether a value is a number that a float can hold: one of Python or NumPy, or a fraction."""
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def _check_above_zero(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}; give a number above 0")
+    if not (is_finite(value) and value > 0):
+        raise ValueError(f"{name} is {value!r}; give a finite number above 0")

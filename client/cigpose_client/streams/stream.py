@@ -1,17 +1,16 @@
 """The streams of the two clients: they hold the state and swap it once a frame has its answer."""
 
 import asyncio
-import math
 import threading
 from typing import TYPE_CHECKING, cast
 
 from cigpose_client._image import Image
-from cigpose_client._poses import Poses
+from cigpose_client._poses import FloatArray, Poses
 from cigpose_client._protocol import Options
 from cigpose_client._retry import Call, Limit
 from cigpose_client.streams.appearance import Pixels
 from cigpose_client.streams.frame import frame_call, frame_pixels
-from cigpose_client.streams.options import StreamOptions
+from cigpose_client.streams.options import StreamOptions, is_finite
 from cigpose_client.streams.tracks import State
 
 if TYPE_CHECKING:
@@ -41,13 +40,15 @@ class PoseStream:
             image: the frame, as for `PoseClient.estimate`.
             time_s: its time in seconds, from any start. A time before that of the last frame, or a long step ahead
                 (a seek), begins with new people.
-            timeout_s: as for `PoseClient.estimate`, for all requests of this frame.
+            timeout_s: as for `PoseClient.estimate`, for all requests of this frame. The time in which calls before this
+                one are answered does not count.
 
         Raises:
-            ValueError: `time_s` is not finite.
+            ValueError: `time_s` is no finite number.
         """
-        limit, picture = self._client._limit(timeout_s), self._client._encoded(image)
+        picture = self._client._encoded(image)
         with self._lock:
+            limit = self._client._limit(timeout_s)
             pixels = frame_pixels(self._state, self._options, image, picture)
             call = _call(self._client, self._state, self._options, self._request, picture, pixels, time_s, limit)
             self._state, poses = cast("tuple[State, Poses]", self._client._run(call))
@@ -76,8 +77,8 @@ class AsyncPoseStream:
 
     async def update(self, image: Image, time_s: float, *, timeout_s: float | None = None) -> Poses:
         """See `PoseStream.update`."""
-        limit = self._client._limit(timeout_s)
         async with self._lock:  # from the start: frames stay in the order of the calls
+            limit = self._client._limit(timeout_s)
             picture = await asyncio.to_thread(self._client._encoded, image)
             pixels = None
             if self._options.appearance:
@@ -107,6 +108,10 @@ def _call(
     time_s: float,
     limit: Limit,
 ) -> Call:
-    if not math.isfinite(time_s):
-        raise ValueError(f"time_s is {time_s}; give the frame's time in seconds")
-    return frame_call(state, time_s, options, lambda boxes: client._frame_call(picture, boxes, request, limit), pixels)
+    if not is_finite(time_s):
+        raise ValueError(f"time_s is {time_s!r}; give the frame's time in seconds")
+
+    def ask(boxes: FloatArray | None) -> Call:
+        return client._frame_call(picture, boxes, request, limit)
+
+    return frame_call(state, float(time_s), options, ask, pixels)

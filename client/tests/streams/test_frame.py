@@ -248,6 +248,27 @@ def test_smoothing_never_smears_across_a_jump_or_a_loss(event):
     assert set(np.concatenate([poses.track_ids for poses in seen.values()])) == {1}
 
 
+def test_a_second_frame_of_the_same_time_is_answered_as_measured():
+    world = World([still(100)])
+    stream = Stream(world, smooth=True)
+    stream.update(1.0)
+    world.walkers = [still(120)]
+    poses = stream.update(1.0)
+    assert poses.track_ids.tolist() == [1]
+    np.testing.assert_array_equal(poses.keypoints, world.poses(1.0, None).keypoints)
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 1e-6, 1e-4, 1e-3])
+def test_frames_that_come_in_pairs_need_no_more_detections(apart_s):
+    """Keypoints shake from one to the other; this is no speed."""
+    world = World([walking(100, 50), walking(500, -20)], noise=1.0)
+    stream = Stream(world, detect_every=10)
+    for time_s in times(50):
+        for later_s in (0.0, apart_s):
+            assert sorted(stream.update(time_s + later_s).track_ids.tolist()) == [1, 2]
+    assert world.asked.count(None) == 10
+
+
 def test_an_exact_answer_that_rests_is_not_changed_by_smoothing():
     world = World([still(100)])
     stream = Stream(world, smooth=Smoothing(min_cutoff_hz=0.5))
@@ -308,9 +329,11 @@ def test_another_network_begins_with_new_people():
     [
         ({"detect_every": 0}, "detect_every is 0; give a whole number of frames from 1 on"),
         ({"detect_every": 2.5}, "detect_every is 2.5"),
-        ({"detect_every_s": 0}, "detect_every_s is 0; give a number above 0"),
+        ({"detect_every_s": 0}, "detect_every_s is 0; give a finite number above 0"),
+        ({"detect_every_s": "0.5"}, "detect_every_s is '0.5'; give a finite number above 0"),
         ({"smooth": "yes"}, "smooth is 'yes'; give True, False or Smoothing"),
         ({"max_lost_s": -1}, "max_lost_s is -1; give seconds from 0 on"),
+        ({"max_lost_s": None}, "max_lost_s is None; give seconds from 0 on"),
         ({"score_fall": 1}, "score_fall is 1; give a share"),
         ({"appearance": "yes"}, "appearance is 'yes'; give True or False"),
     ],

@@ -1,7 +1,9 @@
 """The streams of both clients over gRPC."""
 
 import asyncio
+import re
 import threading
+from fractions import Fraction
 
 import grpc
 import numpy as np
@@ -97,9 +99,36 @@ def test_a_refused_frame_is_raised_and_the_stream_goes_on(server, client):
     server.failures = [(grpc.StatusCode.INVALID_ARGUMENT, "no")]
     with pytest.raises(RequestRejected):
         stream.update(b"1", 0.04)
-    with pytest.raises(ValueError, match="time_s is nan; give the frame's time in seconds"):
-        stream.update(b"1", float("nan"))
+    for time_s in (float("nan"), None, "0.2", [1.0], 10**400):
+        with pytest.raises(ValueError, match=re.escape(f"time_s is {time_s!r}; give the frame's time in seconds")):
+            stream.update(b"1", time_s)
     assert stream.update(b"1", 0.08).track_ids.tolist() == [1]
+
+
+def test_times_may_be_numbers_of_every_kind(server, client):
+    """PyAV's are fractions."""
+    stream = client.stream(detect_every=3)
+    times = (0, Fraction(1, 25), np.float32(0.08), np.float64(0.12), Fraction(4, 25), 1, np.int64(2), 2**70, 2**70)
+    assert [stream.update(b"1", time_s).track_ids.tolist() for time_s in times] == [[1]] * 7 + [[2]] * 2
+
+
+def test_calls_that_wait_for_each_other_lose_no_time(server, client):
+    """Eight calls take 2.4 s together; each has 2 s."""
+    server.delay_s = 0.3
+
+    async def main():
+        async with AsyncPoseClient(server.url, timeout_s=2) as other:
+            stream = other.stream()
+            return await asyncio.gather(*(stream.update(b"1", index / 25) for index in range(8)))
+
+    assert len(asyncio.run(main())) == 8
+    stream, seen = client.stream(), []
+    threads = [threading.Thread(target=lambda: seen.append(stream.update(b"1", 1.0, timeout_s=2))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 8
 
 
 def test_a_cancelled_frame_changes_nothing(server):
