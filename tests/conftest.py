@@ -1,7 +1,9 @@
 import contextlib
 import functools
 import importlib.util
+import itertools
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -12,14 +14,19 @@ from export.npm import fetch_files
 from export.repository import build_repository
 from export.tfjs.networks import convert_file
 from export.zoo import zoo
+from server import process
 from server.installation import find_installation
 from server.process import ServerOptions, free_port, running_server
 from tests.in_process import InProcess
 from tests.networks import save_detector, save_pose_network
 
 # Hypothesis' deadlines would measure the machine, not the code.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("untimed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+# Workers that run side by side hand out different ports.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+process._PORTS = itertools.cycle(random.sample(range(20000 + _WORKER % 8, 32768, 8), 1500))
 
 _CHECKOUT = Path(__file__).parents[1]
 

@@ -2,7 +2,6 @@
 
 import struct
 import threading
-import time
 from concurrent import futures
 from dataclasses import dataclass, field
 
@@ -35,7 +34,7 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     Attributes:
         failures: (status, message) to answer before the next requests, first to last.
-        delay_s: seconds before each answer, or a function of the picture.
+        delay_s: seconds before each answer, or an event to wait for, or a function of the picture.
         max_boxes: limit of boxes in one request.
         closed: which of "model-repository" and "model-config" are not shown; behind the edge proxy, both.
         bottom_up: ensembles without a twin for given boxes.
@@ -70,13 +69,22 @@ class FakeServer(service_pb2_grpc.GRPCInferenceServiceServicer):
             self._now += 1
             self.most_at_once = max(self.most_at_once, self._now)
         try:
-            time.sleep(self.delay_s(request.picture) if callable(self.delay_s) else self.delay_s)
+            self._wait(request.picture, context)
             if failure:
                 context.abort(*failure)
             return self._answer(request, context)
         finally:
             with self._lock:
                 self._now -= 1
+
+    def _wait(self, picture, context):
+        """Wait for the time of the answer; not longer than the caller."""
+        delay = self.delay_s(picture) if callable(self.delay_s) else self.delay_s
+        gone = threading.Event()
+        if isinstance(delay, threading.Event):
+            delay.wait(30)
+        elif context.add_callback(gone.set):  # else the caller has gone already
+            gone.wait(delay)
 
     def _answer(self, request, context):
         points = POINTS.get(request.model.replace("_from_boxes", ""))

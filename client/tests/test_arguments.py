@@ -54,11 +54,11 @@ def test_a_dead_server_is_reported_immediately_and_once(tmp_path, monkeypatch, c
     }
     err = TimedStream()
     monkeypatch.setattr(sys, "stderr", err)
-    argv = [command, *sources.get(command, []), "--url", "127.0.0.1:1", "--timeout", "1"]
+    argv = [command, *sources.get(command, []), "--url", "127.0.0.1:1", "--timeout", "2"]
     assert main([str(word) for word in argv]) == 1
     waiting = "waiting for 127.0.0.1:1; no server listens there yet"
     assert err.getvalue().count(waiting) == 1
-    assert err.first_s < min(2, err.last_s - 0.2)  # retries followed the report
+    assert err.first_s < err.last_s - 0.2  # retries followed the report
     *_, problem, remedy = err.getvalue().splitlines()
     assert re.search(r"no answer from 127.0.0.1:1: no server listens there .*, tried for [\d.]+ s", problem)
     assert remedy == "  is the server running, and is --url its gRPC address?"

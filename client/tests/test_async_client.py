@@ -69,12 +69,12 @@ def test_settings_match_the_synchronous_client(server):
 
 
 @pytest.mark.parametrize(
-    ("picture", "delay_s", "kind"), [(b"no picture", 0, RequestRejected), (b"1", 0.3, DeadlineExceeded)]
+    ("picture", "timeout_s", "kind"), [(b"no picture", 10.0, RequestRejected), (b"1", 0.1, DeadlineExceeded)]
 )
-def test_errors_are_the_same(server, picture, delay_s, kind):
-    server.delay_s = delay_s
+def test_errors_are_the_same(server, picture, timeout_s, kind):
+    server.delay_s = lambda picture: 10.0 if picture == b"1" else 0.0
     with pytest.raises(kind):
-        run(server, lambda client: client.estimate(picture, timeout_s=0.1))
+        run(server, lambda client: client.estimate(picture, timeout_s=timeout_s))
 
 
 def test_is_ready(server):
@@ -116,7 +116,7 @@ def test_failures_are_values_on_request(server):
 
 
 def test_a_cancelled_call_returns_immediately(server):
-    server.delay_s = 1.0
+    server.delay_s = 10.0
 
     async def use(client):
         start_s = time.monotonic()
@@ -124,7 +124,7 @@ def test_a_cancelled_call_returns_immediately(server):
             await asyncio.wait_for(client.estimate(b"1"), 0.1)
         return time.monotonic() - start_s
 
-    assert run(server, use) < 0.5
+    assert run(server, use) < 5
 
 
 def test_cancelling_many_leaves_nothing_running(server):

@@ -45,10 +45,10 @@ def test_a_full_queue_passes_at_the_first_try(server, capsys):
 
 
 def test_a_late_answer_passes_in_time(server, capsys):
-    server.closed, server.delay_s = ("model-repository", "model-config"), 3.0
+    server.closed, server.delay_s = ("model-repository", "model-config"), 20.0
     started = time.monotonic()
-    assert main(["check", "--alive", "--timeout", "0.5", "--url", server.url]) == 0
-    assert time.monotonic() - started < 2.5
+    assert main(["check", "--alive", "--timeout", "2", "--url", server.url]) == 0
+    assert time.monotonic() - started < 12
     assert "busy    pose" in capsys.readouterr().out
 
 

@@ -204,10 +204,8 @@ def test_threads_share_a_client(client):
 
 def test_retries_are_counted(client, server):
     server.failures = [OVERLOADED, OVERLOADED]
-    start = time.monotonic()
     assert len(client.estimate(b"1")) == 1
     assert client.retries == 2
-    assert time.monotonic() - start < 1
 
 
 def test_client_and_command_have_the_same_default_url(capsys):
@@ -306,7 +304,5 @@ def test_servers_of_a_list_take_turns(server):
 
 def test_all_runs_of_a_split_share_one_deadline(client, server):
     server.delay_s = 0.15
-    start_s = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded):  # a run takes 0.15 s
         client.estimate_boxes(b"x", np.zeros((32 * 12, 4)), timeout_s=0.25)  # 12 requests, 4 at a time
-    assert time.monotonic() - start_s < 0.4

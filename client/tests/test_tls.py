@@ -66,7 +66,7 @@ def test_an_untrusted_certificate_fails_fast(server, pem):
 
 
 def test_a_plain_client_names_the_tls_options(server, capfd):
-    assert main(["info", "--url", server[0].url, "--timeout", "0.5"]) == 1
+    assert main(["info", "--url", server[0].url, "--timeout", "2"]) == 1
     lines = [
         line for line in capfd.readouterr().err.splitlines() if "ssl_transport_security" not in line
     ]  # of the server

@@ -430,9 +430,9 @@ def test_ctrl_c_works_while_an_address_hangs(server, hanging, tmp_path, command,
     time.sleep(0.5)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=20)[1]
+    err = process.communicate(timeout=30)[1]
     assert process.returncode == status, err
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 10
     count = len(target.read_text().splitlines())
     assert count >= 1
     assert f"{count} frames answered, 0 failed" in err

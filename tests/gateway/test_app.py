@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from client.tests import fake_server
 from client.tests.fake_server import FakeServer, start
+from gateway import networks
 from gateway.limits import Rate, _caller
 from gateway.settings import Settings
 from tests.gateway.conftest import problem, running, until
@@ -67,7 +68,9 @@ def test_readiness_follows_the_server(gateway):
     assert client.get("/healthz").json() == {"status": "ok"}
 
 
-def test_callers_share_one_question_for_readiness():
+def test_callers_share_one_question_for_readiness(monkeypatch):
+    monkeypatch.setattr(networks, "_READY_TIMEOUT_S", 30)
+
     class Counting(FakeServer):
         def ModelReady(self, message, context):
             asked.append(message.name)
@@ -95,7 +98,7 @@ def test_a_token_is_needed_for_the_api_only(gateway):
 
 def test_a_caller_beyond_its_rate_waits(gateway):
     client = gateway(rate=1)
-    answers = [client.post("/v1/poses", content=PICTURE) for _ in range(4)]
+    answers = [client.post("/v1/poses", content=PICTURE) for _ in range(20)]
     assert [answer.status_code for answer in answers[:2]] == [200, 200]
     refused = [answer for answer in answers if answer.status_code == 429]
     assert refused and refused[0].headers["retry-after"] == "1" and "1 requests a second" in problem(refused[0])
@@ -125,11 +128,12 @@ def test_callers_of_one_ipv6_network_share_a_rate():
 def test_requests_beyond_the_limit_are_refused(gateway, fake):
     client = gateway(max_requests=1)
     assert client.post("/v1/poses", content=PICTURE).status_code == 200
-    fake.delay_s, before = 1, len(fake.requests)
+    fake.delay_s, before = threading.Event(), len(fake.requests)
     running = threading.Thread(target=client.post, args=("/v1/poses",), kwargs={"content": PICTURE})
     running.start()
     until(lambda: len(fake.requests) > before)
     answer = client.post("/v1/poses", content=PICTURE)
+    fake.delay_s.set()
     running.join()
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert "limit of 1 concurrent requests" in problem(answer)
@@ -138,11 +142,12 @@ def test_requests_beyond_the_limit_are_refused(gateway, fake):
 
 def test_bodies_together_are_limited(gateway, fake):
     client = gateway(max_body_bytes=1500)
-    fake.delay_s = 1
+    fake.delay_s = threading.Event()
     running = threading.Thread(target=client.post, args=("/v1/poses",), kwargs={"content": bytes(1000)})
     running.start()
     until(lambda: fake.requests)
     assert "too many pictures" in problem(client.post("/v1/poses", content=bytes(1000)))
+    fake.delay_s.set()
     running.join()
     fake.delay_s = 0
     assert client.post("/v1/poses", content=bytes(1000)).status_code == 200

@@ -77,8 +77,8 @@ def test_a_gateway_answers_beyond_its_limit_of_connections(fake):
             with sockets(int(port), 700, sent) as opened:
                 started = time.monotonic()
                 for path in ("healthz", "readyz", "metrics", "v1/models"):
-                    assert httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=10).status_code == 200
-                assert time.monotonic() - started < 5
+                    assert httpx.get(f"http://127.0.0.1:{port}/{path}", timeout=30).status_code == 200
+                assert time.monotonic() - started < 25, "idle connections end after 30 s"
                 closed = [is_closed(caller) for caller in opened]
                 assert sum(closed) >= 700 - 264
                 if not sent:

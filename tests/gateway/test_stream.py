@@ -66,12 +66,15 @@ def test_the_detector_runs_in_every_nth_frame(gateway, fake):
 
 
 def test_one_frame_is_in_flight_and_the_newest_wins(gateway, fake):
-    fake.delay_s = 0.5
+    fake.delay_s = over = threading.Event()
     client = gateway()
     with stream(client) as film:
-        for number in range(10):
+        film.send(b"0")
+        until(lambda: fake.requests)
+        for number in range(1, 10):
             film.send(str(number).encode())
-            time.sleep(0.01)
+        until(lambda: 'frames_total{outcome="replaced"} 8.0' in client.get("/metrics").text)
+        over.set()
         answers = [json.loads(film.recv(timeout=20)) for _ in range(2)]
     assert [answer["frame"] for answer in answers] == [0, 9]
     assert [request.picture for request in fake.requests] == [b"0", b"9"]
@@ -134,7 +137,7 @@ def test_frames_and_bodies_share_one_budget(gateway, fake):
     client = gateway(max_body_bytes=5000)
     with stream(client) as film:
         ask(film)
-        fake.delay_s, before = 1, len(fake.requests)
+        fake.delay_s, before = threading.Event(), len(fake.requests)
         film.send(bytes(2000))
         until(lambda: len(fake.requests) > before)
         film.send(bytes(2500))
@@ -145,6 +148,7 @@ def test_frames_and_bodies_share_one_budget(gateway, fake):
         film.send(bytes(3001))
         over = json.loads(film.recv(timeout=20))
         assert (over["frame"], over["status"]) == (4, 503) and "too many pictures" in over["detail"]
+        fake.delay_s.set()
         assert [json.loads(film.recv(timeout=20))["frame"] for _ in range(2)] == [1, 3]
         fake.delay_s = 0
         assert client.post("/v1/poses", content=bytes(5000)).status_code == 200, "answered frames are held no longer"
@@ -160,10 +164,13 @@ def test_frames_that_an_overloaded_server_delays_are_held_once(gateway, fake):
             fake.failures += [OVERLOADED] * 3
             ask(film, bytes(4000))
         fake.failures.append(OVERLOADED)
-        fake.delay_s, before = 0.5, len(fake.requests)
+        fake.delay_s, before = threading.Event(), len(fake.requests)
         film.send(bytes(2000))
         until(lambda: len(fake.requests) > before)
-        assert ask(film, bytes(2000))["frame"] == 4  # the newer one takes the place of the one that was delayed
+        film.send(bytes(2000))
+        assert client.get("/v1/models").status_code == 200  # time for the frame to arrive
+        fake.delay_s.set()
+        assert json.loads(film.recv(timeout=20))["frame"] == 4, "it takes the place of the one that was delayed"
         assert client.post("/v1/poses", content=bytes(5000)).status_code == 200
 
 

@@ -26,7 +26,7 @@ VERSIONS = sorted(path.stem for path in FOLDER.glob("*.in"))
 TRAINED = ("cigpose-t_rendered_256x192", "graphpcnn-t_rendered_128x96", "logocap-t_rendered_256")
 NETWORKS = (*TRAINED, "hrnet", "lifter", "yolox", "nanodet")
 ROUNDING = {"rtol": 1e-3, "atol": 1e-3}
-SAME = {"logocap-t_rendered_256": 0.995}  # in noise, rounding turns some of its steps of a quarter of a pixel
+SAME = {"logocap-t_rendered_256": 0.99}  # in noise, rounding turns some of its steps of a quarter of a pixel
 
 
 class Worker:

@@ -123,13 +123,13 @@ class Crowd:
 
 def expire(client, inputs):
     with pytest.raises(InferenceServerException, match="Deadline Exceeded"):
-        client.infer("pose", inputs, client_timeout=0.5)
+        client.infer("pose", inputs, client_timeout=1)
 
 
 def cancel(client, inputs):
     ends = queue.SimpleQueue()
     call = client.async_infer("pose", inputs, lambda result, error: ends.put(error))
-    time.sleep(0.5)
+    time.sleep(1)
     call.cancel()
     assert "cancelled" in str(ends.get(timeout=5)).lower()
 
@@ -149,9 +149,9 @@ def cancel(client, inputs):
 def test_a_caller_that_hangs_up_costs_no_further_step(server, delays, crowded, right, left_during, leave):
     right(server)
     before = work(server)
-    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client, late(delays, left_during, 2):
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client, late(delays, left_during, 3):
         leave(client, [image_input(crowded[0])])
-        time.sleep(2)
+        time.sleep(3)
     after = work(server)
     done = {step: after[step] - before[step] for step in before}
     steps = list(before)

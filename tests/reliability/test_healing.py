@@ -14,7 +14,7 @@ from tests.reliability.launcher import is_alive, launched
 from tests.reliability.load import ask, keep_asking, load
 
 pytestmark = pytest.mark.server
-RECOVERY_S = 10
+RECOVERY_S = 30  # on a busy machine; the record has the usual time
 
 
 def ask_about_a_box(server, picture, alone):
@@ -47,7 +47,7 @@ def kill_each(launcher, pictures, expected, alone, record, name):
         for model in sorted(set(launcher.stubs().values())):
             healed = time.monotonic()  # the previous fault is over
             launcher.wait_until(lambda moment=healed: boxes.right_since(moment), 20)
-            launcher.wait_until(lambda: account.right_since(time.monotonic() - 0.3), 20)
+            launcher.wait_until(lambda moment=healed: account.right_since(moment), 20)
             mended = launcher.mended()
             before, recoveries = launcher.stubs(), json.loads(launcher.health.read_text())["recoveries"]
             stub = next(stub for stub, of in before.items() if of == model)
@@ -114,7 +114,7 @@ def test_a_model_that_stays_broken_ends_the_command(tritonserver, repository, tm
     with launched(copy, tmp_path) as server:
         broken.touch()
         os.kill(next(stub for stub, model in server.stubs().items() if model == "accept_boxes"), signal.SIGKILL)
-        assert server.process.wait(120) == 1
+        assert server.process.wait(300) == 1
         log = server.log.read_text()
         assert "accept_boxes is broken" in log and "loading it again (1 of 5)" in log
         assert server.is_red()

@@ -178,7 +178,7 @@ def test_the_watchdog_restores_a_step_killed_by_an_overflow(tritonserver, reposi
             started = time.monotonic()
             infer(client, [image_input(pictures[0]), raw("bboxes", [2**62, 4], "FP32", b"")], "pose_from_boxes")
             good = [image_input(pictures[0]), raw("bboxes", [1, 4], "FP32", np.float32([0, 0, 9, 9]).tobytes())]
-            launcher.wait_until(lambda: "accept_boxes is back" in launcher.log.read_text(), 10)
+            launcher.wait_until(lambda: "accept_boxes is back" in launcher.log.read_text(), 40)
             assert infer(client, good, "pose_from_boxes") is None
             seconds = time.monotonic() - started
     record("overflow", fault="a shape that kills a step", tries=1, lost=1, recovery_s=seconds)

@@ -259,15 +259,16 @@ def test_our_client_calls_it_overloaded(busy_at):
     busy, failures = busy_at(12), []
 
     def call():
-        with PoseClient(busy.server.grpc_url, retry=None) as client:
-            try:
-                client.estimate(busy.pictures[0])
-            except PoseClientError as error:
-                failures.append(type(error))
+        try:
+            client.estimate(busy.pictures[0])
+        except PoseClientError as error:
+            failures.append(type(error))
 
-    threads = [threading.Thread(target=call) for _ in range(2 * INSIDE)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with PoseClient(busy.server.grpc_url, retry=None) as client:
+        assert client.is_ready()
+        threads = [threading.Thread(target=call) for _ in range(2 * INSIDE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert set(failures) == {Overloaded}

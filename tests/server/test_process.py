@@ -1,3 +1,4 @@
+import contextlib
 import fcntl
 import json
 import os
@@ -26,7 +27,10 @@ def regions(launcher):
 
 def processes_of(group):
     """Return the pids of a process group (fields 1, 3 and 5 of /proc/PID/stat: pid, state, group)."""
-    stats = [path.read_text().rpartition(")") for path in Path("/proc").glob("[0-9]*/stat") if path.exists()]
+    stats = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended
+            stats.append(path.read_text().rpartition(")"))
     return [head.split()[0] for head, _, tail in stats if int(tail.split()[2]) == group and tail.split()[0] != "Z"]
 
 
