@@ -96,9 +96,9 @@ def test_the_remedies_are_options_of_the_command(server, tmp_path, capsys):
         ("--parts body,tail", "give one or more of body, hands, face, feet"),
         ("--parts ,", "give one or more of body, hands, face, feet"),
         ("--labels name", "score"),
-        ("--line-width 0", "0 is not a number above 0"),
-        ("--timeout nan", "nan is not a number above 0"),
-        ("--timeout inf", "inf is not a number above 0"),
+        ("--line-width 0", "0 is not a finite number above 0"),
+        ("--timeout nan", "nan is not a finite number above 0"),
+        ("--timeout inf", "inf is not a finite number above 0"),
     ],
 )
 def test_a_wrong_value_is_wrong_usage(capsys, option, words):

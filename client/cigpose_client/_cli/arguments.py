@@ -164,7 +164,7 @@ def above_zero(kind: type[int] | type[float]) -> Callable[[str], float]:
     def number(text: str) -> float:
         value = kind(text)
         if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number above 0")
         return value
 
     number.__name__ = kind.__name__  # argparse names the type in its message
