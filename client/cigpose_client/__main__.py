@@ -10,7 +10,7 @@ from typing import NoReturn
 from cigpose_client import __version__
 from cigpose_client._cli import arguments, cameras, evaluate, parquet, pictures, server, video
 from cigpose_client._cli.files import UsageError
-from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, reason
+from cigpose_client._cli.run import INTERRUPTED, RunEnded, end_process, flush, reason
 from cigpose_client._errors import PoseClientError
 from cigpose_client.outputs import OutputRefused
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         _import_grpc_quietly()
         status = int(args.run(args))
-        sys.stdout.flush()  # here, so that a closed pipe is handled below
+        flush()  # here, so that a closed pipe is handled below
         return status
     except SystemExit as stop:  # argparse: 0 after --help, 2 for wrong usage
         return int(stop.code or 0)

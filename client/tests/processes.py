@@ -29,6 +29,12 @@ def ran(*argv, **options):
     return subprocess.run(command, env=_environment(), stderr=subprocess.PIPE, text=True, check=False, **options)
 
 
+def ran_without_stdout(*argv):
+    """Run the command with stdout closed, and return the process with its stderr."""
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "cigpose_client", *map(str, argv)]
+    return subprocess.run(command, env=_environment(), stderr=subprocess.PIPE, text=True, check=False)
+
+
 def ran_on_a_full_disk(limit, *argv, ffmpeg="", **options):
     """Run the command with a limit of bytes for each file; `ffmpeg` is its path, or empty for none."""
     command = [sys.executable, "-c", _LIMITED, str(limit), ffmpeg, *map(str, argv)]

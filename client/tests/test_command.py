@@ -12,6 +12,7 @@ import pytest
 from cigpose_client.__main__ import main
 
 from client.tests.fake_server import OVERLOADED, start
+from client.tests.processes import ran_without_stdout
 
 
 @pytest.fixture
@@ -123,6 +124,21 @@ def test_stdout_takes_one_thing_only(run, photo):
     answer = run("image", photo, "--output", "-")
     assert answer.status == 2
     assert "--json FILE" in answer.err
+
+
+@pytest.mark.parametrize("output", [[], ["--json", "-"], ["--json", "people.json", "--output", "-"]])
+def test_a_closed_stdout_is_wrong_usage_where_it_is_needed(server, photo, tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["image", str(photo), *output, "--url", server.url]) == 2
+    assert "stdout is closed; name a file with --json, or --output" in capsys.readouterr().err
+    assert not server.requests
+
+
+def test_a_closed_stdout_is_no_fault_where_it_is_not_needed(server, photo, tmp_path):
+    run = ran_without_stdout("image", photo, "--json", tmp_path / "people.json", "--url", server.url)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert len(json.loads((tmp_path / "people.json").read_text())) == 1
 
 
 def test_json_lines(run, tmp_path):

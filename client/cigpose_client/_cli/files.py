@@ -127,8 +127,11 @@ def check(args: argparse.Namespace, outputs: Iterable[str | None], inputs: Itera
 
     Raises:
         OutputRefused: an output is an input or another output.
-        UsageError: an output is a folder.
+        UsageError: an output is a folder, or stdout, which is closed.
     """
+    outputs = list(outputs)
+    if PIPE in outputs and sys.stdout is None:
+        raise UsageError("stdout is closed; name a file with --json, or --output")
     written = ["/dev/stdout" if path == PIPE else path for path in outputs if path is not None]
     options = (args.boxes, args.tls_ca, args.tls_key, args.tls_cert)
     read = ["/dev/stdin" if path == PIPE else path for path in (*inputs, *options) if path is not None]

@@ -193,10 +193,15 @@ def in_thread(function: Callable[..., Result], *arguments: Any) -> Future[Result
 def end_process(status: int) -> NoReturn:
     """End the process; with threads still at work immediately, as OpenCV may crash when the interpreter shuts down."""
     if any(thread.name == _WORKER for thread in threading.enumerate()):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         os._exit(status)
     sys.exit(status)
+
+
+def flush() -> None:
+    """Flush stdout and stderr; Python has None for one that was closed at the start."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
 
 
 def reason(error: BaseException) -> str:
