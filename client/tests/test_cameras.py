@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from cigpose_client.__main__ import main
 from cigpose_client._cli.frames import Frame, open_video
+from cigpose_client._cli.progress import Progress
+from cigpose_client._cli.run import Run
 from cigpose_client._cli.video import open_output
 from cigpose_client._draw import color_of
 from cigpose_client.outputs import Part
@@ -144,7 +146,7 @@ def test_cameras_remove_what_a_killed_run_left(server, clips, tmp_path):
 
 def test_a_camera_may_come_back_with_another_size(tmp_path):
     path, sizes = tmp_path / "drawn.avi", [(64, 48)] * 3 + [(32, 24)] * 3
-    with open_output(str(path), 12.0, None) as write:
+    with open_output(str(path), 12.0, None, Run(None, Progress("frames"), 1, False)) as write:
         for index, (width, height) in enumerate(sizes):
             write(Frame(index, index / 12, np.full((height, width, 3), 40 * index, np.uint8)))
     capture = cv2.VideoCapture(str(path))

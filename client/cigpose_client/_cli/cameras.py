@@ -114,7 +114,7 @@ def _ask(
         records = stack.enter_context(open_records(to_json, args.format)) if to_json else None
         feeds = []
         for source, video, path in zip(args.sources, videos, drawn, strict=True):
-            write = stack.enter_context(open_output(path, video.rate, None)) if path else None
+            write = stack.enter_context(open_output(path, video.rate, None, run)) if path else None
             feeds.append(_Feed(source, video, open_stream(args, run.client), write))
         work, place = functools.partial(_answer, run.client, args), itertools.count()
         for (feed, frame), outcome in run.answers(work, within(_frames(feeds), args.seconds), _name):

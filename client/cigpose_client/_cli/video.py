@@ -17,7 +17,7 @@ from cigpose_client._cli.frames import Frame, Video, given_source, is_address, o
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
-from cigpose_client._cli.run import INTERRUPTED, running
+from cigpose_client._cli.run import INTERRUPTED, Run, running
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
@@ -26,6 +26,8 @@ from cigpose_client._draw_3d import draw_poses_3d
 from cigpose_client._extras import opencv
 from cigpose_client._poses import Poses
 from cigpose_client.streams import PoseStream
+
+_LONGEST_GAP_S = 10.0  # without frames, that is filled in a drawn video
 
 Item = TypeVar("Item")
 Write: TypeAlias = Callable[[Frame], None]
@@ -117,7 +119,7 @@ def _ask(
         run = stack.enter_context(running(args, progress))
         records = stack.enter_context(open_records(to_json, args.format, earlier)) if to_json else None
         write, write_plot = (
-            stack.enter_context(open_output(path, video.rate, None if video.live else sound_of)) if path else None
+            stack.enter_context(open_output(path, video.rate, None if video.live else sound_of, run)) if path else None
             for path in (args.output, args.plot_3d)
         )
         frames = within(video.frames(), args.seconds)
@@ -172,28 +174,34 @@ def dropped(video: Video) -> str:
 
 
 @contextmanager
-def open_output(path: str, rate: float, sound_of: str | None) -> Iterator[Write]:
+def open_output(path: str, rate: float, sound_of: str | None, run: Run) -> Iterator[Write]:
     """Yield the function that writes a frame of the video at `path`.
 
     The video has the size of the first frame. A camera that comes back with another size is scaled to it.
 
     Each frame is written until the video is as long as its time requires: once from a file, sometimes twice from a slow
-    camera.
+    camera. A gap of more than 10 s is not filled, and none after Ctrl-C.
     """
     writer: VideoWriter | None = None
-    size, written = (0, 0), 0
+    size, written, left_out = (0, 0), 0, 0  # numbers of frames
     with ExitStack() as stack:
 
         def write(frame: Frame) -> None:
-            nonlocal writer, size, written
+            nonlocal writer, size, written, left_out
             if writer is None:
                 height, width = frame.image_bgr.shape[:2]
                 size = width, height
                 writer = stack.enter_context(open_writer(path, size, rate, sound_of))
             if frame.image_bgr.shape[1::-1] != size:
                 frame = replace(frame, image_bgr=opencv("drawing").resize(frame.image_bgr, size))
-            while written <= round(frame.time_s * rate):
+            gap = round(frame.time_s * rate) - left_out - written
+            if gap > _LONGEST_GAP_S * rate:
+                run.progress.note(f"{path}: the gap of {gap / rate:.0f} s before frame {frame.index} is not filled")
+                left_out, gap = left_out + gap, 0
+            for _ in range(gap + 1):
                 writer.write(frame.image_bgr)
                 written += 1
+                if run.interrupted:
+                    break
 
         yield write
