@@ -244,3 +244,31 @@ def test_a_killed_server_is_connected_again(server, network_camera, clips, tmp_p
     assert len(own) > 40 or command == "cameras"
     times = [entry["time_s"] for entry in own]
     assert times == sorted(times)  # two frames may come in one millisecond
+
+
+@pytest.fixture
+def hanging():
+    """Yield addresses that take connections and never answer; OpenCV waits 10 s for each of them."""
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+    yield [f"rtsp://127.0.0.1:{listener.getsockname()[1]}/test" for listener in listeners]
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize("network_camera", ["http"], indirect=True)
+def test_addresses_that_hang_delay_no_other_source(server, network_camera, hanging, clips, tmp_path):
+    address, start = network_camera
+    start()
+    out, log = tmp_path / "out.jsonl", tmp_path / "log"
+    sources = [*hanging, address, clips[0]]
+    with open(out, "w") as stdout, open(log, "w") as stderr:
+        process = started("cameras", *sources, "--url", server.url, stdout=stdout, stderr=stderr)
+    try:
+        for source in (clips[0], address):
+            wait_for(lambda source=source: f'"source":"{source}"' in out.read_text(), limit_s=20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=8) == 1
+    finally:
+        process.kill()
+        process.wait()
+    assert all(f"{source} gives no frame" in log.read_text() for source in hanging)

@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.files import PIPE, UsageError
-from cigpose_client._cli.frames import Frame, Video, given_source, is_address, open_video
+from cigpose_client._cli.frames import Frame, Video, open_video
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
+from cigpose_client._cli.sources import given_source, is_address, is_file
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video import Write, add_common, dropped, open_output, within
 from cigpose_client._cli.video_writer import check_writable
@@ -80,14 +81,17 @@ def run_cameras(args: argparse.Namespace) -> int:
             raise UsageError(f"{source} is given twice; give each source once")
     to_json = args.json or (None if args.output else PIPE)
     drawn = [_drawn_path(args.output, number) for number in range(1, len(args.sources) + 1)]
-    films = [source for source in args.sources if not _is_live(source)]
-    files.check(args, [*drawn, to_json], films)
+    files.check(args, [*drawn, to_json], [source for source in args.sources if is_file(source)])
     for path in filter(None, drawn):
         check_writable(path)
     args.concurrency = len(args.sources)
     progress = Progress("frames")
     with ExitStack() as stack:
-        videos = [stack.enter_context(_opened(source, progress)) for source in args.sources]
+        opened = {}
+        for source in sorted(args.sources, key=is_address):  # addresses last: OpenCV opens one video at a time
+            video = open_video(source, not is_file(source), progress.note, patient=True)
+            opened[source] = stack.enter_context(video)
+        videos = [opened[source] for source in args.sources]
         status = _ask(args, videos, drawn, to_json, progress)
         faults = [video.fault() for video in videos if video.live or status != INTERRUPTED]
     for fault in filter(None, faults):
@@ -160,14 +164,6 @@ def _answer(client: PoseClient, args: argparse.Namespace, item: _Item) -> Poses:
 
 def _name(item: _Item) -> str:
     return f"{item[0].source} frame {item[1].index}"
-
-
-def _opened(source: str, progress: Progress) -> Any:
-    return open_video(source, _is_live(source), progress.note, patient=True)
-
-
-def _is_live(source: str) -> bool:
-    return source.isdecimal() or is_address(source)
 
 
 def _drawn_path(folder: str | None, number: int) -> str | None:

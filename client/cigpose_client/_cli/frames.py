@@ -5,8 +5,6 @@ import os
 import queue
 import threading
 import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import closing, contextmanager, suppress
@@ -15,6 +13,7 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli.cut import is_cut
 from cigpose_client._cli.run import in_thread
+from cigpose_client._cli.sources import can_be_opened, is_address, open_capture
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
 
@@ -24,7 +23,6 @@ _POLL_S = 0.1
 _END_S = 1.0  # for the reader to end
 _CLOCK_RATE = 1000.0  # from here on, a rate is the clock of a container without one, or of the transport
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 10.0  # before the next try to connect
-_SILENCE_MS = 10_000  # after which a connection counts as broken
 _TOLERANCE = 0.01  # share of the announced frames that may be missing
 _UNREADABLE = 10  # reads of a film in a row that fail before it counts as ended
 
@@ -135,9 +133,9 @@ class Video:
     def _fill(self) -> None:
         start_s = time.monotonic()
         failed = 0  # reads in a row
-        if self._capture is None:
-            self._connect(0.0)
         try:
+            if self._capture is None:
+                self._connect(0.0)
             while not self._over.is_set():
                 done, image_bgr = self._capture.read()
                 if done:
@@ -171,8 +169,8 @@ class Video:
         """Open the source, with growing pauses between the tries, until it is open or reading is over."""
         start_s = time.monotonic()
         while not self._over.wait(pause_s):
-            capture = open_capture(self._source)
-            if capture.isOpened():
+            capture = open_capture(self._source) if can_be_opened(self._source, self._over) else None
+            if capture is not None and capture.isOpened():
                 self._use(capture)
                 self._report(f"{self._source}: connected after {time.monotonic() - start_s:.1f} s")
                 return
@@ -219,28 +217,3 @@ def open_video(
             raise ValueError(f"{source} cannot be opened as a video or camera")
     with closing(Video(source, capture, live, note)) as video:
         yield video
-
-
-def given_source(text: str) -> str:
-    """Return a source as given; a file that is named by an address becomes its path."""
-    parts = urllib.parse.urlsplit(text)
-    return urllib.request.url2pathname(parts.path) if parts.scheme == "file" else text
-
-
-def is_address(source: str) -> bool:
-    """Return whether a source is on the network."""
-    return "://" in source
-
-
-def open_capture(source: str) -> Any:
-    """Return OpenCV's capture of a source, open or not. It turns pictures upright, as the film says."""
-    cv2 = opencv("reading video")
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _SILENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _SILENCE_MS]
-    if source.isdecimal():
-        capture = cv2.VideoCapture(int(source))
-    elif is_address(source):
-        capture = cv2.VideoCapture(source, cv2.CAP_ANY, limits)
-    else:
-        capture = cv2.VideoCapture(os.path.abspath(source))  # FFmpeg takes what is before a colon for a protocol
-    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-    return capture

@@ -13,11 +13,12 @@ from typing import Any, TypeAlias, TypeVar
 from cigpose_client._cli import arguments, files
 from cigpose_client._cli.boxes import Boxes, estimate, load_boxes
 from cigpose_client._cli.files import PIPE, UsageError
-from cigpose_client._cli.frames import Frame, Video, given_source, is_address, open_video
+from cigpose_client._cli.frames import Frame, Video, open_video
 from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import Earlier, add_resume, earlier_records, remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, Run, running
+from cigpose_client._cli.sources import given_source, is_address, is_file
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video_writer import VideoWriter, check_writable, open_writer
 from cigpose_client._client import PoseClient
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     if args.resume and videos:
         raise UsageError("a video cannot be continued: give --resume without --output and --plot-3d")
     to_json = args.json or (None if videos else PIPE)
-    files.check(args, [*videos, to_json], [] if args.source.isdecimal() or is_address(args.source) else [args.source])
+    files.check(args, [*videos, to_json], [args.source] if is_file(args.source) else [])
     for path in videos:
         check_writable(path)
     given = None if args.boxes is None else load_boxes(args.boxes)

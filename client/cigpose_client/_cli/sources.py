@@ -1,0 +1,70 @@
+"""Sources of frames: files, addresses and cameras, as OpenCV opens them."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from cigpose_client._extras import opencv
+
+_SILENCE_MS = 10_000  # after which a connection counts as broken
+_POLL_S = 0.05
+_TRIAL = """
+import json, sys
+sys.path, source, limits = json.loads(sys.argv[1])
+import cv2
+sys.exit(not cv2.VideoCapture(source, cv2.CAP_ANY, limits).isOpened())
+"""
+
+
+def given_source(text: str) -> str:
+    """Return a source as given; a file that is named by an address becomes its path."""
+    parts = urllib.parse.urlsplit(text)
+    return urllib.request.url2pathname(parts.path) if parts.scheme == "file" else text
+
+
+def is_address(source: str) -> bool:
+    """Return whether a source is on the network."""
+    return "://" in source
+
+
+def is_file(source: str) -> bool:
+    """Return whether a source is a path: neither an address nor the number of a camera."""
+    return not (source.isdecimal() or is_address(source))
+
+
+def open_capture(source: str) -> Any:
+    """Return OpenCV's capture of a source, open or not. It turns pictures upright, as the film says."""
+    cv2 = opencv("reading video")
+    if source.isdecimal():
+        capture = cv2.VideoCapture(int(source))
+    elif is_address(source):
+        capture = cv2.VideoCapture(source, cv2.CAP_ANY, _limits(cv2))
+    else:
+        capture = cv2.VideoCapture(os.path.abspath(source))  # FFmpeg takes what is before a colon for a protocol
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+    return capture
+
+
+def can_be_opened(address: str, over: threading.Event) -> bool:
+    """Return whether a process of its own can open an address; False if `over` is set before.
+
+    Within a process, OpenCV opens one video at a time, for reading and for writing, and in no order: an address that
+    hangs would delay all others.
+    """
+    given = json.dumps([sys.path, address, _limits(opencv("reading video"))])
+    command, quiet = [sys.executable, "-I", "-c", _TRIAL, given], subprocess.DEVNULL
+    # in a session of its own, which Ctrl-C does not reach
+    with subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True) as trial:
+        while trial.poll() is None and not over.wait(_POLL_S):
+            pass
+        trial.kill()
+    return trial.returncode == 0
+
+
+def _limits(cv2: Any) -> list[int]:
+    return [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _SILENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _SILENCE_MS]
