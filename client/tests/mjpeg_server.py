@@ -1,8 +1,10 @@
 """An HTTP server with a picture that changes 50 times a second, in the form of network cameras (MJPEG).
 
-`python mjpeg_server.py PORT` serves http://127.0.0.1:PORT/test and prints one line when it listens.
+`python mjpeg_server.py PORT` serves http://127.0.0.1:PORT/test and prints one line when it listens. /locked needs the
+user `user` with the password `secret`.
 """
 
+import base64
 import contextlib
 import itertools
 import sys
@@ -12,9 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import numpy as np
 
+LOGIN = f"Basic {base64.b64encode(b'user:secret').decode()}"
+
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/locked" and self.headers["Authorization"] != LOGIN:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.end_headers()
+            return
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()

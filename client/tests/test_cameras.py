@@ -257,18 +257,21 @@ def hanging():
 
 @pytest.mark.parametrize("network_camera", ["http"], indirect=True)
 def test_addresses_that_hang_delay_no_other_source(server, network_camera, hanging, clips, tmp_path):
+    """The camera asks for the password, which the records do not show."""
     address, start = network_camera
     start()
+    scheme, rest = address.replace("/test", "/locked").split("://")
     out, log = tmp_path / "out.jsonl", tmp_path / "log"
-    sources = [*hanging, address, clips[0]]
+    sources = [*hanging, f"{scheme}://user:secret@{rest}", clips[0]]
     with open(out, "w") as stdout, open(log, "w") as stderr:
         process = started("cameras", *sources, "--url", server.url, stdout=stdout, stderr=stderr)
     try:
-        for source in (clips[0], address):
+        for source in (clips[0], f"{scheme}://user:***@{rest}"):
             wait_for(lambda source=source: f'"source":"{source}"' in out.read_text(), limit_s=20)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=8) == 1
     finally:
         process.kill()
         process.wait()
+    assert "secret" not in out.read_text() + log.read_text()
     assert all(f"{source} gives no frame" in log.read_text() for source in hanging)

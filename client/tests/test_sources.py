@@ -1,6 +1,41 @@
 """Names of sources."""
 
+import pytest
 from cigpose_client.__main__ import main
+from cigpose_client._cli.sources import masked
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://user:secret@host:554/a", "rtsp://user:***@host:554/a"),
+        ("http://user:se@c:r#e?t@host/a@b", "http://user:***@host/a@b"),
+        ("https://:secret@host", "https://:***@host"),
+        ("rtsp://user@host:554/a:b@c", "rtsp://user@host:554/a:b@c"),
+        ("a http://u:p@host/x, b rtsp://v:q@host", "a http://u:***@host/x, b rtsp://v:***@host"),
+        ("films/a:b@c.mp4", "films/a:b@c.mp4"),
+    ],
+)
+def test_passwords_of_addresses_are_masked(text, shown):
+    assert masked(text) == shown
+
+
+ADDRESS = "http://user:secret@127.0.0.1:9/a"
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "words"),
+    [
+        (["camera", ADDRESS], 1, "http://user:***@127.0.0.1:9/a cannot be opened"),
+        (["cameras", ADDRESS, "--seconds", "1"], 1, "http://user:***@127.0.0.1:9/a gives no frame"),
+        (["cameras", ADDRESS, ADDRESS], 2, "http://user:***@127.0.0.1:9/a is given twice"),
+    ],
+)
+def test_a_source_that_cannot_be_opened_is_named(server, capsys, argv, status, words):
+    assert main([*argv, "--url", server.url]) == status
+    err = capsys.readouterr().err
+    assert words in err
+    assert "secret" not in err
 
 
 def test_cameras_without_opencv_name_the_extra(server, monkeypatch, capsys):

@@ -17,7 +17,7 @@ from cigpose_client._cli.progress import Progress
 from cigpose_client._cli.records import open_records
 from cigpose_client._cli.resume import remove_leftovers
 from cigpose_client._cli.run import INTERRUPTED, running
-from cigpose_client._cli.sources import given_source, is_address, is_file
+from cigpose_client._cli.sources import given_source, is_address, is_file, masked
 from cigpose_client._cli.tracking import add_tracking, check_tracking, open_stream
 from cigpose_client._cli.video import Write, add_common, dropped, open_output, within
 from cigpose_client._cli.video_writer import check_writable
@@ -34,7 +34,7 @@ class _Feed:
     """One source.
 
     Attributes:
-        source: as given.
+        source: as given, without its password.
         video: its frames.
         stream: its people; None without --track.
         write: appends a frame to its drawn video, if there is one.
@@ -78,7 +78,7 @@ def run_cameras(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.output} is a file; --output is a folder here")
     for source in args.sources:
         if args.sources.count(source) > 1:
-            raise UsageError(f"{source} is given twice; give each source once")
+            raise UsageError(f"{masked(source)} is given twice; give each source once")
     to_json = args.json or (None if args.output else PIPE)
     drawn = [_drawn_path(args.output, number) for number in range(1, len(args.sources) + 1)]
     files.check(args, [*drawn, to_json], [source for source in args.sources if is_file(source)])
@@ -119,7 +119,7 @@ def _ask(
         feeds = []
         for source, video, path in zip(args.sources, videos, drawn, strict=True):
             write = stack.enter_context(open_output(path, video.rate, None, run)) if path else None
-            feeds.append(_Feed(source, video, open_stream(args, run.client), write))
+            feeds.append(_Feed(masked(source), video, open_stream(args, run.client), write))
         work, place = functools.partial(_answer, run.client, args), itertools.count()
         for (feed, frame), outcome in run.answers(work, within(_frames(feeds), args.seconds), _name):
             if records is not None:

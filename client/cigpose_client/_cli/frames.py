@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli.cut import is_cut
 from cigpose_client._cli.run import in_thread
-from cigpose_client._cli.sources import can_be_opened, is_address, open_capture
+from cigpose_client._cli.sources import can_be_opened, is_address, masked, open_capture
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
 
@@ -65,7 +65,7 @@ class Video:
     """
 
     def __init__(self, source: str, capture: Any, live: bool, note: Callable[[str], None] | None = None):
-        self._source = source
+        self._source, self._name = source, masked(source)
         self.live = live
         self.rate = _USUAL_RATE
         self.count: int | None = None
@@ -109,12 +109,12 @@ class Video:
         fault of a file only if the file is shorter than its container states.
         """
         if self.read == 0:
-            return f"{self._source} gives no frame"
+            return f"{self._name} gives no frame"
         missing = self.count is not None and self.read < self.count - max(1.0, _TOLERANCE * self.count)
         if missing and (not os.path.isfile(self._source) or is_cut(self._source)):
-            return f"{self._source} ends after {self.read} of {self.count} frames: it is cut or damaged"
+            return f"{self._name} ends after {self.read} of {self.count} frames: it is cut or damaged"
         if self._skipped:
-            return f"{self._source} is damaged in the middle: {self.read} of {self.count} frames can be read"
+            return f"{self._name} is damaged in the middle: {self.read} of {self.count} frames can be read"
         return None
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class Video:
                     break
                 else:
                     self._capture.release()
-                    self._note(f"{self._source}: the connection broke; connecting again")
+                    self._note(f"{self._name}: the connection broke; connecting again")
                     self._connect(_FIRST_PAUSE_S)
         finally:
             if self._capture is not None:
@@ -172,10 +172,10 @@ class Video:
             capture = open_capture(self._source) if can_be_opened(self._source, self._over) else None
             if capture is not None and capture.isOpened():
                 self._use(capture)
-                self._report(f"{self._source}: connected after {time.monotonic() - start_s:.1f} s")
+                self._report(f"{self._name}: connected after {time.monotonic() - start_s:.1f} s")
                 return
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S) or _FIRST_PAUSE_S
-            self._report(f"{self._source}: cannot be opened; next try in {pause_s:g} s")
+            self._report(f"{self._name}: cannot be opened; next try in {pause_s:g} s")
 
     def _report(self, text: str) -> None:
         if self._note is not None and not self._over.is_set():
@@ -214,6 +214,6 @@ def open_video(
         # in a thread, because OpenCV ignores Ctrl-C while it connects to an address
         capture = in_thread(open_capture, source).result() if is_address(source) else open_capture(source)
         if not capture.isOpened():
-            raise ValueError(f"{source} cannot be opened as a video or camera")
+            raise ValueError(f"{masked(source)} cannot be opened as a video or camera")
     with closing(Video(source, capture, live, note)) as video:
         yield video

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from cigpose_client._extras import opencv
 
 _SILENCE_MS = 10_000  # after which a connection counts as broken
 _POLL_S = 0.05
+_PASSWORD = re.compile(r"(?<=://)([^/:@\s]*):[^/\s]*@")
 _TRIAL = """
 import json, sys
 sys.path, source, limits = json.loads(sys.argv[1])
@@ -35,6 +37,11 @@ def is_address(source: str) -> bool:
 def is_file(source: str) -> bool:
     """Return whether a source is a path: neither an address nor the number of a camera."""
     return not (source.isdecimal() or is_address(source))
+
+
+def masked(text: str) -> str:
+    """Return the text with *** for the passwords of addresses in it."""
+    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def open_capture(source: str) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cigpose_client._cli.files import PIPE, UsageError
+from cigpose_client._cli.sources import masked
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
 from cigpose_client.outputs import Part
@@ -108,7 +109,7 @@ class _FfmpegWriter:
     def _reason(self) -> str:
         self._process.wait()
         self._errors.seek(0)
-        text = self._errors.read().decode(errors="replace").strip()
+        text = masked(self._errors.read().decode(errors="replace").strip())
         return f"ffmpeg could not write the video: {text or f'status {self._process.returncode}'}"
 
 
