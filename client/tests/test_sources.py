@@ -1,4 +1,4 @@
-"""Names of sources."""
+"""Names of sources: passwords, files that do not exist, stdin."""
 
 import pytest
 from cigpose_client.__main__ import main
@@ -29,6 +29,10 @@ ADDRESS = "http://user:secret@127.0.0.1:9/a"
         (["camera", ADDRESS], 1, "http://user:***@127.0.0.1:9/a cannot be opened"),
         (["cameras", ADDRESS, "--seconds", "1"], 1, "http://user:***@127.0.0.1:9/a gives no frame"),
         (["cameras", ADDRESS, ADDRESS], 2, "http://user:***@127.0.0.1:9/a is given twice"),
+        (["video", "nowhere.mp4"], 1, "nowhere.mp4 cannot be opened as a video or camera: there is no such file\n"),
+        (["video", __file__], 1, f"{__file__} cannot be opened as a video or camera\n"),
+        (["video", "-"], 2, "films are not read from stdin; give a file or an address"),
+        (["cameras", "0", "-"], 2, "films are not read from stdin; give a file or an address"),
     ],
 )
 def test_a_source_that_cannot_be_opened_is_named(server, capsys, argv, status, words):

@@ -141,7 +141,6 @@ def test_a_camera_drops_frames_and_ends_in_time(server, clip, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "status", "words"),
     [
-        (["video", "nowhere.mp4"], 1, "nowhere.mp4 cannot be opened"),
         (["video", "{clip}", "--output", "{clip}.xyz"], 2, "without ffmpeg only"),
         (["video", "{clip}", "--output", "-"], 2, "cannot go to stdout"),
         (["video", "{clip}", "--output", "new.avi", "--json", "new", "--resume"], 2, "cannot be continued"),

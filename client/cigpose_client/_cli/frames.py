@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from cigpose_client._cli.cut import is_cut
 from cigpose_client._cli.run import in_thread
-from cigpose_client._cli.sources import can_be_opened, is_address, masked, open_capture
+from cigpose_client._cli.sources import can_be_opened, is_address, is_file, masked, open_capture
 from cigpose_client._draw import Pixels
 from cigpose_client._extras import opencv
 
@@ -214,6 +214,8 @@ def open_video(
         # in a thread, because OpenCV ignores Ctrl-C while it connects to an address
         capture = in_thread(open_capture, source).result() if is_address(source) else open_capture(source)
         if not capture.isOpened():
-            raise ValueError(f"{masked(source)} cannot be opened as a video or camera")
+            problem = f"{masked(source)} cannot be opened as a video or camera"
+            missing = is_file(source) and not os.path.exists(source)
+            raise ValueError(f"{problem}: there is no such file" if missing else problem)
     with closing(Video(source, capture, live, note)) as video:
         yield video

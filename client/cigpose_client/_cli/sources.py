@@ -1,5 +1,6 @@
 """Sources of frames: files, addresses and cameras, as OpenCV opens them."""
 
+import argparse
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from cigpose_client._cli.files import PIPE
 from cigpose_client._extras import opencv
 
 _SILENCE_MS = 10_000  # after which a connection counts as broken
@@ -24,7 +26,13 @@ sys.exit(not cv2.VideoCapture(source, cv2.CAP_ANY, limits).isOpened())
 
 
 def given_source(text: str) -> str:
-    """Return a source as given; a file that is named by an address becomes its path."""
+    """Return a source as given; a file that is named by an address becomes its path.
+
+    Raises:
+        argparse.ArgumentTypeError: the source is stdin.
+    """
+    if text == PIPE:
+        raise argparse.ArgumentTypeError("films are not read from stdin; give a file or an address")
     parts = urllib.parse.urlsplit(text)
     return urllib.request.url2pathname(parts.path) if parts.scheme == "file" else text
 
