@@ -27,6 +27,7 @@ ADDRESS = "http://user:secret@127.0.0.1:9/a"
     ("argv", "status", "words"),
     [
         (["camera", ADDRESS], 1, "http://user:***@127.0.0.1:9/a cannot be opened"),
+        (["camera", ADDRESS.replace("secret", "[secret")], 1, "http://user:***@127.0.0.1:9/a cannot be opened"),
         (["cameras", ADDRESS, "--seconds", "1"], 1, "http://user:***@127.0.0.1:9/a gives no frame"),
         (["cameras", ADDRESS, ADDRESS], 2, "http://user:***@127.0.0.1:9/a is given twice"),
         (["video", "nowhere.mp4"], 1, "nowhere.mp4 cannot be opened as a video or camera: there is no such file\n"),

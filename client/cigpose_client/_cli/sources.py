@@ -33,8 +33,8 @@ def given_source(text: str) -> str:
     """
     if text == PIPE:
         raise argparse.ArgumentTypeError("films are not read from stdin; give a file or an address")
-    parts = urllib.parse.urlsplit(text)
-    return urllib.request.url2pathname(parts.path) if parts.scheme == "file" else text
+    is_path = text.lower().startswith("file:")
+    return urllib.request.url2pathname(urllib.parse.urlsplit(text).path) if is_path else text
 
 
 def is_address(source: str) -> bool:
