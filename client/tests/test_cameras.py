@@ -129,7 +129,7 @@ def test_what_was_left_out_is_counted_over_all_films(server, clips, tmp_path, ca
 
 def test_a_camera_that_never_answers_is_a_failure(server, clips, tmp_path, capsys):
     address = "rtsp://127.0.0.1:9/x"
-    argv = ["cameras", clips[0], address, "--seconds", "1", "--json", str(tmp_path / "out.jsonl"), "--url", server.url]
+    argv = ["cameras", clips[0], address, "--seconds", "5", "--json", str(tmp_path / "out.jsonl"), "--url", server.url]
     assert main(argv) == 1
     assert f"{address} gives no frame" in capsys.readouterr().err
     assert len(lines(tmp_path / "out.jsonl")) == FRAMES
