@@ -1,8 +1,11 @@
 """The same requests for every pipeline of a repository, to be answered by both runtimes."""
 
 import numpy as np
+import tritonclient.grpc
+from tritonclient.utils import InferenceServerException
 
 from ensemble.triton.stored import read_config
+from server.canary import canary_inputs
 from tests.triton import call
 
 
@@ -11,6 +14,18 @@ def pipelines(repository):
     names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
     configs = {name: read_config(repository, name) for name in names}
     return {name: config for name, config in configs.items() if config.platform == "ensemble"}
+
+
+def failed_canaries(server, repository):
+    """Send every model the watchdog's canary; return the errors by model. One would look like a broken model."""
+    ensembles, failures = pipelines(repository), {}
+    with tritonclient.grpc.InferenceServerClient(server.grpc_url) as client:
+        for name in {path.parent.name for path in repository.glob("*/config.pbtxt")} - ensembles.keys():
+            try:
+                client.infer(name, canary_inputs(read_config(repository, name)), client_timeout=30)
+            except InferenceServerException as error:
+                failures[name] = str(error)
+    return failures
 
 
 def cases(repository, name, pictures):

@@ -134,6 +134,7 @@ def test_a_family_that_lifts_the_keypoints_of_another(tmp_path, serve):
         after = counters(server, "nv_inference_exec_count")
         assert [after[name] - before[name] for name in ("lift", "lift_inputs", "lift_outputs")] == [0, 0, 0]
         assert after["spots"] > before["spots"]
+        assert runtimes.failed_canaries(server, repository) == {}
         found = compare_runtimes(checkout, server, repository, pictures)
         verified = checkout.run("-m", "export", "verify", repository, "--url", server.grpc_url, "--crops", 2).decode()
     assert [line.split(":")[0] for line in verified.splitlines()] == ["detector", "lift", "spots"]

@@ -146,6 +146,10 @@ def test_who_does_not_ask_for_3d_never_runs_the_lifter(lifted_server, model):
     assert [counters(lifted_server, "nv_inference_exec_count")[name] - after[name] for name in OWN] == [1, 1, 1]
 
 
+def test_the_watchdogs_canaries_are_answered(lifted_server, lifted_repository):
+    assert runtimes.failed_canaries(lifted_server, lifted_repository) == {}
+
+
 def test_crops_of_the_lifter_merge_across_requests(lifted_server):
     arrays = {"lift_crops": np.zeros((1, 96, 64, 3), np.uint8)}
     arrays |= {name: np.zeros((1, 17, 2), np.float32) for name in ("keypoints_image", "keypoints_crop")}

@@ -73,6 +73,10 @@ def test_no_pipeline_is_left_out(all_repository):
     assert len(runtimes.pipelines(all_repository)) == 2 * (1 + len(NETWORKS))
 
 
+def test_the_watchdogs_canaries_are_answered(all_server, all_repository):
+    assert runtimes.failed_canaries(all_server, all_repository) == {}
+
+
 def test_each_answers_as_in_process_while_all_are_under_load(all_repository, all_server):
     pictures = [encode(picture_with_persons([(4 * i + 3, 3 * i + 3) for i in range(n)], seed=n)) for n in range(4)]
     alone = {name: InProcess(all_repository, name) for name in NETWORKS}
