@@ -8,7 +8,8 @@ Three signs, in the order of their reliability:
   measures that for models with and without processes of their own.
 
 A model that has answered real requests since the last check gets no canary. So a busy server gets no additional load,
-and overload is not taken for a broken model.
+and overload is not taken for a broken model. Triton counts the errors of Python models as successes, so one of the
+model's ensembles must have succeeded, too.
 """
 
 import logging
@@ -59,7 +60,9 @@ class _Watched:
         waiting: whether a canary has no answer yet.
         late: whether the last canary was late.
         faults: number of consecutive server errors.
-        answered: number of successful requests at the last check.
+        alive: whether a canary was answered since the last check.
+        answered: number of successful requests at the last check, with the errors of a Python model.
+        served: number of successful requests of its ensembles, likewise, without errors.
         last_active: the sample since which a late model has not computed.
         reload_due_s: time of the next reload.
     """
@@ -70,9 +73,23 @@ class _Watched:
     waiting: bool = False
     late: bool = False
     faults: int = 0
+    alive: bool = False
     answered: int = 0
+    served: int = 0
     last_active: Sample | None = None
     reload_due_s: float | None = None
+
+    def has_answered(self, answered: int, served: int) -> bool:
+        """Return whether it has answered real requests since the last check, or a canary. Note the numbers of this one.
+
+        So an idle model gets a canary at every second check.
+        """
+        active = answered - self.answered > (self.faults > 0)  # the error of the canary may count
+        confirmed = self.alive or served != self.served
+        if active:
+            self.last_active = None
+        self.answered, self.served, self.alive = answered, served, False
+        return active and confirmed
 
 
 class Watchdog:
@@ -87,6 +104,10 @@ class Watchdog:
         self._models = {
             name: _Watched(canary_inputs(config)) for name, config in configs.items() if config.platform != "ensemble"
         }
+        steps = {
+            name: {step.model_name for step in config.ensemble_scheduling.step} for name, config in configs.items()
+        }
+        self._ensembles = {name: [each for each in steps if name in steps[each]] for name in self._models}
         health.models = tuple(sorted(self._models))
         self._stubs = stubs.stubs_of(server.process.pid)
         self._leaving: dict[int, float] = {}  # replaced process -> time at which it is ended
@@ -146,7 +167,7 @@ class Watchdog:
             model.waiting = False
             model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             model.faults = model.faults + 1 if answer is Verdict.BROKEN else 0
-            model.late = answer is Verdict.LATE
+            model.late, model.alive = answer is Verdict.LATE, answer is Verdict.ALIVE
             if answer is Verdict.ALIVE:
                 model.last_active = None
             elif answer is Verdict.LATE:
@@ -188,15 +209,13 @@ class Watchdog:
         if not due:
             return
         try:
-            answered = self._control.executions()
+            counts = self._control.executions()
         except InferenceServerException as error:  # the front end is busy; a dead one is detected by its process
             _LOG.debug("no statistics: %s", error)
             return
         for name, model in due:
-            count = answered.get(name, 0)
-            # answered real requests, or the last canary: an idle model gets one at every second check
-            if count != model.answered:
-                model.answered, model.last_active, model.late, model.faults = count, None, False, 0
+            if model.has_answered(counts.get(name, 0), sum(counts.get(each, 0) for each in self._ensembles[name])):
+                model.late, model.faults = False, 0
                 model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             else:
                 self._send_canary(name, model)

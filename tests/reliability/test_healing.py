@@ -15,6 +15,21 @@ from tests.reliability.load import ask, keep_asking, load
 
 pytestmark = pytest.mark.server
 RECOVERY_S = 30  # on a busy machine; the record has the usual time
+BREAKING = """
+import os
+from ensemble.steps.crop_persons import CropPersons
+
+unbroken, was_broken = CropPersons.run, os.path.exists({broken!r})
+
+
+def run(self, request):
+    if os.path.exists({broken!r}) and not was_broken:
+        raise RuntimeError("broken for the test")
+    return unbroken(self, request)
+
+
+CropPersons.run = run
+"""  # until the process is replaced
 
 
 def ask_about_a_box(server, picture, alone):
@@ -104,6 +119,22 @@ def test_a_dead_server_is_restarted(launcher, pictures, expected, record):
     assert ask(launcher, pictures[2], expected[2]) == "right"
     assert json.loads(launcher.health.read_text())["restarts"] == 1
     assert launcher.watchdog_metrics()["cigpose_server_restarts_total"] == 1
+
+
+def test_a_process_that_answers_only_errors_is_replaced(tritonserver, repository, tmp_path, pictures, alone):
+    """Triton counts these as successes of the model."""
+    copy, broken = shutil.copytree(repository, tmp_path / "repository"), tmp_path / "broken"
+    with (copy / "crop_persons" / "1" / "model.py").open("a") as file:
+        file.write(BREAKING.format(broken=str(broken)))
+    with launched(copy, tmp_path) as server:
+        question = ask_about_a_box(server, pictures[1], alone)
+        assert question() == "right"
+        mended = server.mended()
+        broken.touch()
+        with keep_asking([question]):
+            server.wait_until_mended(mended, 30 + RECOVERY_S)
+        assert question() == "right"
+        assert "crop_persons is broken: [StatusCode.INTERNAL] internal error" in server.log.read_text()
 
 
 def test_a_model_that_stays_broken_ends_the_command(tritonserver, repository, tmp_path):

@@ -60,8 +60,8 @@ class Server:
         self.models = ["step", "pose", "network"]
         self.answers = []  # statuses of the next canaries; later ones succeed
         self.silent = False
-        self.busy = itertools.count(1)  # the network has answered real requests at every check
-        self.success = 0  # the step's
+        self.busy = itertools.count(1)  # ensemble and network have answered real requests at every check
+        self.success = 0  # of the step, whose errors count, too: it has the Python backend
         self.checks, self.canaries, self.unanswered, self.reloads, self.loaded, self.reports = [], [], [], [], [], []
         self.cannot_load, self.gone = {}, []
         self.computed = list  # (model, executions, their seconds) of models in tritonserver's threads
@@ -72,7 +72,8 @@ class Server:
 
     def config(self, name):
         if name == "pose":
-            return model_config_pb2.ModelConfig(platform="ensemble")
+            steps = [{"model_name": member} for member in ("step", "network")]
+            return model_config_pb2.ModelConfig(platform="ensemble", ensemble_scheduling={"step": steps})
         config = model_config_pb2.ModelConfig(backend="python" if name == "step" else "onnxruntime")
         config.instance_group.add(kind="KIND_CPU")
         config.input.add(name=f"input of {name}", data_type="TYPE_FP32", dims=[1])
@@ -80,7 +81,8 @@ class Server:
 
     def executions(self):
         self.checks.append(self._clock.passed())
-        return {"step": self.success, "network": next(self.busy)}
+        served = next(self.busy)
+        return {"step": self.success, "network": served, "pose": served}
 
     def statistics(self):
         counted = {name: (count, seconds) for name, count, seconds in self.computed()}
@@ -93,6 +95,7 @@ class Server:
             self.unanswered.append(callback)
         else:
             status = self.answers.pop(0) if self.answers else None
+            self.success += model == "step" and status not in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
             callback(None, status and InferenceServerException("no luck", status=f"StatusCode.{status}"))
 
     def reload(self, name):
@@ -103,6 +106,7 @@ class Server:
         if name in self.cannot_load:
             raise InferenceServerException(self.cannot_load[name], status="StatusCode.INTERNAL")
         self.loaded.append(name)
+        self.success *= name != "step"
         new = max([8, *self._clock.stubs]) + 1
         self._clock.stubs[new], self._clock.busy[new] = name, 0.0
 

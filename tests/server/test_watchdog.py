@@ -61,16 +61,16 @@ def test_the_processes_beside_a_dead_one_are_ended_20_s_later(server, clock):
 
 
 @pytest.mark.parametrize(("jitter", "first_s", "period_s"), [(min, 0, 3.75), (max, 5, 6.25)])
-def test_canaries_are_sent_about_every_five_seconds(server, clock, jitter, first_s, period_s):
+def test_an_idle_model_gets_a_canary_at_every_second_check(server, clock, jitter, first_s, period_s):
     clock.jitter = jitter
-    watch(server, clock, 25)
-    after_answer = period_s + 0.25  # a canary's answer is seen a moment later
-    assert server.canaries[:3] == [(first_s + n * after_answer, "step") for n in range(3)]
+    watch(server, clock, 32)
+    apart_s = 2 * period_s + 0.25  # a canary's answer is seen a moment later
+    assert server.canaries[:3] == [(first_s + n * apart_s, "step") for n in range(3)]
 
 
 @pytest.mark.parametrize(("jitter", "first_s", "period_s"), [(min, 0, 3.75), (max, 5, 6.25)])
 def test_a_model_with_real_requests_gets_no_canary(server, clock, jitter, first_s, period_s):
-    clock.jitter, server.models = jitter, ["network"]
+    clock.jitter, server.models = jitter, ["network", "pose"]
     watch(server, clock, 25)
     assert server.canaries == []
     assert server.checks[:3] == [first_s + n * period_s for n in range(3)]
@@ -128,9 +128,17 @@ def test_a_single_fault_does_not_break_a_model(server, clock, between):
 
 def test_a_fault_before_real_answers_is_forgotten(server, clock):
     server.answers = ["INTERNAL", "INTERNAL"]
-    clock.later = [(3, lambda: setattr(server, "success", 1))]
+    clock.later = [(3, lambda: setattr(server, "success", server.success + 1))]
     assert watch(server, clock, 60).recoveries == {}
     assert server.answers == []
+
+
+def test_errors_are_no_answers(server, clock):
+    """Triton counts each request that a Python model has answered with an error as a success."""
+    server.models, server.answers = ["step", "pose"], ["INTERNAL"] * 2
+    server.executions = lambda: {"step": int(10 * clock.passed()) if not server.loaded else 0, "pose": 0}
+    assert watch(server, clock, 30).recoveries == {"step": 1}
+    assert server.reports[0][0] < 10
 
 
 LATE = ["DEADLINE_EXCEEDED", "UNAVAILABLE"]
