@@ -62,7 +62,7 @@ class _Watched:
         faults: number of consecutive server errors.
         alive: whether a canary was answered since the last check.
         answered: number of successful requests at the last check, with the errors of a Python model.
-        served: number of successful requests of its ensembles, likewise, without errors.
+        served: number of successful requests of its ensembles, likewise, without errors; its own if it is in none.
         last_active: the sample since which a late model has not computed.
         reload_due_s: time of the next reload.
     """
@@ -107,7 +107,7 @@ class Watchdog:
         steps = {
             name: {step.model_name for step in config.ensemble_scheduling.step} for name, config in configs.items()
         }
-        self._ensembles = {name: [each for each in steps if name in steps[each]] for name in self._models}
+        self._users = {name: [each for each in steps if name in steps[each]] or [name] for name in self._models}
         health.models = tuple(sorted(self._models))
         self._stubs = stubs.stubs_of(server.process.pid)
         self._leaving: dict[int, float] = {}  # replaced process -> time at which it is ended
@@ -214,7 +214,7 @@ class Watchdog:
             _LOG.debug("no statistics: %s", error)
             return
         for name, model in due:
-            if model.has_answered(counts.get(name, 0), sum(counts.get(each, 0) for each in self._ensembles[name])):
+            if model.has_answered(counts.get(name, 0), sum(counts.get(each, 0) for each in self._users[name])):
                 model.late, model.faults = False, 0
                 model.canary_due_s = now + _PERIOD_S * random.uniform(0.75, 1.25)
             else:
