@@ -241,7 +241,7 @@ def test_smoothing_never_smears_across_a_jump_or_a_loss(event):
     for time_s in times(50):
         seen[time_s] = stream.update(time_s)
         speeds[time_s] = stream.state.tracks.point_speeds
-    assert not any(speed.any() for speed in speeds.values()), "the filter begins anew at rest"
+    assert not any(speed.any() for speed in speeds.values()), "a restarted filter has no speed yet"
     left = {time_s: float(poses.keypoints[0, 0, 0]) for time_s, poses in seen.items() if len(poses)}
     expected = {time_s: person.left(time_s) + 40 for time_s in left}
     assert left == pytest.approx(expected, abs=1e-3)
